@@ -1,0 +1,84 @@
+"""Nonsmooth optimal control with partial differential equations, every answer with a certificate."""
+
+from .certificate import Certificate
+from .driver import certify, continuation, discretise, minimise, solve
+from .errors import (
+    ConvergenceError,
+    DataError,
+    MeshError,
+    PdecontrolError,
+    ProblemError,
+    ResultFileError,
+    SingularEquationError,
+)
+from .fem.meshes import Mesh, disc, read_mesh, unit_cube, unit_interval, unit_square
+from .maps import Linearisation, SolutionMap
+from .problem import (
+    L1,
+    Actuators,
+    Boundary,
+    Box,
+    ControlProblem,
+    Dirichlet,
+    Distributed,
+    Elliptic,
+    Linear,
+    Neumann,
+    Robin,
+    Semilinear,
+    Tikhonov,
+    Tracking,
+)
+from .result import History, Result, Status, load
+from .solvers import FISTA, PrimalDual, ProximalGradient, SemismoothNewton
+from .space import Field, Space
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FISTA",
+    "L1",
+    "Actuators",
+    "Boundary",
+    "Box",
+    "Certificate",
+    "ControlProblem",
+    "ConvergenceError",
+    "DataError",
+    "Dirichlet",
+    "Distributed",
+    "Elliptic",
+    "Field",
+    "History",
+    "Linear",
+    "Linearisation",
+    "Mesh",
+    "MeshError",
+    "Neumann",
+    "PdecontrolError",
+    "PrimalDual",
+    "ProblemError",
+    "ProximalGradient",
+    "Result",
+    "ResultFileError",
+    "Robin",
+    "Semilinear",
+    "SemismoothNewton",
+    "SingularEquationError",
+    "SolutionMap",
+    "Space",
+    "Status",
+    "Tikhonov",
+    "Tracking",
+    "certify",
+    "continuation",
+    "disc",
+    "discretise",
+    "load",
+    "minimise",
+    "read_mesh",
+    "solve",
+    "unit_cube",
+    "unit_interval",
+    "unit_square",
+]

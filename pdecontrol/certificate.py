@@ -1,0 +1,233 @@
+"""Certificates: computed bounds on the distance of a control to the optimum, with their assumptions."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from .maps import Adjoint, Linearisation, SolutionMap, lanczos
+from .space import Array
+from .terms import Objective
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """How far a control u is from the optimum u* of the discrete problem.
+
+    Attributes
+    ----------
+    bound : an upper bound on ||u - u*|| in the norm of the control space; None where there is none.
+    norm : ||u||.
+    gap : an upper bound on J(u) - J(u*), the duality gap; None for nonlinear equations.
+    objective : J(u).
+    assumption : what the bound rests on.
+    optimal : whether u = 0 was shown to be the optimum.
+    discretisation : an estimate, not a bound, of the distance to the continuous optimum from a refined mesh, in the
+        same norm; None if it was not asked for.
+    """
+
+    bound: float | None
+    norm: float
+    gap: float | None
+    objective: float
+    assumption: str
+    optimal: bool = False
+    discretisation: float | None = None
+
+    @property
+    def relative(self) -> float | None:
+        """bound / max(||u||, 1e-300), and 0 if both are 0."""
+        if self.bound is None or self.bound == 0.0:
+            return self.bound
+        return self.bound / max(self.norm, 1e-300)
+
+    @property
+    def relative_gap(self) -> float | None:
+        """gap / max(|P|, |D|), with the primal value P = J(u) and the dual value D = P - gap; 0 if the gap is 0."""
+        if self.gap is None or self.gap == 0.0:
+            return self.gap
+        return self.gap / max(abs(self.objective), abs(self.objective - self.gap))
+
+    def meets(self, tol: float, atol: float = 0.0) -> bool:
+        """bound <= tol (||u|| - bound), or bound <= atol, or u = 0 shown optimal; relative_gap <= tol if alpha = 0."""
+        if self.optimal:
+            return True
+        if self.bound is not None:
+            return self.bound <= tol * (self.norm - self.bound) or self.bound <= atol
+        return self.relative_gap is not None and self.relative_gap <= tol
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = []
+        if self.bound is not None:
+            lines.append(f"||u - u*|| <= {self.bound:.3e}   ({self.relative:.1e} of ||u|| = {self.norm:.6g})")
+        if self.gap is not None:
+            lines.append(f"J(u) - J(u*) <= {self.gap:.3e}   ({self.relative_gap:.1e} relative)")
+        if self.optimal:
+            lines.append("u = 0 is the optimum: it is the fixed point of the optimality system")
+        if self.discretisation is not None:
+            lines.append(f"||u - u_continuous|| ~ {self.discretisation:.3e}   (estimate from a refined mesh)")
+        lines.append(f"assuming {self.assumption}")
+        return "\n".join(lines)
+
+
+class Certified(NamedTuple):
+    """A control with its certificate and the PDE solutions behind it."""
+
+    control: Array
+    certificate: Certificate
+    state: Array
+    adjoint: Array
+
+
+def error_bound(distance: float, adjoint_error: float, alpha: float) -> float:
+    """(e + sqrt(e^2 + alpha d^2)) / (2 alpha), a bound on ||z - u*|| for z = argmin G + <q, .>.
+
+    Parameters
+    ----------
+    distance : d = ||S(z) - y_d - p||, an upper bound of it where S(z) is inexact.
+    adjoint_error : e, a bound on ||q - S* p||.
+
+    Notes
+    -----
+    -q is a subgradient of G at z, and -S*(S(u*) - y_d) one at u*. Strong monotonicity gives, with a = L (z - u*) and
+    the misfit r = S(z) - y_d - p of norm d, alpha ||z - u*||^2 <= e ||z - u*|| + <r - a, a> <= e ||z - u*|| + d^2/4.
+    """
+    return (adjoint_error + float(np.sqrt(adjoint_error**2 + alpha * distance**2))) / (2.0 * alpha)
+
+
+def dual_error(objective: Objective, adjoint_error: float) -> float:
+    """How much an error of norm e in q can raise the residual of z = argmin G + <q, .>: e^2/(2 alpha), or e diam(box)."""
+    control = objective.control
+    if adjoint_error == 0.0 or control.alpha > 0:
+        return adjoint_error and adjoint_error**2 / (2 * control.alpha)
+    return adjoint_error * control.space.norm(control.upper - control.lower)
+
+
+def project(objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint | None = None) -> Certified:
+    """The projected control z = argmin G + <q, .>, q = S* p, of a dual vector p with its certificate, for affine maps.
+
+    Parameters
+    ----------
+    p : a vector of the observation space in the domain of F*, such as S(u) - y_d.
+    adjoint : the adjoint solution for p where it is known, which saves a solve.
+
+    Notes
+    -----
+    One adjoint and one state solve. The gap of z is d^2/2, because its residual in G vanishes, and e^2/(2 alpha) more
+    if q errs by e. If z = 0, one more adjoint solve tells whether 0 is the fixed point of the optimality system, that
+    is u* = 0.
+    """
+    if adjoint is None:
+        adjoint = map.at(map.control.zeros()).solve_adjoint(p)
+    control = objective.control
+    z = control.argmin(adjoint.gradient)
+    at = map.at(z)
+    y, error = at.value, adjoint.error
+    distance = objective.state.distance(y, p) + at.error
+    if control.alpha > 0:
+        bound = error_bound(distance, error, control.alpha)
+    else:
+        bound = None
+    gap = 0.5 * distance**2 + dual_error(objective, error)
+    optimal = False
+    if not z.any():
+        fixed = adjoint if distance == 0.0 else at.solve_adjoint(objective.state.gradient(y))
+        optimal = at.error == fixed.error == 0.0 and not control.argmin(fixed.gradient).any()
+    if optimal:
+        bound, gap = None if bound is None else 0.0, 0.0
+    certificate = Certificate(
+        bound,
+        map.control.norm(z),
+        gap,
+        objective.value(z, y),
+        f"an affine equation; {map.arithmetic}",
+        optimal,
+    )
+    return Certified(z, certificate, at.state, adjoint.field)
+
+
+def project_nonlinear(
+    objective: Objective, map: SolutionMap, at_u: Linearisation, modulus: float | None = None
+) -> tuple[Certified, float]:
+    """The projected control z = argmin G + <q, .>, q = S'(u)* F'(S(u)), with the residual form of the certificate.
+
+    Parameters
+    ----------
+    at_u : the map at a control u.
+    modulus : kappa, the modulus of strong convexity of the reduced objective; None to compute it at z.
+
+    Returns
+    -------
+    The certified control and kappa.
+
+    Notes
+    -----
+    grad(F o S)(z) - q is a subgradient of the objective at z, so that ||z - u*|| <= ||q - grad(F o S)(z)|| / kappa
+    where the reduced objective is kappa-strongly convex on a ball with z and u*. kappa = alpha + min(0, lambda), with
+    lambda the smallest eigenvalue of the Hessian of F o S at z (Lanczos): one point stands for the ball, which the
+    assumption says. One nonlinear state solve and two adjoint ones; two solves a Lanczos step for kappa.
+    """
+    q = at_u.adjoint(objective.state.gradient(at_u.value))
+    z = objective.control.argmin(q)
+    at = map.at(z, at_u.state)
+    y = at.value
+    adjoint = at.solve_adjoint(objective.state.gradient(y))
+    if modulus is None:
+        modulus = objective.control.alpha + min(0.0, smallest_curvature(objective, map, at, adjoint))
+    residual = map.control.norm(q - adjoint.gradient)
+    if modulus > 0:
+        bound = residual / modulus
+        assumption = (
+            f"the reduced objective is {modulus:.2e}-strongly convex on a ball that holds u and a local optimum, as its "
+            f"Hessian at u indicates; {map.arithmetic}"
+        )
+    else:
+        bound = None
+        assumption = (
+            f"nothing: the Hessian at u has a negative eigenvalue (modulus {modulus:.2e}), there is no bound"
+        )
+    certificate = Certificate(bound, map.control.norm(z), None, objective.value(z, y), assumption, False)
+    return Certified(z, certificate, at.state, adjoint.field), modulus
+
+
+def smallest_curvature(objective: Objective, map: SolutionMap, at: Linearisation, adjoint: Adjoint) -> float:
+    """Smallest eigenvalue of the Hessian of F o S at a control (at most 12 Lanczos steps, two solves each)."""
+    tracked = objective.state.tracked
+    return lanczos(lambda h: at.hessian(h, adjoint, tracked), map.control, 12, 0.01, largest=False)
+
+
+def judge(objective: Objective, map: SolutionMap, u: Array) -> Certificate:
+    """The certificate of a given control u, optimal or not, feasible or not.
+
+    Notes
+    -----
+    ||u - u*|| <= ||u - z|| + bound(z) with the projected control z. The gap of an affine problem is the Fenchel-Young
+    residual of u in G, infinite for infeasible u.
+    """
+    at = map.at(u)
+    p = objective.state.gradient(at.value)
+    if map.affine:
+        adjoint = at.solve_adjoint(p)
+        certified = project(objective, map, p, adjoint)
+        step = map.control.norm(u - certified.control)
+        gap = (
+            objective.control.residual(u, adjoint.gradient)
+            + 0.5 * at.error**2 + adjoint.error * step + dual_error(objective, adjoint.error)
+        )  # fmt: skip
+    else:
+        certified, _ = project_nonlinear(objective, map, at)
+        step, gap = map.control.norm(u - certified.control), None
+    inner = certified.certificate
+    return replace(
+        inner,
+        bound=None if inner.bound is None else step + inner.bound,
+        norm=map.control.norm(u),
+        gap=gap,
+        objective=objective.value(u, at.value),
+        optimal=inner.optimal and not u.any(),
+    )

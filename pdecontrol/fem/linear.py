@@ -1,0 +1,146 @@
+"""Linear solvers of the embedded engine behind one signature: sparse LU, and CG with algebraic multigrid."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import splu
+
+from ..errors import ConvergenceError, ProblemError, SingularEquationError
+from ..maps import Counter, lanczos
+from ..space import Array, Space
+
+
+class Solution(NamedTuple):
+    """x with A x = b, and a bound on its error in the energy norm (x' A x)^1/2; 0 for direct solvers."""
+
+    x: Array
+    error: float
+
+
+class LinearSolver(ABC):
+    """A matrix made ready for many right-hand sides; `exact` solvers err by rounding alone."""
+
+    exact: bool
+
+    @abstractmethod
+    def solve(self, b: Array, transposed: bool = False) -> Solution:
+        """x with A x = b, or A' x = b."""
+
+
+class Direct(LinearSolver):
+    """Sparse LU factors (SuperLU, minimum degree ordering of A + A')."""
+
+    exact = True
+
+    def __init__(self, matrix: sp.csc_matrix, counter: Counter) -> None:
+        check_regular(matrix)
+        try:
+            self._factors = splu(
+                matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01, options={"SymmetricMode": True}
+            )
+        except RuntimeError as error:
+            raise SingularEquationError(f"the matrix of the equation is singular ({error}).") from None
+        except MemoryError:
+            raise ProblemError(
+                f"the factors of a matrix with {matrix.shape[0]} unknowns do not fit into memory: "
+                "take a coarser mesh, or linear_solver='amg' (pip install 'pdecontrol[amg]')."
+            ) from None
+        counter.factorisations += 1
+
+    def solve(self, b: Array, transposed: bool = False) -> Solution:
+        return Solution(self._factors.solve(b, "T" if transposed else "N"), 0.0)
+
+
+class Multigrid(LinearSolver):
+    """Conjugate gradients preconditioned by smoothed aggregation (pyamg), for symmetric positive definite matrices.
+
+    Notes
+    -----
+    With the preconditioner B and a lower bound mu of the spectrum of B A, the residual r of x bounds its error:
+    (x - A^-1 b)' A (x - A^-1 b) = r' A^-1 r <= r' B r / mu. The value of mu is half a Lanczos estimate.
+    """
+
+    exact = False
+    tolerance = 1e-11
+
+    def __init__(self, matrix: sp.csr_matrix, counter: Counter) -> None:
+        try:
+            import pyamg
+        except ImportError:
+            raise ProblemError("linear_solver='amg' needs pyamg: pip install 'pdecontrol[amg]'.") from None
+        check_regular(matrix)
+        self._cg = pyamg.krylov.cg
+        self._matrix = matrix
+        self._counter = counter
+        # Sorting out weak connections is what keeps anisotropic and jumping coefficients at few iterations.
+        hierarchy = pyamg.smoothed_aggregation_solver(
+            matrix, strength=("symmetric", {"theta": 0.08}), max_coarse=200
+        )
+        self._preconditioner = hierarchy.aspreconditioner()
+        counter.factorisations += 1
+        energy = Space(matrix)
+        self._mu = 0.5 * lanczos(
+            lambda x: self._preconditioner @ (matrix @ x), energy, 10, 0.02, largest=False
+        )
+        if not self._mu > 0:
+            raise ProblemError(
+                "the matrix of the equation is not positive definite: use linear_solver='direct'."
+            )
+
+    def solve(self, b: Array, transposed: bool = False) -> Solution:
+        scale = float(np.linalg.norm(b))
+        if scale == 0.0:
+            return Solution(np.zeros_like(b), 0.0)
+        iterations: list[None] = []
+        x, _ = self._cg(
+            self._matrix, b, tol=self.tolerance, maxiter=300, M=self._preconditioner,
+            callback=lambda _: iterations.append(None),
+        )  # fmt: skip
+        self._counter.inner += len(iterations)
+        residual = b - self._matrix @ x
+        if not np.linalg.norm(residual) <= 100 * self.tolerance * scale:
+            raise ConvergenceError(
+                f"CG with multigrid stopped at a relative residual of {np.linalg.norm(residual) / scale:.1e} after "
+                f"{len(iterations)} iterations: use linear_solver='direct'."
+            )
+        return Solution(x, float(np.sqrt(residual @ (self._preconditioner @ residual) / self._mu)))
+
+
+def check_regular(matrix: sp.spmatrix) -> None:
+    """Raise SingularEquationError if constants lie in the kernel on a connected component of the matrix."""
+    rows = np.abs(np.asarray(matrix.sum(axis=1)).ravel())
+    count, component = connected_components(matrix, directed=False)
+    largest = np.zeros(count)
+    np.maximum.at(largest, component, rows)
+    if np.any(largest <= 1e-12 * np.abs(matrix.diagonal()).max(initial=0.0)):
+        raise SingularEquationError(
+            "the equation has no unique solution: with Neumann conditions alone and no reaction, constants may be added "
+            "to the state. Add a Dirichlet or Robin condition, or a positive reaction."
+        )
+
+
+def make_solver(
+    matrix: sp.spmatrix, kind: str, symmetric: bool, dimension: int, counter: Counter
+) -> LinearSolver:
+    """The solver of a kind: "direct", "amg", or "auto", multigrid for large symmetric problems in 3D if pyamg is there."""
+    if kind == "auto":
+        large = dimension == 3 and matrix.shape[0] > 30_000 and symmetric
+        kind = "amg" if large and _has_pyamg() else "direct"
+    if kind == "direct":
+        return Direct(sp.csc_matrix(matrix), counter)
+    if not symmetric:
+        raise ProblemError(
+            "linear_solver='amg' takes symmetric linear equations (no advection, no semilinear term)."
+        )
+    return Multigrid(sp.csr_matrix(matrix), counter)
+
+
+def _has_pyamg() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("pyamg") is not None

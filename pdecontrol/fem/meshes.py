@@ -1,0 +1,635 @@
+"""Simplicial meshes as arrays, with named parts and boundaries, for any finite-element engine."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import operator
+import struct
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import combinations, permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MeshError
+
+Array = NDArray[Any]
+Divisions = int | Sequence[int]
+
+# Vertices of the children of a simplex of dimension 0 to 3: (i, j) is the midpoint of the vertices i and j.
+# Tetrahedra follow J. Bey, Tetrahedral grid refinement, Computing 55 (1995): the diagonal joins 02 and 13.
+_CHILDREN: tuple[tuple[tuple[tuple[int, int], ...], ...], ...] = (
+    (((0, 0),),),
+    (((0, 0), (0, 1)), ((0, 1), (1, 1))),
+    (
+        ((0, 0), (0, 1), (0, 2)),
+        ((0, 1), (1, 1), (1, 2)),
+        ((0, 2), (1, 2), (2, 2)),
+        ((1, 2), (0, 2), (0, 1)),
+    ),
+    (
+        ((0, 0), (0, 1), (0, 2), (0, 3)),
+        ((0, 1), (1, 1), (1, 2), (1, 3)),
+        ((0, 2), (1, 2), (2, 2), (2, 3)),
+        ((0, 3), (1, 3), (2, 3), (3, 3)),
+        ((0, 1), (0, 2), (0, 3), (1, 3)),
+        ((0, 1), (0, 2), (1, 2), (1, 3)),
+        ((0, 2), (0, 3), (1, 3), (2, 3)),
+        ((0, 2), (1, 2), (1, 3), (2, 3)),
+    ),
+)
+
+_GMSH_SIMPLICES = {"vertex": 0, "line": 1, "triangle": 2, "tetra": 3}
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A conforming mesh of intervals, triangles or tetrahedra with named parts and boundaries.
+
+    Parameters
+    ----------
+    points : shape (dim, n), the vertices, with dim from 1 to 3.
+    cells : shape (dim + 1, m), the vertex numbers of each cell. They are reordered so that every cell is
+        positively oriented.
+    parts : for each tag the numbers of its cells.
+    boundaries : for each tag the vertex numbers of its facets, shape (dim, k), each column sorted. The facets
+        may lie inside the domain (an interface). The tag "boundary" is always there and holds the facets of
+        exactly one cell.
+
+    Raises
+    ------
+    MeshError
+        If the arrays do not describe a mesh, or a tag refers to cells or facets that are not in it.
+
+    Examples
+    --------
+    >>> mesh = Mesh([[0, 1, 0], [0, 0, 1]], [[0], [1], [2]])
+    >>> mesh.facets("boundary").tolist()
+    [[0, 0, 1], [1, 2, 2]]
+    >>> mesh.refine().cells.shape
+    (3, 4)
+    """
+
+    points: Array
+    cells: Array
+    parts: dict[str, Array] = field(default_factory=dict)
+    boundaries: dict[str, Array] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        points = _array(self.points, float, "points")
+        cells = _array(self.cells, np.int64, "cells")
+        if not 1 <= len(points) <= 3 or len(cells) != len(points) + 1 or not cells.size:
+            raise MeshError(
+                "A mesh takes points of shape (dim, n) and cells of shape (dim + 1, m) with dim from 1 to 3 "
+                f"and m > 0, got points {points.shape} and cells {cells.shape}."
+            )
+        if not np.isfinite(points).all():
+            raise MeshError(f"Point {np.argmin(np.isfinite(points).all(axis=0))} of the mesh is not finite.")
+        _check_numbers(points, cells)
+        cells = _oriented(points, cells)
+        parts = {tag: self._part(tag, numbers, cells.shape[1]) for tag, numbers in self.parts.items()}
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "cells", cells)
+        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "boundaries", self._checked_boundaries())
+
+    @staticmethod
+    def _part(tag: str, numbers: Array, count: int) -> Array:
+        numbers = np.unique(_array(numbers, np.int64, f'part "{tag}"', ndim=1))
+        if not numbers.size or numbers[0] < 0 or numbers[-1] >= count:
+            raise MeshError(f'Part "{tag}" must list at least one cell, by numbers from 0 to {count - 1}.')
+        return numbers
+
+    def _checked_boundaries(self) -> dict[str, Array]:
+        tagged = {}
+        for tag, facets in self.boundaries.items():
+            if tag in self.parts:
+                raise MeshError(f'"{tag}" names both a part and a boundary; rename one of them.')
+            tagged[tag] = np.sort(_array(facets, np.int64, f'boundary "{tag}"'), axis=0)
+            if len(tagged[tag]) != self.dim or not tagged[tag].size:
+                raise MeshError(
+                    f'Boundary "{tag}" takes the vertex numbers of at least one facet, of shape '
+                    f"({self.dim}, k), got {tagged[tag].shape}."
+                )
+        if "boundary" in self.parts:
+            raise MeshError('"boundary" is reserved for the facets on the boundary; rename the part.')
+        own = np.hstack([np.delete(self.cells, i, axis=0) for i in range(self.dim + 1)])
+        columns = np.hstack([np.sort(own, axis=0), *tagged.values()])
+        first, numbers = _number_columns(columns)
+        cells_of_facet = np.bincount(numbers[: own.shape[1]], minlength=len(first))
+        if cells_of_facet.max() > 2:
+            vertices = columns[:, first[np.argmax(cells_of_facet)]].tolist()
+            raise MeshError(f"The facet with the vertices {vertices} belongs to more than two cells.")
+        boundary = columns[:, first[cells_of_facet == 1]]
+        start = own.shape[1]
+        for tag, facets in tagged.items():
+            facet_numbers = numbers[start : start + facets.shape[1]]
+            start += facets.shape[1]
+            count = cells_of_facet[facet_numbers]
+            if not count.all():
+                raise MeshError(
+                    f'Boundary "{tag}" has a facet with the vertices {facets[:, np.argmin(count)].tolist()}, '
+                    "which is not a facet of any cell."
+                )
+            kept = np.sort(np.unique(facet_numbers, return_index=True)[1])
+            if tag == "boundary" and (count.max() > 1 or len(kept) != boundary.shape[1]):
+                raise MeshError(
+                    '"boundary" is reserved for all facets on the boundary of the domain, but other facets '
+                    "have this name; rename them."
+                )
+            tagged[tag] = facets[:, kept]
+        return {"boundary": boundary, **tagged}
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the domain, 1 to 3."""
+        return len(self.points)
+
+    @cached_property
+    def volumes(self) -> Array:
+        """Volumes of the cells, shape (m,)."""
+        return _determinants(self.points, self.cells) / math.factorial(self.dim)
+
+    @cached_property
+    def diameter(self) -> float:
+        """Diameter of the bounding box."""
+        return float(np.linalg.norm(np.ptp(self.points, axis=1)))
+
+    def part(self, tag: str) -> Array:
+        """Numbers of the cells of a part, ascending; raises MeshError for an unknown tag."""
+        return _lookup(self.parts, tag, "part")
+
+    def facets(self, tag: str) -> Array:
+        """Vertex numbers (dim, k) of the facets of a boundary; raises MeshError for an unknown tag."""
+        return _lookup(self.boundaries, tag, "boundary")
+
+    def tag_part(self, name: str, predicate: Callable[[Array], Array]) -> Mesh:
+        """The mesh with a further part: the cells whose midpoint satisfies the predicate.
+
+        Parameters
+        ----------
+        name : the tag; a part that already has it is replaced.
+        predicate : function of the midpoints, shape (dim, m), that returns booleans (m,).
+
+        Raises
+        ------
+        MeshError
+            If the predicate selects nothing or returns anything else.
+
+        Examples
+        --------
+        >>> unit_interval(4).tag_part("half", lambda x: x[0] < 0.5).part("half").tolist()
+        [0, 1]
+        """
+        chosen = _select(name, predicate, self.points[:, self.cells].mean(axis=1))
+        return replace(self, parts={**self.parts, name: np.flatnonzero(chosen)})
+
+    def tag_boundary(self, name: str, predicate: Callable[[Array], Array]) -> Mesh:
+        """The mesh with a further boundary: the boundary facets whose midpoint satisfies the predicate.
+
+        Parameters
+        ----------
+        name : the tag; a boundary that already has it is replaced.
+        predicate : function of the midpoints, shape (dim, m), that returns booleans (m,).
+
+        Raises
+        ------
+        MeshError
+            If the predicate selects nothing or returns anything else.
+
+        Examples
+        --------
+        >>> mesh = unit_square(4).tag_boundary("inlet", lambda x: (x[0] == 0) & (x[1] > 0.5))
+        >>> mesh.facets("inlet").shape
+        (2, 2)
+        """
+        facets = self.boundaries["boundary"]
+        chosen = _select(name, predicate, self.points[:, facets].mean(axis=1))
+        return replace(self, boundaries={**self.boundaries, name: facets[:, chosen]})
+
+    def transform(self, function: Callable[[Array], Array]) -> Mesh:
+        """The mesh with its points x of shape (dim, n) moved to function(x).
+
+        Raises
+        ------
+        MeshError
+            If the function returns another shape, or the image of the mesh overlaps itself.
+
+        Examples
+        --------
+        >>> unit_square(2).transform(lambda x: 3 * x).volumes.sum().item()
+        9.0
+        """
+        points = _array(function(self.points.copy()), float, "the image of the points")
+        if points.shape != self.points.shape:
+            raise MeshError(
+                f"The map of the points must return shape {self.points.shape}, got {points.shape}."
+            )
+        orientation = np.sign(_determinants(points, self.cells))
+        if not np.all(orientation == orientation[0]):
+            cell = np.argmax(orientation != orientation[0])
+            raise MeshError(
+                f"The map folds the mesh: cell {cell} is turned inside out; use an invertible map."
+            )
+        return replace(self, points=points)
+
+    def refine(self) -> Mesh:
+        """The mesh with every interval cut in 2, triangle in 4, tetrahedron in 8 (Bey's rule).
+
+        The first n points are those of this mesh. Child j of cell c is cell c + j m, child j of facet f of a
+        boundary is facet f + j k of it, where m and k count the cells and facets of this mesh.
+
+        Examples
+        --------
+        >>> coarse = unit_square(2)
+        >>> fine = coarse.refine()
+        >>> parents = np.arange(fine.cells.shape[1]) % coarse.cells.shape[1]
+        """
+        n, m = self.points.shape[1], self.cells.shape[1]
+
+        def key(a: Array, b: Array) -> Array:
+            return np.minimum(a, b) * n + np.maximum(a, b)
+
+        edges = np.unique([key(a, b) for a, b in combinations(self.cells, 2)])
+
+        def children(simplices: Array) -> Array:
+            vertices = {(i, i): row for i, row in enumerate(simplices)}
+            for i, j in combinations(range(len(simplices)), 2):
+                vertices[i, j] = n + np.searchsorted(edges, key(simplices[i], simplices[j]))
+            table = _CHILDREN[len(simplices) - 1]
+            return np.hstack([np.array([vertices[pair] for pair in child]) for child in table])
+
+        midpoints = (self.points[:, edges // n] + self.points[:, edges % n]) / 2
+        blocks = m * np.arange(2**self.dim)[:, None]
+        return Mesh(
+            np.hstack([self.points, midpoints]),
+            children(self.cells),
+            {tag: (numbers + blocks).ravel() for tag, numbers in self.parts.items()},
+            {tag: children(facets) for tag, facets in self.boundaries.items()},
+        )
+
+
+def unit_interval(n: Divisions) -> Mesh:
+    """The interval (0, 1) in n equal cells, with the boundaries "left" and "right".
+
+    Raises
+    ------
+    MeshError
+        If n is not a positive integer.
+
+    Examples
+    --------
+    >>> unit_interval(4).points.tolist()
+    [[0.0, 0.25, 0.5, 0.75, 1.0]]
+    """
+    return _unit_box(n, ["left", "right"])
+
+
+def unit_square(n: Divisions) -> Mesh:
+    """The unit square in n by n squares, each cut in two triangles along the diagonal x0 = x1.
+
+    Parameters
+    ----------
+    n : number of squares along each axis, or a pair of such numbers.
+
+    The boundaries are "left" and "right" (x0 = 0 and 1), "bottom" and "top" (x1 = 0 and 1).
+
+    Raises
+    ------
+    MeshError
+        If n is not a positive integer or a pair of them.
+
+    Examples
+    --------
+    >>> unit_square((4, 2)).cells.shape
+    (3, 16)
+    """
+    return _unit_box(n, ["left", "right"], ["bottom", "top"])
+
+
+def unit_cube(n: Divisions) -> Mesh:
+    """The unit cube in n by n by n cubes, each cut in six tetrahedra around its diagonal (Kuhn).
+
+    Parameters
+    ----------
+    n : number of cubes along each axis, or a triple of such numbers.
+
+    The boundaries are "left" and "right" (x0 = 0 and 1), "front" and "back" (x1 = 0 and 1), "bottom" and
+    "top" (x2 = 0 and 1).
+
+    Raises
+    ------
+    MeshError
+        If n is not a positive integer or a triple of them.
+
+    Examples
+    --------
+    >>> unit_cube(2).cells.shape
+    (4, 48)
+    """
+    return _unit_box(n, ["left", "right"], ["front", "back"], ["bottom", "top"])
+
+
+def disc(n: int, radius: float = 1.0) -> Mesh:
+    """The disc around the origin in 6 n^2 triangles: ring k of the n rings of points has 6 k points.
+
+    Raises
+    ------
+    MeshError
+        If n is not a positive integer or the radius is not positive and finite.
+
+    Examples
+    --------
+    >>> disc(3).cells.shape
+    (3, 54)
+    """
+    n = _count(n)
+    if not 0 < radius < math.inf:
+        raise MeshError(f"A disc needs a positive finite radius, got {radius}.")
+    points = [np.zeros((2, 1))]
+    cells = []
+    for k in range(1, n + 1):
+        angle = np.pi / 3 * np.arange(6 * k) / k
+        points.append(radius * (k / n) * np.array([np.cos(angle), np.sin(angle)]))
+        # Each sixth of the annulus has k edges on its outer ring and k - 1 on its inner one.
+        sector, i = np.divmod(np.arange(6 * k), k)
+        cells.append([_ring(k, sector, i), _ring(k, sector, i + 1), _ring(k - 1, sector, i)])
+        inward = i < k - 1
+        sector, i = sector[inward], i[inward]
+        cells.append([_ring(k, sector, i + 1), _ring(k - 1, sector, i + 1), _ring(k - 1, sector, i)])
+    return Mesh(np.hstack(points), np.hstack(cells))
+
+
+def read_mesh(path: str | Path) -> Mesh:
+    """The mesh in a .msh file of Gmsh (format 2.2 or 4.1, text or binary).
+
+    The physical groups of cells become parts and those of facets become boundaries, under their names or,
+    where they have none, their numbers ("7"). The facets of a group may lie inside the domain. Points that
+    belong to no cell are dropped. Needs the package meshio.
+
+    Raises
+    ------
+    MeshError
+        If the file cannot be read, or holds anything but straight intervals, triangles or tetrahedra that
+        fill a domain of their own dimension.
+
+    Examples
+    --------
+    >>> mesh = read_mesh("meshes/two_materials.msh")
+    >>> sorted(mesh.parts)
+    ['inside', 'outside']
+    >>> sorted(mesh.boundaries)
+    ['boundary', 'floor', 'interface', 'lid', 'wall']
+    """
+    raw, entity_groups = _read_gmsh(Path(path))
+    kinds = {block.type for block in raw.cells}
+    others = sorted(kinds - set(_GMSH_SIMPLICES))
+    if others:
+        raise MeshError(
+            f"{path}: cells of type {', '.join(others)} are not supported; mesh with simplices of first "
+            "order (in Gmsh: Mesh.ElementOrder = 1, no recombination)."
+        )
+    dim = max((_GMSH_SIMPLICES[kind] for kind in kinds), default=0)
+    if not dim:
+        raise MeshError(f"{path}: the file has no cells; generate the mesh before saving it.")
+    cells, parts = _elements(raw, entity_groups, dim)
+    facets, boundaries = _elements(raw, entity_groups, dim - 1)
+    points = np.asarray(raw.points, dtype=float).T
+    if min(cells.min(), facets.min(initial=0)) < 0:
+        raise MeshError(f"{path}: an element refers to a point that is not in the file; save the mesh again.")
+    used = np.unique(cells)
+    points = points[:, used]
+    if np.abs(points[dim:]).max(initial=0) > 1e-12 * np.abs(points).max():
+        raise MeshError(
+            f"{path}: the cells of dimension {dim} do not lie in the "
+            f"{'x axis' if dim == 1 else 'x-y plane'}; curves and surfaces in space are not supported."
+        )
+    # Format 2.2 lists an element once for each of its groups.
+    first, numbers = _number_columns(np.sort(cells, axis=0))
+    kept = np.sort(first)
+    cell_of_element = np.searchsorted(kept, first)[numbers]
+    compact = np.full(max(used[-1], facets.max(initial=0)) + 1, -1)
+    compact[used] = np.arange(len(used))
+    outside = {tag for tag, chosen in boundaries.items() if compact[facets[:, chosen]].min() < 0}
+    if outside:
+        raise MeshError(f'{path}: the physical group "{min(outside)}" has facets that belong to no cell.')
+    try:
+        return Mesh(
+            points[:dim],
+            compact[cells[:, kept]],
+            {tag: cell_of_element[chosen] for tag, chosen in parts.items()},
+            {tag: compact[facets[:, chosen]] for tag, chosen in boundaries.items()},
+        )
+    except MeshError as error:
+        raise MeshError(f"{path}: {error}") from None
+
+
+def _read_gmsh(path: Path) -> tuple[Any, dict[tuple[int, int], list[int]]]:
+    """The file as meshio reads it, and the physical groups of its entities."""
+    import meshio
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise MeshError(f"{path}: the file cannot be opened ({error.strerror}); check the path.") from None
+    if not content.lstrip().startswith(b"$"):
+        raise MeshError(f"{path}: this is not a .msh file of Gmsh; save the mesh from Gmsh as .msh.")
+    # meshio only warns of a section that is cut off.
+    if not content.rstrip().rpartition(b"\n")[2].startswith(b"$End"):
+        raise MeshError(f"{path}: the file is truncated; save or copy it again.")
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            return meshio.gmsh.read(path), _entity_groups(content)
+    except Exception as error:  # meshio fails in many ways on a damaged file
+        raise MeshError(
+            f"{path}: the file cannot be read ({type(error).__name__}: {error}); save it again from Gmsh in "
+            "format 4.1 or 2.2, with Mesh.SaveAll = 0."
+        ) from None
+
+
+def _entity_groups(content: bytes) -> dict[tuple[int, int], list[int]]:
+    """Numbers of the physical groups of each entity, by dimension and entity number, in a file of format 4.1.
+
+    meshio keeps only the first group of an entity and the named ones that are not reversed.
+    """
+    start = content.find(b"$Entities")
+    if start < 0:
+        return {}
+    section = content[content.index(b"\n", start) + 1 : content.index(b"$EndEntities", start)]
+    if content.split(maxsplit=3)[2] == b"1":
+        position = 0
+
+        def take(kind: str, count: int) -> Sequence[Any]:
+            nonlocal position
+            values = struct.unpack_from(f"={count}{kind}", section, position)
+            position += struct.calcsize(f"={count}{kind}")
+            return values
+
+    else:
+        words = iter(section.split())
+
+        def take(kind: str, count: int) -> Sequence[Any]:
+            return [(float if kind == "d" else int)(next(words)) for _ in range(count)]
+
+    groups = {}
+    for dim, count in enumerate(take("Q", 4)):
+        for _ in range(count):
+            (entity,) = take("i", 1)
+            take("d", 6 if dim else 3)
+            # A negative number means that the group takes the entity with reversed orientation.
+            groups[dim, entity] = [abs(number) for number in take("i", *take("Q", 1))]
+            if dim:
+                take("i", *take("Q", 1))
+    return groups
+
+
+def _elements(
+    raw: Any, entity_groups: dict[tuple[int, int], list[int]], dim: int
+) -> tuple[Array, dict[str, Array]]:
+    """Vertex numbers (dim + 1, k) of the elements of a dimension, and the element numbers of each group."""
+    names = {number: name for name, (number, group_dim) in raw.field_data.items() if group_dim == dim}
+    columns = [np.zeros((dim + 1, 0), dtype=np.int64)]
+    groups: dict[str, list[Array]] = {}
+    start = 0
+    for i, block in enumerate(raw.cells):
+        if _GMSH_SIMPLICES[block.type] != dim or not len(block.data):
+            continue
+        columns.append(np.asarray(block.data, dtype=np.int64).T)
+        elements = start + np.arange(len(block.data))
+        start += len(elements)
+        if entity_groups:
+            chosen = dict.fromkeys(entity_groups[dim, raw.cell_data["gmsh:geometrical"][i][0]], elements)
+        elif "gmsh:physical" in raw.cell_data:
+            physical = raw.cell_data["gmsh:physical"][i]
+            chosen = {number: elements[physical == number] for number in np.unique(physical[physical != 0])}
+        else:
+            chosen = {}
+        for number, members in chosen.items():
+            groups.setdefault(names.get(number, str(number)), []).append(members)
+    return np.hstack(columns), {name: np.concatenate(members) for name, members in groups.items()}
+
+
+def _unit_box(n: Divisions, *sides: list[str]) -> Mesh:
+    """The unit box, each of its small boxes cut into one simplex for each order of the axes (Kuhn)."""
+    dim = len(sides)
+    divisions = [_count(i) for i in n] if isinstance(n, Sequence) else [_count(n)] * dim
+    if len(divisions) != dim:
+        raise MeshError(f"A mesh of dimension {dim} takes {dim} numbers of cells, got {len(divisions)}.")
+    axes = [np.arange(i + 1) / i for i in divisions]
+    # The first axis varies fastest, both in the points and in the boxes.
+    points = np.array([x.ravel(order="F") for x in np.meshgrid(*axes, indexing="ij")])
+    steps = np.cumprod([1, *(i + 1 for i in divisions)])[:dim]
+    boxes = np.meshgrid(*map(np.arange, divisions), indexing="ij")
+    corners = steps @ [x.ravel(order="F") for x in boxes]
+    paths = [np.cumsum([0, *steps[list(order)]]) for order in permutations(range(dim))]
+    mesh = Mesh(points, np.hstack([path[:, None] + corners for path in paths]))
+    facets = mesh.facets("boundary")
+    boundaries = {
+        name: facets[:, (points[axis, facets] == value).all(axis=0)]
+        for axis, names in enumerate(sides)
+        for value, name in enumerate(names)
+    }
+    return replace(mesh, boundaries=boundaries)
+
+
+def _ring(k: int, sector: Array, i: Array) -> Array:
+    """Numbers of the points i of the sectors of ring k of a disc; ring 0 is the centre."""
+    return 1 + 3 * k * (k - 1) + (sector * k + i) % (6 * k) if k else np.zeros_like(i)
+
+
+def _count(n: Any) -> int:
+    try:
+        count = operator.index(n)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise MeshError(f"The number of cells must be a positive integer, got {n!r}.")
+    return count
+
+
+def _array(values: Any, kind: type, name: str, ndim: int = 2) -> Array:
+    """A copy of the values as an array of floats or integers."""
+    try:
+        array = np.array(values)
+        result: Array = array.astype(kind, casting="same_kind" if array.size else "unsafe")
+    except (TypeError, ValueError):
+        raise MeshError(f"Expected numbers of type {np.dtype(kind)} for {name}.") from None
+    if result.ndim != ndim:
+        raise MeshError(f"Expected an array with {ndim} axes for {name}, got shape {result.shape}.")
+    return result
+
+
+def _check_numbers(points: Array, cells: Array) -> None:
+    n = points.shape[1]
+    wrong = ((cells < 0) | (cells >= n)).any(axis=0)
+    if wrong.any():
+        raise MeshError(f"Cell {np.argmax(wrong)} refers to points that do not exist; there are {n} points.")
+    unused = np.bincount(cells.ravel(), minlength=n) == 0
+    if unused.any():
+        raise MeshError(
+            f"{unused.sum()} points belong to no cell, the first is {np.argmax(unused)}; remove them."
+        )
+    repeated = np.ones(cells.shape[1], dtype=bool)
+    repeated[_number_columns(np.sort(cells, axis=0))[0]] = False
+    if repeated.any():
+        raise MeshError(f"Cell {np.argmax(repeated)} has the same vertices as another cell; remove it.")
+
+
+def _oriented(points: Array, cells: Array) -> Array:
+    """The cells with positive orientation."""
+    determinants = _determinants(points, cells)
+    lengths = [np.linalg.norm(points[:, row] - points[:, cells[0]], axis=0) for row in cells[1:]]
+    flat = np.abs(determinants) <= 1e-12 * np.prod(lengths, axis=0)
+    if flat.any():
+        raise MeshError(
+            f"Cell {np.argmax(flat)} is degenerate, its vertices span no volume; repair the mesh."
+        )
+    # Of all transpositions of a tetrahedron only 02 and 13 keep the diagonal of Bey's rule.
+    dim = len(points)
+    first, last = max(dim - 2, 0), dim
+    negative = determinants < 0
+    cells[first, negative], cells[last, negative] = cells[last, negative], cells[first, negative]
+    return cells
+
+
+def _determinants(points: Array, cells: Array) -> Array:
+    """Signed volumes of the cells, times dim!."""
+    return np.linalg.det((points[:, cells[1:]] - points[:, cells[:1]]).T)
+
+
+def _number_columns(columns: Array) -> tuple[Array, Array]:
+    """Number the distinct columns: where each occurs first, and the number of every column."""
+    order = np.lexsort(columns[::-1])
+    ordered = columns[:, order]
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)
+    numbers = np.empty_like(order)
+    numbers[order] = np.cumsum(new) - 1
+    return order[new], numbers
+
+
+def _select(name: str, predicate: Callable[[Array], Array], midpoints: Array) -> Array:
+    chosen = np.asarray(predicate(midpoints))
+    if chosen.dtype != bool or chosen.shape != midpoints.shape[1:]:
+        raise MeshError(
+            f'The predicate of "{name}" must return booleans of shape {midpoints.shape[1:]} for x of shape '
+            f"{midpoints.shape}, got {chosen.dtype} of shape {chosen.shape}."
+        )
+    if not chosen.any():
+        raise MeshError(f'The predicate of "{name}" selects nothing; it is evaluated at midpoints.')
+    return chosen
+
+
+def _lookup(tags: dict[str, Array], tag: str, kind: str) -> Array:
+    if tag not in tags:
+        known = ", ".join(f'"{name}"' for name in tags) or "none"
+        raise MeshError(f'The mesh has no {kind} "{tag}"; it has: {known}.')
+    return tags[tag]

@@ -1,0 +1,332 @@
+"""Piecewise polynomials on simplices: where they sit, their values at points and at vertices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from .errors import DataError
+
+if TYPE_CHECKING:
+    from .fem.meshes import Mesh
+
+Array = NDArray[Any]
+
+# The edges of a simplex of dimension k are the first k (k + 1) / 2 of these.
+_EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
+
+# Relative to the diameter: a simplex this near contains the point up to rounding, which ends the search, and
+# points farther than this from all simplices are refused.
+_INSIDE = 1e-12
+_OUTSIDE = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class Lagrange:
+    """Piecewise polynomials of degree 0, 1 or 2 on a set of simplices (cells, or facets of a boundary).
+
+    Parameters
+    ----------
+    vertices : shape (dim, nv).
+    simplices : shape (k + 1, m), k <= dim, the vertex numbers of the simplices.
+    dofs : shape (local, m), the numbers of the degrees of freedom in coefficient vectors: the simplex itself
+        for degree 0; its vertices for degree 1; its vertices, then its edges for degree 2, in the order 01 12
+        02 03 13 23.
+    degree : of the polynomials.
+
+    Raises
+    ------
+    DataError
+        If the degree is not 0, 1 or 2, or the shapes do not fit together.
+
+    Examples
+    --------
+    >>> from pdecontrol.fem.meshes import unit_square
+    >>> space = cell_lagrange(unit_square(4), 1)
+    >>> space.evaluate(space.points[0], [[0.3], [0.6]]).round(12).tolist()
+    [0.3]
+    """
+
+    vertices: Array
+    simplices: Array
+    dofs: Array
+    degree: int
+
+    def __post_init__(self) -> None:
+        if self.degree not in (0, 1, 2):
+            raise DataError(f"The degree of piecewise polynomials must be 0, 1 or 2, got {self.degree!r}.")
+        corners = len(self.simplices)
+        local = math.comb(corners - 1 + self.degree, self.degree)
+        if corners - 1 > len(self.vertices) or self.dofs.shape != (local, self.simplices.shape[1]):
+            raise DataError(
+                f"Degree {self.degree} on simplices of shape {self.simplices.shape} in dimension "
+                f"{len(self.vertices)} takes dofs of shape {(local, self.simplices.shape[1])}, "
+                f"got {self.dofs.shape}."
+            )
+
+    @cached_property
+    def size(self) -> int:
+        """Number of degrees of freedom."""
+        return int(self.dofs.max()) + 1
+
+    @cached_property
+    def points(self) -> Array:
+        """Where each degree of freedom sits, shape (dim, size): a vertex or a midpoint."""
+        corners = len(self.simplices)
+        nodes = np.eye(corners) if self.degree else np.full((1, corners), 1 / corners)
+        if self.degree == 2:
+            nodes = np.vstack([nodes, [(nodes[i] + nodes[j]) / 2 for i, j in self._edges]])
+        points = np.full((len(self.vertices), self.size), np.nan)
+        points[:, self.dofs] = np.einsum("li,dim->dlm", nodes, self.vertices[:, self.simplices])
+        return points
+
+    def evaluate(self, array: Array, points: Array) -> Array:
+        """Values at points of shape (dim, p) of the function with the given coefficients (size,).
+
+        Where the function jumps, at a point on two simplices, the value is that on one of them.
+
+        Raises
+        ------
+        DataError
+            If a point is farther from all simplices than 1e-8 of the diameter, or a shape is wrong.
+
+        Examples
+        --------
+        >>> from pdecontrol.fem.meshes import unit_interval
+        >>> space = cell_lagrange(unit_interval(2), 0)
+        >>> space.evaluate([3.0, 4.0], [[0.1, 0.9]]).tolist()
+        [3.0, 4.0]
+        """
+        array = self._coefficients(array)
+        points = np.asarray(points, dtype=float)
+        if points.ndim != 2 or len(points) != len(self.vertices):
+            raise DataError(f"Expected points of shape ({len(self.vertices)}, p), got {points.shape}.")
+        found, coordinates = self._locate(points)
+        if self.degree == 0:
+            shapes = np.ones((1, len(found)))
+        elif self.degree == 1:
+            shapes = coordinates
+        else:
+            bubbles = [4 * coordinates[i] * coordinates[j] for i, j in self._edges]
+            shapes = np.vstack([coordinates * (2 * coordinates - 1), *bubbles])
+        return np.einsum("lp,lp->p", shapes, array[self.dofs[:, found]])
+
+    def nodal(self, array: Array) -> Array:
+        """Values at the vertices, shape (nv,), NaN at those of no simplex.
+
+        For degree 0 they are the means of the values on the adjacent simplices, weighted by volume.
+
+        Examples
+        --------
+        >>> from pdecontrol.fem.meshes import unit_interval
+        >>> cell_lagrange(unit_interval(2), 0).nodal([3.0, 4.0]).tolist()
+        [3.0, 3.5, 4.0]
+        """
+        array = self._coefficients(array)
+        count = self.vertices.shape[1]
+        if self.degree == 0:
+            weights = np.broadcast_to(self._measures, self.simplices.shape)
+            total = np.bincount(self.simplices.ravel(), weights.ravel(), count)
+            sums = np.bincount(self.simplices.ravel(), (weights * array[self.dofs]).ravel(), count)
+            return np.divide(sums, total, out=np.full(count, np.nan), where=total > 0)
+        values = np.full(count, np.nan)
+        values[self.simplices] = array[self.dofs[: len(self.simplices)]]
+        return values
+
+    def lumped_mass(self) -> Array:
+        """Diagonal (size,) of the lumped mass matrix: each simplex shares its volume among its nodes.
+
+        The volume is that of the dimension of the simplices; a point has volume 1.
+
+        Raises
+        ------
+        DataError
+            For degree 2, where lumping to the nodes does not give a positive matrix.
+
+        Examples
+        --------
+        >>> from pdecontrol.fem.meshes import unit_interval
+        >>> cell_lagrange(unit_interval(2), 1).lumped_mass().tolist()
+        [0.25, 0.5, 0.25]
+        """
+        if self.degree == 2:
+            raise DataError("Polynomials of degree 2 have no positive lumped mass; use degree 0 or 1.")
+        shares = np.broadcast_to(self._measures / len(self.dofs), self.dofs.shape)
+        return np.bincount(self.dofs.ravel(), shares.ravel(), self.size)
+
+    @property
+    def _edges(self) -> tuple[tuple[int, int], ...]:
+        return _EDGES[: math.comb(len(self.simplices), 2)]
+
+    @cached_property
+    def _diameter(self) -> float:
+        return float(np.linalg.norm(np.ptp(self.vertices, axis=1)))
+
+    @cached_property
+    def _factors(self) -> tuple[Array, Array]:
+        """QR factors of the matrices whose columns are the edges from vertex 0: no normal equations, so that
+        stretched simplices keep their accuracy.
+        """
+        edges = self.vertices[:, self.simplices[1:]] - self.vertices[:, self.simplices[:1]]
+        q, r = np.linalg.qr(np.moveaxis(edges, 2, 0))
+        return q, r
+
+    @cached_property
+    def _measures(self) -> Array:
+        diagonal = np.diagonal(self._factors[1], axis1=1, axis2=2)
+        return np.abs(diagonal.prod(axis=1)) / math.factorial(len(self.simplices) - 1)
+
+    @cached_property
+    def _gradients(self) -> Array:
+        """Gradients of the barycentric coordinates, shape (dim, k + 1, m)."""
+        q, r = self._factors
+        rows = np.moveaxis(np.linalg.solve(r, q.transpose(0, 2, 1)), 0, 2)
+        return np.moveaxis(np.concatenate([-rows.sum(axis=0, keepdims=True), rows]), 1, 0)
+
+    @cached_property
+    def _scale(self) -> Array:
+        """Mean extent of the simplices along each axis, shape (dim, 1).
+
+        The search works in coordinates divided by it: there, meshes stretched along an axis are regular.
+        """
+        extents = np.ptp(self.vertices[:, self.simplices], axis=1).mean(axis=1, keepdims=True)
+        return np.maximum(extents, 1e-6 * self._diameter)
+
+    @cached_property
+    def _midpoints(self) -> Array:
+        return self.vertices[:, self.simplices].mean(axis=1) / self._scale
+
+    @cached_property
+    def _tree(self) -> cKDTree:
+        return cKDTree(self._midpoints.T)
+
+    @cached_property
+    def _balls(self) -> list[tuple[float, Array, cKDTree]]:
+        """For simplices of similar size: a radius of balls around their midpoints that contain them, their
+        numbers, and the tree of their midpoints.
+        """
+        corners = self.vertices[:, self.simplices] / self._scale[:, None]
+        radii = np.linalg.norm(corners - self._midpoints[:, None], axis=0).max(axis=0)
+        radii += _OUTSIDE * self._diameter / self._scale.min()
+        size_classes = np.frexp(radii)[1]
+        groups = [np.flatnonzero(size_classes == size_class) for size_class in np.unique(size_classes)]
+        return [(radii[group].max(), group, cKDTree(self._midpoints[:, group].T)) for group in groups]
+
+    def _coefficients(self, array: Array) -> Array:
+        array = np.asarray(array)
+        if array.shape != (self.size,):
+            raise DataError(f"Expected {self.size} coefficients, got an array of shape {array.shape}.")
+        return array
+
+    def _locate(self, points: Array) -> tuple[Array, Array]:
+        """For each point a simplex that contains it, and its barycentric coordinates (k + 1, p) there."""
+        count = points.shape[1]
+        found = np.zeros(count, dtype=np.int64)
+        coordinates = np.zeros((len(self.simplices), count))
+        distance = np.full(count, np.inf)
+        for rows, candidates in self._candidates(points, distance):
+            values, distances = self._barycentric(points[:, rows], candidates)
+            order = np.lexsort((candidates, distances, rows))
+            best = order[np.unique(rows[order], return_index=True)[1]]
+            best = best[distances[best] < distance[rows[best]]]
+            found[rows[best]] = candidates[best]
+            coordinates[:, rows[best]] = values[:, best]
+            distance[rows[best]] = distances[best]
+        outside = ~(distance <= _OUTSIDE * self._diameter)
+        if outside.any():
+            first = np.argmax(outside)
+            raise DataError(
+                f"{outside.sum()} of {count} points are outside of the domain of the function, the first is "
+                f"point {first} at x = {points[:, first].tolist()}; evaluate at points of the domain only."
+            )
+        return found, coordinates
+
+    def _candidates(self, points: Array, distance: Array) -> Iterator[tuple[Array, Array]]:
+        """Pairs of points and simplices that may contain them, for the points with no simplex so far.
+
+        A simplex with one of the nearest midpoints nearly always does; else all are tried whose ball contains
+        the point.
+        """
+        inside = _INSIDE * self._diameter
+        finite = np.isfinite(points).all(axis=0)
+        for nearest in (2, 12):
+            open_points = np.flatnonzero(finite & (distance > inside))
+            nearest = min(nearest, self.simplices.shape[1])
+            neighbours = self._tree.query((points[:, open_points] / self._scale).T, range(1, nearest + 1))[1]
+            yield np.repeat(open_points, nearest), neighbours.ravel()
+        open_points = np.flatnonzero(finite & (distance > inside))
+        for chunk in np.array_split(open_points, len(open_points) // 500 + 1):
+            tree = cKDTree((points[:, chunk] / self._scale).T)
+            for radius, simplices, midpoints in self._balls:
+                pairs = tree.sparse_distance_matrix(midpoints, radius, output_type="ndarray")
+                yield chunk[pairs["i"]], simplices[pairs["j"]]
+
+    def _barycentric(self, points: Array, candidates: Array) -> tuple[Array, Array]:
+        """Barycentric coordinates of each point in its candidate, shape (k + 1, p), and the distance to it.
+
+        The distance is the largest of those to the plane of the simplex and, from outside, to those of its
+        faces.
+        """
+        corners = self.vertices[:, self.simplices[:, candidates]]
+        gradients = self._gradients[:, :, candidates]
+        coordinates = np.einsum("dip,dp->ip", gradients, points - corners[:, 0])
+        coordinates[0] += 1
+        slopes = np.maximum(np.linalg.norm(gradients, axis=0), np.finfo(float).tiny)
+        height = np.linalg.norm(points - np.einsum("ip,dip->dp", coordinates, corners), axis=0)
+        return coordinates, np.maximum(height, (-coordinates / slopes).max(axis=0))
+
+
+def cell_lagrange(mesh: Mesh, degree: int, part: str | None = None) -> Lagrange:
+    """Piecewise polynomials of degree 0 or 1 on the cells of a mesh, or of one part of it.
+
+    Raises
+    ------
+    DataError
+        For another degree.
+    MeshError
+        For an unknown part.
+
+    Examples
+    --------
+    >>> from pdecontrol.fem.meshes import unit_square
+    >>> mesh = unit_square(4).tag_part("half", lambda x: x[0] < 0.5)
+    >>> cell_lagrange(mesh, 1, "half").size
+    15
+    """
+    return _compact(mesh.points, mesh.cells if part is None else mesh.cells[:, mesh.part(part)], degree)
+
+
+def facet_lagrange(mesh: Mesh, tag: str, degree: int) -> Lagrange:
+    """Piecewise polynomials of degree 0 or 1 on the facets of a boundary of a mesh.
+
+    Raises
+    ------
+    DataError
+        For another degree.
+    MeshError
+        For an unknown boundary.
+
+    Examples
+    --------
+    >>> from pdecontrol.fem.meshes import unit_square
+    >>> facet_lagrange(unit_square(4), "left", 0).lumped_mass().tolist()
+    [0.25, 0.25, 0.25, 0.25]
+    """
+    return _compact(mesh.points, mesh.facets(tag), degree)
+
+
+def _compact(vertices: Array, simplices: Array, degree: int) -> Lagrange:
+    """Degrees of freedom numbered in the order of the simplices or, for degree 1, of their vertices."""
+    if degree not in (0, 1):
+        raise DataError(f"Piecewise polynomials on parts and boundaries have degree 0 or 1, got {degree!r}.")
+    if degree == 0:
+        return Lagrange(vertices, simplices, np.arange(simplices.shape[1])[None], 0)
+    dofs = np.unique(simplices, return_inverse=True)[1].reshape(simplices.shape)
+    return Lagrange(vertices, simplices, dofs, 1)

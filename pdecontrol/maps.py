@@ -1,0 +1,213 @@
+"""The one interface between equations and algorithms: the map from controls to observations."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+
+from .errors import SolveLimitError
+from .space import Array, Field, Space
+
+
+@dataclass
+class Counter:
+    """What a map has done: PDE solves by kind, and what they consisted of.
+
+    `state`, `tangent` and `adjoint` count solves of the whole equation; `linear` the Newton steps inside nonlinear
+    state solves, `factorisations` the matrices factorised or preconditioners built, `inner` the iterations of iterative
+    linear solvers, `seconds` the time spent in all of it.
+    """
+
+    state: int = 0
+    tangent: int = 0
+    adjoint: int = 0
+    linear: int = 0
+    factorisations: int = 0
+    inner: int = 0
+    seconds: float = 0.0
+    limit: float = np.inf
+
+    @property
+    def total(self) -> int:
+        """State, tangent and adjoint solves together."""
+        return self.state + self.tangent + self.adjoint
+
+    @contextmanager
+    def solving(self, kind: str) -> Iterator[None]:
+        """Count and time one solve of the kind; raises SolveLimitError when the limit is reached."""
+        if self.total >= self.limit:
+            raise SolveLimitError(f"the limit of {self.limit:.0f} solves is reached")
+        setattr(self, kind, getattr(self, kind) + 1)
+        with self.timing():
+            yield
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += perf_counter() - start
+
+    def snapshot(self) -> dict[str, float]:
+        """The counts as a dictionary with their total."""
+        counts = asdict(self)
+        del counts["limit"]
+        return counts | {"total": self.total}
+
+    def since(self, earlier: dict[str, float]) -> dict[str, float]:
+        """What was counted after an earlier snapshot."""
+        return {name: value - earlier[name] for name, value in self.snapshot().items()}
+
+    def add(self, counts: dict[str, float]) -> None:
+        """Add what an earlier run counted, for a restart."""
+        for item in fields(self):
+            if item.name in counts:
+                setattr(self, item.name, getattr(self, item.name) + counts[item.name])
+
+
+class Adjoint(NamedTuple):
+    """q = S'(u)* w with the PDE solution behind it and a bound on ||q - S'(u)* w|| (0 for direct solvers)."""
+
+    gradient: Array
+    field: Array
+    error: float
+
+
+class Linearisation(ABC):
+    """The derivative of a map at one control.
+
+    Notes
+    -----
+    Law: <tangent(h), w>_Y == <h, adjoint(w)>_U for all h and w, in the inner products of the map's spaces.
+    """
+
+    @property
+    @abstractmethod
+    def value(self) -> Array:
+        """S(u); computed when first asked for where the map is affine."""
+
+    @property
+    @abstractmethod
+    def state(self) -> Array:
+        """The PDE solution behind the value."""
+
+    @property
+    @abstractmethod
+    def error(self) -> float:
+        """A bound on ||value - S(u)||_Y from the algebraic error; 0 for direct solvers."""
+
+    @abstractmethod
+    def tangent(self, h: Array) -> Array:
+        """S'(u) h."""
+
+    @abstractmethod
+    def solve_adjoint(self, w: Array) -> Adjoint:
+        """S'(u)* w with its PDE solution and error."""
+
+    @abstractmethod
+    def hessian(self, h: Array, adjoint: Adjoint, weights: Array) -> Array:
+        """S'(u)* D S'(u) h + <w, S''(u)[h, .]> with D = diag(weights) and adjoint = solve_adjoint(w)."""
+
+    def adjoint(self, w: Array) -> Array:
+        """S'(u)* w."""
+        return self.solve_adjoint(w).gradient
+
+
+class SolutionMap(ABC):
+    """u -> y = S(u), from the control space to the observation space.
+
+    Attributes
+    ----------
+    control, observation, solution : the spaces of u, of what is observed of y, and of y itself.
+    affine : whether S(u) = S(0) + L u.
+    solves : the counter.
+    fingerprint : a digest of the discretised equation, by which a restart recognises it.
+    arithmetic : a phrase on how linear systems are solved, quoted in certificates.
+
+    Notes
+    -----
+    Law: the linearisation's (see `Linearisation`), and at(u).value == solve(u).
+    """
+
+    control: Space
+    observation: Space
+    solution: Space
+    affine: bool
+    solves: Counter
+    fingerprint: str
+    arithmetic: str
+
+    @abstractmethod
+    def at(self, u: Array, start: Array | None = None) -> Linearisation:
+        """The map at the control u (n,); `start` is a PDE solution from which a nonlinear solve begins."""
+
+    def solve(self, u: Array, start: Array | None = None) -> Array:
+        """S(u)."""
+        return self.at(u, start).value
+
+    def field(self, u: Array) -> Field:
+        """The PDE solution for the control u."""
+        return Field(self.at(u).state, self.solution, "state")
+
+
+def smooth_start(space: Space) -> Array:
+    """A seeded smooth function of the coordinates, the same on any partition, to start Lanczos iterations."""
+    generator = np.random.default_rng(20230701)
+    if space.points is None:
+        return generator.uniform(0.5, 1.5, space.size)
+    scaled = space.points / space.scale
+    waves = generator.uniform(-3.0, 3.0, (6, scaled.shape[0]))
+    return 1.0 + np.cos(waves @ scaled + generator.uniform(0, 6, (6, 1))).sum(axis=0) / 3.0
+
+
+def lanczos(apply, space: Space, steps: int, accuracy: float, largest: bool = True) -> float:
+    """Extreme eigenvalue of a self-adjoint operator on a space, to a relative accuracy, by Lanczos iteration.
+
+    Parameters
+    ----------
+    apply : the operator, (n,) -> (n,), self-adjoint in the inner product of `space`.
+    steps : at most so many applications.
+    accuracy : stop once the residual of the Ritz pair is below accuracy times the largest Ritz value.
+    largest : the largest eigenvalue, else the smallest.
+    """
+    v = smooth_start(space)
+    v = v / space.norm(v)
+    basis, diagonal, off = [v], [], []
+    ritz = 0.0
+    for _ in range(min(steps, space.size)):
+        w = apply(basis[-1])
+        diagonal.append(space.inner(w, basis[-1]))
+        for b in basis * 2:  # twice is enough to keep the basis orthogonal
+            w = w - space.inner(w, b) * b
+        matrix = np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1)
+        values, vectors = np.linalg.eigh(matrix)
+        pick = -1 if largest else 0
+        ritz, beta = float(values[pick]), space.norm(w)
+        if beta * abs(vectors[-1, pick]) <= accuracy * np.abs(values).max() or beta == 0.0:
+            break
+        basis.append(w / beta)
+        off.append(beta)
+    return ritz
+
+
+def map_norm(
+    linearisation: Linearisation, map: SolutionMap, weights: Array, inflation: float = 0.01
+) -> float:
+    """||D S'(u)||, estimated from above to one per cent, with D = diag(weights) selecting the tracked components.
+
+    Lanczos iteration on S'* D S', two solves a step; its residual bounds the distance to an eigenvalue, and the
+    result is inflated by one per cent.
+    """
+
+    def apply(h: Array) -> Array:
+        return linearisation.adjoint(weights * linearisation.tangent(h))
+
+    square = lanczos(apply, map.control, steps=12, accuracy=inflation / 4)
+    return (1.0 + inflation) * float(np.sqrt(max(square, 0.0)))

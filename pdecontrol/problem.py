@@ -1,0 +1,338 @@
+"""The control problem as data: equation, boundary conditions, control, observations and terms.
+
+Nothing here knows a mesh or a finite-element engine. Functions of space take x of shape (dim, n) and return n values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Literal, Union
+
+import numpy as np
+
+from .errors import ProblemError
+from .space import Array, Data
+
+Coefficient = Union[Data, Mapping[str, Data]]
+Vector = Union[
+    Sequence[float], Callable[[Array], Array], Mapping[str, Union[Sequence[float], Callable[[Array], Array]]]
+]
+Element = Literal["P0", "P1"]
+
+
+def _number(value: object, name: str, positive: bool = False) -> None:
+    if not isinstance(value, Real) or not np.isfinite(value):  # type: ignore[arg-type]
+        raise ProblemError(f"{name} must be a finite number, got {value!r}.")
+    if value < 0 or (positive and value == 0):  # type: ignore[operator]
+        raise ProblemError(f"{name} must be {'positive' if positive else 'at least zero'}, got {value}.")
+
+
+@dataclass(frozen=True)
+class Semilinear:
+    """The term c r(y) on the left of the equation, given by r and its derivative r'.
+
+    Parameters
+    ----------
+    function, derivative : r and r', applied to arrays of values of y and returning arrays of the same shape.
+    coefficient : c, a number, a function of x, or one of them for each tag.
+
+    Examples
+    --------
+    >>> cubic = Semilinear(lambda y: y**3, lambda y: 3 * y**2)
+    """
+
+    function: Callable[[Array], Array]
+    derivative: Callable[[Array], Array]
+    coefficient: Coefficient = 1.0
+
+    def __post_init__(self) -> None:
+        if not (callable(self.function) and callable(self.derivative)):
+            raise ProblemError("Semilinear takes two functions of y: the term and its derivative.")
+        y = np.linspace(-1.07, 1.13, 9)
+        step = 1e-5
+        with np.errstate(all="ignore"):
+            difference = (np.asarray(self.function(y + step)) - np.asarray(self.function(y - step))) / (
+                2 * step
+            )
+            derivative = np.asarray(self.derivative(y))
+        if derivative.shape not in ((), y.shape) or difference.shape not in ((), y.shape):
+            raise ProblemError(
+                "Semilinear: function and derivative must return one value for each value of y."
+            )
+        known = np.isfinite(difference) & np.isfinite(derivative)
+        error = np.abs(difference - derivative)
+        wrong = known & (error > 1e-4 * np.maximum(1.0, np.abs(difference)))
+        if wrong.sum() > 1:  # a single kink of r may fall on a difference
+            at = int(np.argmax(np.where(wrong, error, 0.0)))
+            raise ProblemError(
+                f"Semilinear: the derivative given is not that of the function: at y = {y[at]:.3g} it is "
+                f"{np.broadcast_to(derivative, y.shape)[at]:.6g}, a difference quotient gives "
+                f"{np.broadcast_to(difference, y.shape)[at]:.6g}."
+            )
+
+
+@dataclass(frozen=True)
+class Elliptic:
+    """-div(kappa grad y) + b . grad y + c y + r(y) = f + control.
+
+    Parameters
+    ----------
+    diffusion : kappa > 0, a number, a function of x, or one of them for each tag of a part of the mesh.
+    reaction : c, likewise.
+    advection : b, dim numbers or a function of x with values (dim, n), or one of them for each tag.
+    source : f, likewise; zero on the parts that a dictionary leaves out.
+    semilinear : r, a `Semilinear` term.
+
+    Examples
+    --------
+    >>> equation = Elliptic(diffusion={"inside": 10.0, "outside": 1.0}, source=lambda x: x[0])
+    """
+
+    diffusion: Coefficient = 1.0
+    reaction: Coefficient = 0.0
+    advection: Vector | None = None
+    source: Coefficient = 0.0
+    semilinear: Semilinear | None = None
+
+    def __post_init__(self) -> None:
+        if self.semilinear is not None and not isinstance(self.semilinear, Semilinear):
+            raise ProblemError("semilinear takes Semilinear(function, derivative).")
+
+
+@dataclass(frozen=True)
+class Dirichlet:
+    """y = value on the boundary part."""
+
+    value: Data = 0.0
+
+
+@dataclass(frozen=True)
+class Neumann:
+    """kappa dy/dn = flux (+ control) on the boundary part. Where no condition is given, the flux is zero."""
+
+    flux: Data = 0.0
+
+
+@dataclass(frozen=True)
+class Robin:
+    """kappa dy/dn + coefficient y = value (+ control) on the boundary part."""
+
+    coefficient: Data
+    value: Data = 0.0
+
+
+Condition = Union[Dirichlet, Neumann, Robin]
+
+
+def _element(element: str) -> None:
+    if element not in ("P0", "P1"):
+        raise ProblemError(
+            f"a control is 'P1' (nodal, lumped mass) or 'P0' (constant on cells), not {element!r}."
+        )
+
+
+@dataclass(frozen=True)
+class Distributed:
+    """A control that is a source term, on the domain or on the part with tag `on`.
+
+    `element` is "P1" (nodal values, diagonal mass) or "P0" (one value a cell).
+    """
+
+    on: str | None = None
+    element: Element = "P1"
+
+    def __post_init__(self) -> None:
+        _element(self.element)
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """A control that is added to the Neumann or Robin data on the boundary part with tag `on`."""
+
+    on: str
+    element: Element = "P1"
+
+    def __post_init__(self) -> None:
+        _element(self.element)
+
+
+@dataclass(frozen=True)
+class Actuators:
+    """Finitely many controls: the source sum_i u_i chi_i on the domain, or on the part with tag `on`.
+
+    Parameters
+    ----------
+    shapes : the chi_i, functions of x. The control is the vector (u_1, .., u_m) with the Euclidean norm.
+
+    Examples
+    --------
+    >>> heaters = Actuators([lambda x: x[0] < 0.5, lambda x: x[0] >= 0.5])
+    """
+
+    shapes: Sequence[Data]
+    on: str | None = None
+
+    def __post_init__(self) -> None:
+        if callable(self.shapes) or isinstance(self.shapes, Real) or len(self.shapes) == 0:
+            raise ProblemError("Actuators takes a list of at least one shape, each a function of x.")
+        object.__setattr__(self, "shapes", tuple(self.shapes))
+
+
+Control = Union[Distributed, Boundary, Actuators]
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """weight/2 ||y - target||^2 on the domain, on a part or a boundary (`on`), or at points.
+
+    Parameters
+    ----------
+    target : y_d, a number or a function of x (interpolated in the state space), or an array of values at `points`.
+    on : tag of a part (L2 norm over it) or of a boundary (L2 norm along it); None is the whole domain.
+    points : shape (dim, k): the sum of squares over these points instead of an L2 norm.
+    weight : a positive number.
+    """
+
+    target: Data
+    on: str | None = None
+    points: Array | None = None
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _number(self.weight, "the weight of Tracking", positive=True)
+        if self.points is not None:
+            if self.on is not None:
+                raise ProblemError("Tracking takes a tag (on=) or points, not both.")
+            points = np.asarray(self.points, dtype=float)
+            if points.ndim != 2 or points.shape[1] == 0 or not np.isfinite(points).all():
+                raise ProblemError(
+                    f"Tracking: points must be finite and of shape (dim, k), got {points.shape}."
+                )
+            object.__setattr__(self, "points", points)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The linear functional int weight y of the state, over the domain, a part or a boundary (`on`)."""
+
+    weight: Data
+    on: str | None = None
+
+
+@dataclass(frozen=True)
+class Tikhonov:
+    """alpha/2 ||u - reference||^2."""
+
+    alpha: float
+    reference: Data = 0.0
+
+    def __post_init__(self) -> None:
+        _number(self.alpha, "the Tikhonov weight alpha")
+
+
+@dataclass(frozen=True)
+class L1:
+    """beta ||u||_L1, which makes the control exactly zero on a set."""
+
+    beta: float
+
+    def __post_init__(self) -> None:
+        _number(self.beta, "the L1 weight beta")
+
+
+@dataclass(frozen=True)
+class Box:
+    """lower <= u <= upper: numbers, or functions of x."""
+
+    lower: Data = -np.inf
+    upper: Data = np.inf
+
+    def __post_init__(self) -> None:
+        for name, bound in (("lower", self.lower), ("upper", self.upper)):
+            if isinstance(bound, Real) and np.isnan(bound):
+                raise ProblemError(f"Box: the {name} bound is NaN.")
+        if isinstance(self.lower, Real) and isinstance(self.upper, Real) and self.lower > self.upper:
+            raise ProblemError(f"Box: the lower bound {self.lower} is above the upper bound {self.upper}.")
+
+
+Term = Union[Linear, Tikhonov, L1, Box]
+
+
+@dataclass(frozen=True)
+class ControlProblem:
+    """min F(S(u)) + alpha/2 ||u - reference||^2 + beta ||u||_L1 over lower <= u <= upper, y = S(u) solves a PDE.
+
+    Parameters
+    ----------
+    equation : the PDE.
+    control : how the control acts on it.
+    tracking : one `Tracking` or several, which add up to F (together with `Linear` terms).
+    terms : at most one each of `Tikhonov`, `L1` and `Box`, and any number of `Linear`. Without a positive Tikhonov
+        weight the box must be bounded on both sides.
+    boundary : a condition for each tag; no condition means zero flux.
+
+    Raises
+    ------
+    ProblemError
+        If the problem contradicts itself.
+
+    Examples
+    --------
+    >>> problem = ControlProblem(
+    ...     equation=Elliptic(),
+    ...     control=Distributed(),
+    ...     tracking=Tracking(lambda x: x[0] * x[1]),
+    ...     terms=[Tikhonov(1e-3), L1(1e-4), Box(-1, 1)],
+    ...     boundary={"boundary": Dirichlet(0.0)},
+    ... )
+    """
+
+    equation: Elliptic
+    control: Control
+    tracking: Tracking | Sequence[Tracking]
+    terms: Sequence[Term]
+    boundary: Mapping[str, Condition] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        tracking = (self.tracking,) if isinstance(self.tracking, Tracking) else tuple(self.tracking)
+        terms = tuple(self.terms) if isinstance(self.terms, Sequence) else (self.terms,)
+        object.__setattr__(self, "tracking", tracking)
+        object.__setattr__(self, "terms", terms)
+        object.__setattr__(self, "boundary", dict(self.boundary))
+        if not isinstance(self.equation, Elliptic):
+            raise ProblemError(f"equation must be Elliptic(..), got {self.equation!r}.")
+        if not isinstance(self.control, (Distributed, Boundary, Actuators)):
+            raise ProblemError(f"control must be Distributed, Boundary or Actuators, got {self.control!r}.")
+        for item in tracking:
+            if not isinstance(item, Tracking):
+                raise ProblemError(f"tracking takes Tracking(..) or a list of them, got {item!r}.")
+        for tag, condition in self.boundary.items():
+            if not isinstance(condition, (Dirichlet, Neumann, Robin)):
+                raise ProblemError(
+                    f"boundary[{tag!r}] must be Dirichlet, Neumann or Robin, got {condition!r}."
+                )
+        for term in terms:
+            if not isinstance(term, (Linear, Tikhonov, L1, Box)):
+                raise ProblemError(f"terms takes Tikhonov, L1, Box and Linear, got {term!r}.")
+        for kind in (Tikhonov, L1, Box):
+            if sum(isinstance(term, kind) for term in terms) > 1:
+                raise ProblemError(f"there are several {kind.__name__} terms: merge them into one.")
+        if isinstance(self.control, Boundary) and isinstance(self.boundary.get(self.control.on), Dirichlet):
+            raise ProblemError(
+                f"Boundary control on {self.control.on!r}: Dirichlet control is not supported, "
+                "the control is Neumann or Robin data. Give that tag a Neumann or Robin condition."
+            )
+        if not tracking and not any(isinstance(term, Linear) for term in terms):
+            raise ProblemError(
+                "there is nothing to observe: give a Tracking or a Linear functional of the state."
+            )
+        box = next((term for term in terms if isinstance(term, Box)), Box())
+        tikhonov = next((term for term in terms if isinstance(term, Tikhonov)), Tikhonov(0.0))
+        open_side = [b for b in (box.lower, box.upper) if isinstance(b, Real) and np.isinf(b)]
+        if tikhonov.alpha == 0 and open_side:
+            raise ProblemError(
+                "alpha = 0 needs a box with finite lower and upper bounds, or there may be no minimiser: "
+                "add Box(lower, upper) or a Tikhonov(alpha) with alpha > 0."
+            )

@@ -1,0 +1,257 @@
+"""Results: what a solve found, how good it is, and its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from .certificate import Certificate
+from .errors import ResultFileError
+from .lagrange import Lagrange
+from .space import Array, Field, Space
+
+FORMAT = 1
+
+
+class Status(Enum):
+    """Why a run ended, with advice."""
+
+    CERTIFIED = "the certificate meets the tolerance"
+    ITERATIONS = "the limit of iterations was met: raise max_iterations, loosen tol, or try another method"
+    SOLVES = "the limit of solves was met: raise max_solves or loosen tol"
+    STALLED = "the certificate stopped improving, at the rounding of the solves: loosen tol or raise alpha"
+    STOPPED = "the callback asked to stop"
+    INTERRUPTED = "interrupted by the keyboard: a checkpoint= lets the run go on"
+
+
+class Row(NamedTuple):
+    """One iteration: `estimate` is free and uncertified, `bound` the certificate's (nan where none was computed).
+
+    Both are bounds on ||u - u*||, or relative gaps where alpha = 0.
+    """
+
+    iteration: int
+    objective: float
+    estimate: float
+    bound: float
+    solves: int
+    seconds: float
+
+
+class History:
+    """Rows of a run; history["bound"] is a column."""
+
+    def __init__(self) -> None:
+        self._rows: list[Row] = []
+
+    def append(self, row: Row) -> None:
+        self._rows.append(row)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self):
+        return iter(self._rows)
+
+    def __getitem__(self, name: str) -> Array:
+        return np.array([getattr(row, name) for row in self._rows])
+
+    def arrays(self) -> dict[str, Array]:
+        return {f"history.{name}": self[name] for name in Row._fields}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Array]) -> History:
+        history = cls()
+        for row in zip(*(arrays[f"history.{name}"].tolist() for name in Row._fields), strict=True):
+            history.append(Row(*row))
+        return history
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a solve found, like scipy's OptimizeResult with attributes.
+
+    Attributes
+    ----------
+    control, state, adjoint : the projected control, its state, and the adjoint state it was projected from, as fields:
+        `.array`, `.space`, callable at points, `.save(path)`, `.plot(path)`.
+    certificate : how far the control is from the optimum.
+    status, success, message : why the run ended.
+    objective : the value at the control.
+    history : one row an iteration.
+    solves : PDE solves by kind ("state", "tangent", "adjoint", their "total", ..), norm estimates and certificates
+        included.
+    seconds : wall time.
+    method, tol, fingerprint : the algorithm, the tolerance, and a digest of the discretised problem.
+    dual : the last dual vector of the method, for warm starts.
+    """
+
+    control: Field
+    state: Field
+    adjoint: Field
+    certificate: Certificate
+    status: Status
+    method: str
+    history: History
+    solves: dict[str, float]
+    seconds: float
+    tol: float
+    fingerprint: str
+    dual: Array | None = field(default=None, repr=False)
+
+    @property
+    def success(self) -> bool:
+        return self.status is Status.CERTIFIED
+
+    @property
+    def message(self) -> str:
+        return self.status.value
+
+    @property
+    def objective(self) -> float:
+        return self.certificate.objective
+
+    def __str__(self) -> str:
+        iterations = self.history["iteration"][-1] if len(self.history) else 0
+        kinds = ", ".join(f"{self.solves[kind]:.0f} {kind}" for kind in ("state", "tangent", "adjoint"))
+        certificate = str(self.certificate).replace("\n", "\n                ")
+        return "\n".join([
+            f"{'status':<15} {self.status.name.lower()}: {self.message}",
+            f"{'method':<15} {self.method}, {iterations} iterations",
+            f"{'objective':<15} {self.objective:.9e}",
+            f"{'certificate':<15} {certificate}",
+            f"{'PDE solves':<15} {self.solves['total']:.0f} ({kinds}); {self.solves['factorisations']:.0f} factorisations",
+            f"{'time':<15} {self.seconds:.2f} s ({self.solves['seconds']:.2f} s in PDE solves)",
+        ])  # fmt: skip
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything to one .npz file, whole or not at all; `pdecontrol.load` reads it."""
+        header = {
+            "kind": "result", "status": self.status.name, "method": self.method, "solves": self.solves,
+            "seconds": self.seconds, "tol": self.tol, "fingerprint": self.fingerprint,
+            "certificate": self.certificate.as_dict(),
+        }  # fmt: skip
+        arrays = self.history.arrays()
+        for item in (self.control, self.state, self.adjoint):
+            arrays[f"{item.name}.array"] = item.array
+        for item in (self.control, self.state):
+            arrays |= {f"{item.name}.{name}": a for name, a in _space_arrays(item.space).items()}
+        if self.dual is not None:
+            arrays["dual"] = self.dual
+        return write_arrays(Path(path), header, arrays)
+
+    def plot(self, path: str | Path | None = None):
+        """Draw state, control, adjoint and the zero set of the control; the matplotlib figure, written to `path`."""
+        from .plot import draw_result
+
+        return draw_result(self, path)
+
+    def export(self, path: str | Path) -> list[Path]:
+        """Write state, adjoint and control for ParaView (.vtu); returns the files."""
+        from .plot import export
+
+        path = Path(path)
+        states = export({"state": self.state, "adjoint": self.adjoint}, path)
+        if self.control.space.elements is None:
+            return [states]
+        return [
+            states,
+            export({"control": self.control}, path.with_name(f"{path.stem}-control{path.suffix}")),
+        ]
+
+
+def load(path: str | Path) -> Result:
+    """A saved result; raises ResultFileError if the file is missing, damaged or not a result.
+
+    Examples
+    --------
+    >>> result = load("sparse.npz")                          # doctest: +SKIP
+    >>> result.control(np.array([[0.5], [0.5]]))             # doctest: +SKIP
+    """
+    header, arrays = read_arrays(Path(path), "result")
+    try:
+        spaces = {name: _space(arrays, name) for name in ("control", "state")}
+        spaces["adjoint"] = spaces["state"]
+        found = {name: Field(arrays[f"{name}.array"], space, name) for name, space in spaces.items()}
+        return Result(
+            **found,
+            certificate=Certificate(**header["certificate"]),
+            status=Status[header["status"]],
+            history=History.from_arrays(arrays),
+            dual=arrays.get("dual"),
+            **{name: header[name] for name in ("method", "solves", "seconds", "tol", "fingerprint")},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResultFileError(f"{path} is not a result of this version of pdecontrol ({error!r}).") from None
+
+
+def _space_arrays(space: Space) -> dict[str, Array]:
+    arrays = {}
+    if space.diagonal:
+        arrays["mass"] = space.mass
+    else:
+        mass = sp.csr_matrix(space.mass)
+        arrays |= {"mass.data": mass.data, "mass.indices": mass.indices, "mass.indptr": mass.indptr}
+    if space.elements is not None:
+        elements = space.elements
+        arrays |= {
+            "vertices": elements.vertices, "simplices": elements.simplices, "dofs": elements.dofs,
+            "degree": np.array(elements.degree),
+        }  # fmt: skip
+    return arrays
+
+
+def _space(arrays: dict[str, Array], name: str) -> Space:
+    own = {key.removeprefix(f"{name}."): array for key, array in arrays.items() if key.startswith(f"{name}.")}
+    size = own["array"].shape[0]
+    if "mass" in own:
+        mass = own["mass"]
+    else:
+        mass = sp.csr_matrix((own["mass.data"], own["mass.indices"], own["mass.indptr"]), shape=(size, size))
+    if "degree" not in own:
+        return Space(mass)
+    return Space(mass, Lagrange(own["vertices"], own["simplices"], own["dofs"], int(own["degree"])))
+
+
+def write_arrays(path: Path, header: dict, arrays: dict[str, Array]) -> Path:
+    """Write a JSON header and arrays to one .npz file, whole or not at all; returns its path."""
+    path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"format": FORMAT, **header})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez_compressed(file, header=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def read_arrays(path: Path, kind: str) -> tuple[dict, dict[str, Array]]:
+    """The header and arrays of a file of `write_arrays`, checked; raises ResultFileError."""
+    path = path if path.exists() or path.suffix == ".npz" else path.with_name(path.name + ".npz")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(arrays.pop("header").tobytes().decode())
+    except FileNotFoundError:
+        raise ResultFileError(f"there is no file {path}.") from None
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise ResultFileError(f"{path} is damaged or not a file of pdecontrol ({error}).") from None
+    except Exception as error:  # zlib and struct errors of truncated files have no common base
+        raise ResultFileError(f"{path} is damaged ({error}).") from None
+    if not isinstance(header, dict) or header.get("kind") != kind or header.get("format") != FORMAT:
+        raise ResultFileError(f"{path} is not a {kind} of this version of pdecontrol.")
+    return header, arrays

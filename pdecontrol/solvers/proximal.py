@@ -1,0 +1,135 @@
+"""Proximal gradient methods for F(S(u)) + G(u).
+
+References
+----------
+A. Beck, M. Teboulle, SIAM J. Imaging Sci. 2 (2009) 183-202. The strongly convex form: Y. Nesterov, Introductory Lectures
+on Convex Optimization (2004), section 2.2, with alpha in the proximal map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..errors import ConvergenceError, ProblemError
+from ..maps import Linearisation, SolutionMap, map_norm
+from ..space import Array
+from ..terms import Objective
+from .loop import Method, Start, State
+
+
+@dataclass(frozen=True, eq=False)
+class ProximalGradientState(State):
+    """norm is the estimate of ||S'||, the gradient's Lipschitz constant being its square."""
+
+    norm: float
+    at: Linearisation | None = None
+    field: Array | None = None
+
+
+@dataclass(frozen=True)
+class ProximalGradient(Method):
+    """u+ = prox_tG(u - t grad(F o S)(u)) with t = 1/||S||^2; for nonlinear maps t is found by backtracking.
+
+    Parameters
+    ----------
+    norm : ||S||, estimated by Lanczos iteration (and counted) if None.
+
+    Examples
+    --------
+    >>> method = ProximalGradient()
+    """
+
+    norm: float | None = None
+
+    name: ClassVar[str] = "proximal gradient"
+    dual_certifies: ClassVar[bool] = True
+    state: ClassVar[type[State]] = ProximalGradientState
+
+    def begin(self, objective: Objective, map: SolutionMap, start: Start) -> ProximalGradientState:
+        at = map.at(start.u)
+        norm = self.norm if self.norm is not None else map_norm(at, map, objective.state.tracked)
+        return _evaluated(objective, start.u, at, norm)
+
+    def step(
+        self, objective: Objective, map: SolutionMap, state: ProximalGradientState
+    ) -> ProximalGradientState:  # type: ignore[override]
+        u, q, norm = state.u, state.adjoint.gradient, state.norm
+        if map.affine:
+            u_next = objective.control.prox(u - q / norm**2, 1.0 / norm**2)
+            return _evaluated(objective, u_next, map.at(u_next), norm)
+        value = objective.state.value(state.y)
+        norm /= np.sqrt(2.0)
+        for _ in range(60):
+            u_next = objective.control.prox(u - q / norm**2, 1.0 / norm**2)
+            at = map.at(u_next, state.field)
+            du = u_next - u
+            model = value + map.control.inner(q, du) + 0.5 * norm**2 * map.control.norm(du) ** 2
+            if objective.state.value(at.value) <= model + 1e-14 * abs(value):
+                return _evaluated(objective, u_next, at, norm)
+            norm *= np.sqrt(2.0)
+        raise ConvergenceError(
+            "proximal gradient: no step length reduces the objective; check the map's adjoint."
+        )
+
+
+def _evaluated(objective: Objective, u: Array, at: Linearisation, norm: float) -> ProximalGradientState:
+    y = at.value
+    dual = objective.state.gradient(y)
+    return ProximalGradientState(u, y, dual, at.solve_adjoint(dual), norm, at, at.state)
+
+
+@dataclass(frozen=True, eq=False)
+class FISTAState(State):
+    """(dual, adjoint) belong to the extrapolated point v; momentum is t of Beck and Teboulle where alpha = 0."""
+
+    v: Array
+    y_v: Array
+    norm: float
+    momentum: float
+
+
+@dataclass(frozen=True)
+class FISTA(Method):
+    """Accelerated proximal gradient for affine maps, in the strongly convex form where alpha > 0.
+
+        1.  u+ = prox_tG(v - t grad(F o S)(v)),  t = 1/||S||^2
+        2.  v+ = u+ + m (u+ - u),  m = (1 - sqrt(c))/(1 + sqrt(c)),  c = alpha/(||S||^2 + alpha)
+
+    Parameters
+    ----------
+    norm : ||S||, estimated by Lanczos iteration (and counted) if None.
+
+    Examples
+    --------
+    >>> method = FISTA()
+    """
+
+    norm: float | None = None
+
+    name: ClassVar[str] = "FISTA"
+    dual_certifies: ClassVar[bool] = True
+    state: ClassVar[type[State]] = FISTAState
+
+    def begin(self, objective: Objective, map: SolutionMap, start: Start) -> FISTAState:
+        if not map.affine:
+            raise ProblemError(
+                "FISTA takes linear equations: use SemismoothNewton, PrimalDual or ProximalGradient."
+            )
+        at = map.at(start.u)
+        norm = self.norm if self.norm is not None else map_norm(at, map, objective.state.tracked)
+        return FISTAState(start.u, at.value, None, None, start.u, at.value, norm, 1.0)
+
+    def step(self, objective: Objective, map: SolutionMap, state: FISTAState) -> FISTAState:  # type: ignore[override]
+        alpha, norm = objective.control.alpha, state.norm
+        dual = objective.state.gradient(state.y_v)
+        adjoint = map.at(state.v).solve_adjoint(dual)
+        u = objective.control.prox(state.v - adjoint.gradient / norm**2, 1.0 / norm**2)  # 1
+        y = map.solve(u)
+        momentum = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * state.momentum**2))
+        root = np.sqrt(alpha / (norm**2 + alpha))
+        m = (1.0 - root) / (1.0 + root) if alpha > 0 else (state.momentum - 1.0) / momentum
+        v, y_v = u + m * (u - state.u), y + m * (y - state.y)  # 2, S being affine
+        return FISTAState(u, y, dual, adjoint, v, y_v, norm, float(momentum))
