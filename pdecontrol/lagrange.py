@@ -82,7 +82,7 @@ class Lagrange:
         corners = len(self.simplices)
         nodes = np.eye(corners) if self.degree else np.full((1, corners), 1 / corners)
         if self.degree == 2:
-            nodes = np.vstack([nodes, [(nodes[i] + nodes[j]) / 2 for i, j in self._edges]])
+            nodes = np.vstack([nodes, *((nodes[i] + nodes[j]) / 2 for i, j in self._edges)])
         points = np.full((len(self.vertices), self.size), np.nan)
         points[:, self.dofs] = np.einsum("li,dim->dlm", nodes, self.vertices[:, self.simplices])
         return points

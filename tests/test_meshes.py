@@ -46,11 +46,6 @@ def check_conforming(mesh):
     assert (mesh.volumes > 0).all()
     # Euler characteristic: all these domains are balls
     assert sum((-1) ** k * simplices_of(mesh.cells, k)[0].shape[1] for k in range(mesh.dim + 1)) == 1
-    # divergence theorem, fails for overlapping cells or hanging nodes: |domain| = sum of x . normal / dim
-    if mesh.dim == 2:
-        a, b = mesh.points[:, mesh.facets("boundary")].swapaxes(0, 1)
-        shoelace = a[0] * b[1] - a[1] * b[0]
-        assert np.isclose(np.abs(shoelace).sum() / 2, mesh.volumes.sum()) or mesh.points.min() >= 0
 
 
 def shape_quality(mesh):
@@ -231,14 +226,14 @@ def test_wrong_predicates_are_refused():
 
 
 def test_unknown_tags_are_refused_with_the_known_ones():
-    with pytest.raises(MeshError, match='no boundary "outlet".*"left", "right"'):
+    with pytest.raises(MeshError, match=r'no boundary "outlet".*"left", "right"'):
         unit_interval(2).facets("outlet")
     with pytest.raises(MeshError, match='no part "core"; it has: none'):
         unit_interval(2).part("core")
 
 
 TRIANGLE = [[0, 1, 0], [0, 0, 1]]
-HANGING = [[0, 1, 0, 1, 0.5], [0, 0, 1, 1, -1]]
+FAN = [[0, 1, 0, 1, 0.5], [0, 0, 1, 1, -1]]
 
 
 @pytest.mark.parametrize(
@@ -256,7 +251,7 @@ HANGING = [[0, 1, 0, 1, 0.5], [0, 0, 1, 1, -1]]
         (([[0, 0.1, 0.3], [0, 0.1, 0.3]], [[0], [1], [2]]), "Cell 0 is degenerate"),
         (([[0, 1]], [[0, 0], [1, 0]]), "Cell 1 is degenerate"),
         (([[0, 1]], [[0, 1], [1, 0]]), "Cell 1 has the same vertices"),
-        ((HANGING, [[0, 0, 0], [1, 1, 1], [2, 3, 4]]), r"vertices \[0, 1\] belongs to more than two"),
+        ((FAN, [[0, 0, 0], [1, 1, 1], [2, 3, 4]]), r"vertices \[0, 1\] belongs to more than two"),
         ((TRIANGLE, [[0], [1], [2]], {"a": [0, 1]}), 'Part "a".* from 0 to 0'),
         ((TRIANGLE, [[0], [1], [2]], {"a": []}), 'Part "a"'),
         ((TRIANGLE, [[0], [1], [2]], {"boundary": [0]}), "reserved"),
@@ -288,14 +283,14 @@ def test_wrong_transformations_are_refused():
         mesh.transform(lambda x: np.where(x == 1, np.nan, x))
 
 
-def check_two_materials(mesh):
+def check_two_materials(mesh, tolerance=1e-9):
     assert mesh.dim == 2
     assert set(mesh.parts) == {"inside", "outside"}
     assert set(mesh.boundaries) == {"boundary", "wall", "floor", "lid", "interface"}
     radius = np.linalg.norm(mesh.points - 0.5, axis=0)
-    assert radius[mesh.cells[:, mesh.part("inside")]].max() < 0.25 + 1e-9
-    assert radius[mesh.cells[:, mesh.part("outside")]].min() > 0.25 - 1e-9
-    assert np.allclose(radius[mesh.facets("interface")], 0.25)
+    assert radius[mesh.cells[:, mesh.part("inside")]].max() < 0.25 + tolerance
+    assert radius[mesh.cells[:, mesh.part("outside")]].min() > 0.25 - tolerance
+    assert np.allclose(radius[mesh.facets("interface")], 0.25, atol=tolerance)
     assert np.isclose(mesh.volumes.sum(), 1)
     assert [round(measure(mesh, tag), 12) for tag in ("wall", "floor", "lid", "boundary")] == [2, 1, 1, 4]
     assert np.isclose(measure(mesh, "interface"), np.pi / 2, rtol=0.01)
@@ -304,7 +299,7 @@ def check_two_materials(mesh):
 
 def test_file_of_gmsh(capfd):
     check_two_materials(read_mesh(TWO_MATERIALS))
-    check_two_materials(read_mesh(str(TWO_MATERIALS)).refine())
+    check_two_materials(read_mesh(str(TWO_MATERIALS)).refine(), tolerance=0.01)
     assert capfd.readouterr() == ("", "")
 
 
@@ -318,8 +313,8 @@ def test_formats_of_gmsh(tmp_path, version, binary):
     assert np.array_equal(mesh.cells, read_mesh(TWO_MATERIALS).cells)
 
 
-# The unit square in two triangles, each an entity of its own. Curve 1 is the bottom, 2 the diagonal. Point 9 is in
-# no cell.
+# The unit square in two triangles, each an entity of its own. Curve 1 is the bottom, curve 2 the diagonal.
+# Point 9 is in no cell.
 GROUPS_41 = """$MeshFormat
 4.1 0 8
 $EndMeshFormat
@@ -427,7 +422,8 @@ def test_truncated_files_are_refused(tmp_path, capfd, version, binary):
     capfd.readouterr()
     content = whole.read_bytes()
     end = content.rindex(b"$EndElements")
-    for length in [*range(0, end, 211), *(i for i in range(end) if content[i - 1 : i] == b"\n")][:400]:
+    sections = [i for i in range(end) if content[:i].endswith(b"\n") and content[i : i + 1] == b"$"]
+    for length in [*sections, *range(0, end, 211)]:
         part.write_bytes(content[:length])
         with pytest.raises(MeshError, match=r"part\.msh"):
             read_mesh(part)
@@ -463,9 +459,8 @@ def test_missing_files_are_refused(tmp_path):
             read_mesh(path)
 
 
-def write(path, points, cells, groups=()):
-    """A file of format 2.2: one physical group for each block of cells."""
-    groups = list(groups) or [1] * len(cells)
+def write(path, points, cells, groups):
+    """A file of format 2.2 with one physical group for each block of cells."""
     blocks = [np.full(len(data), group) for group, (_, data) in zip(groups, cells, strict=True)]
     raw = meshio.Mesh(points, cells, cell_data={"gmsh:physical": blocks, "gmsh:geometrical": blocks})
     meshio.gmsh.write(path, raw, "2.2", binary=False)
@@ -485,7 +480,11 @@ SQUARE = [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
         (np.add(SQUARE, [0, 0, 1]), [("triangle", [[0, 1, 2]])], "x-y plane"),
         (SQUARE, [("line", [[0, 1], [1, 2]])], "x axis"),
         (SQUARE, [("triangle", [[0, 1, 2]]), ("line", [[2, 3]])], "belong to no cell"),
-        (SQUARE, [("triangle", [[0, 1, 2], [0, 2, 3]]), ("line", [[1, 3]])], '"1".*bad.*|both|not a facet'),
+        (
+            SQUARE,
+            [("triangle", [[0, 1, 2], [0, 2, 3]]), ("line", [[1, 3]])],
+            'Boundary "2" has .* not a facet of any cell',
+        ),
         ([[0, 0, 0], [1, 0, 0], [2, 0, 0]], [("triangle", [[0, 1, 2]])], "degenerate"),
     ],
 )

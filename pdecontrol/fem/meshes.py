@@ -94,18 +94,11 @@ class Mesh:
             raise MeshError(f"Point {np.argmin(np.isfinite(points).all(axis=0))} of the mesh is not finite.")
         _check_numbers(points, cells)
         cells = _oriented(points, cells)
-        parts = {tag: self._part(tag, numbers, cells.shape[1]) for tag, numbers in self.parts.items()}
+        parts = {tag: _part(tag, numbers, cells.shape[1]) for tag, numbers in self.parts.items()}
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "cells", cells)
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "boundaries", self._checked_boundaries())
-
-    @staticmethod
-    def _part(tag: str, numbers: Array, count: int) -> Array:
-        numbers = np.unique(_array(numbers, np.int64, f'part "{tag}"', ndim=1))
-        if not numbers.size or numbers[0] < 0 or numbers[-1] >= count:
-            raise MeshError(f'Part "{tag}" must list at least one cell, by numbers from 0 to {count - 1}.')
-        return numbers
 
     def _checked_boundaries(self) -> dict[str, Array]:
         tagged = {}
@@ -118,8 +111,6 @@ class Mesh:
                     f'Boundary "{tag}" takes the vertex numbers of at least one facet, of shape '
                     f"({self.dim}, k), got {tagged[tag].shape}."
                 )
-        if "boundary" in self.parts:
-            raise MeshError('"boundary" is reserved for the facets on the boundary; rename the part.')
         own = np.hstack([np.delete(self.cells, i, axis=0) for i in range(self.dim + 1)])
         columns = np.hstack([np.sort(own, axis=0), *tagged.values()])
         first, numbers = _number_columns(columns)
@@ -232,11 +223,13 @@ class Mesh:
             raise MeshError(
                 f"The map of the points must return shape {self.points.shape}, got {points.shape}."
             )
-        orientation = np.sign(_determinants(points, self.cells))
-        if not np.all(orientation == orientation[0]):
-            cell = np.argmax(orientation != orientation[0])
+        if not np.isfinite(points).all():
+            raise MeshError("The map of the points returns values that are not finite.")
+        determinants = _determinants(points, self.cells)
+        if determinants.min() < 0 < determinants.max():
             raise MeshError(
-                f"The map folds the mesh: cell {cell} is turned inside out; use an invertible map."
+                f"The map folds the mesh: it turns cell {np.argmin(determinants)} over but not cell "
+                f"{np.argmax(determinants)}; use an invertible map."
             )
         return replace(self, points=points)
 
@@ -389,7 +382,7 @@ def read_mesh(path: str | Path) -> Mesh:
     ['boundary', 'floor', 'interface', 'lid', 'wall']
     """
     raw, entity_groups = _read_gmsh(Path(path))
-    kinds = {block.type for block in raw.cells}
+    kinds = {block.type for block in raw.cells if len(block.data)}
     others = sorted(kinds - set(_GMSH_SIMPLICES))
     if others:
         raise MeshError(
@@ -464,7 +457,7 @@ def _entity_groups(content: bytes) -> dict[tuple[int, int], list[int]]:
     if start < 0:
         return {}
     section = content[content.index(b"\n", start) + 1 : content.index(b"$EndEntities", start)]
-    if content.split(maxsplit=3)[2] == b"1":
+    if content[content.index(b"$MeshFormat") :].split(maxsplit=3)[2] == b"1":
         position = 0
 
         def take(kind: str, count: int) -> Sequence[Any]:
@@ -500,7 +493,7 @@ def _elements(
     groups: dict[str, list[Array]] = {}
     start = 0
     for i, block in enumerate(raw.cells):
-        if _GMSH_SIMPLICES[block.type] != dim or not len(block.data):
+        if not len(block.data) or _GMSH_SIMPLICES[block.type] != dim:
             continue
         columns.append(np.asarray(block.data, dtype=np.int64).T)
         elements = start + np.arange(len(block.data))
@@ -583,11 +576,20 @@ def _check_numbers(points: Array, cells: Array) -> None:
         raise MeshError(f"Cell {np.argmax(repeated)} has the same vertices as another cell; remove it.")
 
 
+def _part(tag: str, numbers: Array, count: int) -> Array:
+    if tag == "boundary":
+        raise MeshError('"boundary" is reserved for the facets on the boundary; rename the part.')
+    numbers = np.unique(_array(numbers, np.int64, f'part "{tag}"', ndim=1))
+    if not numbers.size or numbers[0] < 0 or numbers[-1] >= count:
+        raise MeshError(f'Part "{tag}" must list at least one cell, by numbers from 0 to {count - 1}.')
+    return numbers
+
+
 def _oriented(points: Array, cells: Array) -> Array:
     """The cells with positive orientation."""
     determinants = _determinants(points, cells)
     lengths = [np.linalg.norm(points[:, row] - points[:, cells[0]], axis=0) for row in cells[1:]]
-    flat = np.abs(determinants) <= 1e-12 * np.prod(lengths, axis=0)
+    flat = np.abs(determinants) <= 1e-13 * np.prod(lengths, axis=0)
     if flat.any():
         raise MeshError(
             f"Cell {np.argmax(flat)} is degenerate, its vertices span no volume; repair the mesh."

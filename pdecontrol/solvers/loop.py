@@ -42,14 +42,9 @@ class Start(NamedTuple):
 
 
 class Method(ABC):
-    """An optimisation algorithm: frozen parameters, explicit state.
-
-    `dual_certifies` says whether (dual, adjoint) of the state is as good for a certificate as S(u) - y_d, which costs
-    an adjoint solve.
-    """
+    """An optimisation algorithm: frozen parameters, explicit state."""
 
     name: ClassVar[str]
-    dual_certifies: ClassVar[bool]
     state: ClassVar[type[State]]
 
     @abstractmethod
@@ -59,6 +54,10 @@ class Method(ABC):
     @abstractmethod
     def step(self, objective: Objective, map: SolutionMap, state: State) -> State:
         """One iteration."""
+
+    @abstractmethod
+    def best_dual(self, objective: Objective, state: State) -> tuple[Array, Adjoint | None]:
+        """The dual vector that gives the best certificate for affine maps, with its adjoint solution where known."""
 
 
 class Limits(NamedTuple):
@@ -282,10 +281,7 @@ class _Run:
     def _certify(self, state: State) -> float:
         objective, map = self.objective, self.map
         if map.affine:
-            if self.method.dual_certifies and state.dual is not None:
-                certified = project(objective, map, state.dual, state.adjoint)
-            else:
-                certified = project(objective, map, objective.state.gradient(state.y))
+            certified = project(objective, map, *self.method.best_dual(objective, state))
         else:
             certified = self._certify_nonlinear(state)
         self.uncertified = False

@@ -1,48 +1,61 @@
-"""Globalised semismooth Newton on the normal map.
+"""Globalised semismooth Newton: on the dual of affine problems, on the normal map of nonlinear ones.
 
-Find the dual variable l with R(l) = l - grad(F o S)(z(l)) = 0, where z(l) = argmin G + <l, .>; then z(l) is the optimum.
+Affine S: minimise the dual function, convex with the gradient p + y_d - S(z), z = argmin G + <S* p, .>:
 
-    1.  (I + chi H chi / alpha) w = -chi R by conjugate gradients, chi the indicator of the inactive set, H the Hessian
-        of F o S; w = chi d
-    2.  d = -R - H w / alpha
-    3.  l+ = l + t d, t halved until ||R|| decreases
+    1.  (I + L chi L* / alpha) d = S(z) - y_d - p   by conjugate gradients, chi the indicator of the inactive set
+    2.  p+ = p + t d with |phi'(t)| <= 0.1 |phi'(0)|, phi the dual function along d, which costs no solve
+
+Nonlinear S: find l with R(l) = l - grad(F o S)(z) = 0, z = argmin G + <l, .>:
+
+    1.  (I + chi H chi / alpha) w = -chi R   by conjugate gradients, H the Hessian of F o S
+    2.  l+ = l + t d,  d = -R - H w / alpha,  t halved until ||R|| decreases; if it does not, one proximal gradient step
 
 References
 ----------
-G. Stadler, Comput. Optim. Appl. 44 (2009) 159-181; the normal map: S. M. Robinson, Math. Oper. Res. 17 (1992) 691-714.
-Undamped active sets cycle already on small problems, hence step 3.
+G. Stadler, Comput. Optim. Appl. 44 (2009) 159-181. The dual: X. Y. Zhao, D. Sun, K.-C. Toh, SIAM J. Optim. 20 (2010)
+1737-1765. The normal map: S. M. Robinson, Math. Oper. Res. 17 (1992) 691-714. Undamped active sets cycle already on
+small problems, hence both steps 2.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from ..errors import ProblemError
-from ..maps import Linearisation, SolutionMap
-from ..space import Array
+from ..maps import Adjoint, Linearisation, SolutionMap
+from ..space import Array, Space
 from ..terms import Objective
 from .loop import Method, Start, State
+from .proximal import backtrack
 
 
 @dataclass(frozen=True, eq=False)
 class NewtonState(State):
-    """l is the dual variable with u = argmin G + <l, .>, first the norm of the first residual."""
+    """first is the norm of the first residual.
 
-    l: Array
+    For nonlinear maps l is the dual variable with u = argmin G + <l, .>, best the smallest norm of R so far, lipschitz
+    the root of the local Lipschitz constant of the gradient, and field the PDE solution.
+    """
+
     first: float
-    field: Array
+    l: Array | None = None
+    best: float = np.inf
+    lipschitz: float = 0.0
+    field: Array | None = None
     at: Linearisation | None = None
 
 
 @dataclass(frozen=True)
 class SemismoothNewton(Method):
-    """Semismooth Newton with conjugate gradients and backtracking, for alpha > 0; two solves a CG step and a trial.
+    """Semismooth Newton with conjugate gradients and a line search, for alpha > 0; two solves a CG step.
 
     Parameters
     ----------
+    forcing : relative tolerance of the conjugate gradients, lowered as the residual falls.
     max_cg : limit of conjugate gradient steps in one Newton step.
 
     Examples
@@ -50,76 +63,131 @@ class SemismoothNewton(Method):
     >>> method = SemismoothNewton()
     """
 
+    forcing: float = 0.1
     max_cg: int = 500
 
     name: ClassVar[str] = "semismooth Newton"
-    dual_certifies: ClassVar[bool] = True
     state: ClassVar[type[State]] = NewtonState
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> NewtonState:
         if objective.control.alpha == 0:
-            raise ProblemError(
-                "SemismoothNewton needs a Tikhonov term with alpha > 0: use PrimalDual or FISTA."
-            )
+            raise ProblemError("SemismoothNewton needs a Tikhonov term with alpha > 0: use PrimalDual or FISTA.")
         at = map.at(start.u)
-        dual = objective.state.gradient(at.value)
-        return self._evaluated(objective, map, at.adjoint(dual), np.inf, at.state)
-
-    def _evaluated(
-        self, objective: Objective, map: SolutionMap, l: Array, first: float, field: Array
-    ) -> NewtonState:
-        u = objective.control.argmin(l)
-        at = map.at(u, field)
-        y = at.value
-        dual = objective.state.gradient(y)
-        adjoint = at.solve_adjoint(dual)
-        first = min(first, map.control.norm(l - adjoint.gradient))
-        return NewtonState(u, y, dual, adjoint, l, first, at.state, at)
+        p = start.p if map.affine and start.p is not None else objective.state.gradient(at.value)
+        adjoint = at.solve_adjoint(p)
+        if map.affine:
+            return _dual_state(objective, map, p, adjoint, 0.0)
+        return _normal_state(objective, map, adjoint.gradient, at.state)
 
     def step(self, objective: Objective, map: SolutionMap, state: NewtonState) -> NewtonState:  # type: ignore[override]
-        space, alpha = map.control, objective.control.alpha
-        residual = state.l - state.adjoint.gradient
-        size = space.norm(residual)
-        if size == 0.0:
-            return state
+        return (self._dual_step if map.affine else self._normal_step)(objective, map, state)
+
+    def best_dual(self, objective: Objective, state: NewtonState) -> tuple[Array, Adjoint]:  # type: ignore[override]
+        return state.dual, state.adjoint
+
+    def _dual_step(self, objective: Objective, map: SolutionMap, state: NewtonState) -> NewtonState:
+        alpha, tracked = objective.control.alpha, objective.state.tracked
+        p, q, z = state.dual, state.adjoint.gradient, state.u
+        at = map.at(z)
+        residual = tracked * (state.y - objective.state.target - p)
+        chi = objective.control.inactive(q)
+
+        def operator(d: Array) -> tuple[Array, Array]:
+            q_d = at.adjoint(d)
+            return d + tracked * at.tangent(np.where(chi, q_d, 0.0)) / alpha, q_d
+
+        tolerance = self._tolerance(map.observation.norm(residual), state.first)
+        d, q_d = conjugate_gradients(operator, residual, map.observation, tolerance, self.max_cg)  # 1
+        slope, curvature = -map.observation.inner(residual, d), map.observation.inner(d, d)
+
+        def derivative(t: float) -> float:
+            moved = objective.control.argmin(q + t * q_d) - z
+            return slope + t * curvature - map.control.inner(moved, q_d)
+
+        t = line_search(derivative, slope)  # 2
+        p_next = p + t * d
+        return _dual_state(objective, map, p_next, at.solve_adjoint(p_next), state.first)
+
+    def _normal_step(self, objective: Objective, map: SolutionMap, state: NewtonState) -> NewtonState:
+        alpha, space = objective.control.alpha, map.control
         at = state.at if state.at is not None else map.at(state.u, state.field)
+        residual = state.l - state.adjoint.gradient
         chi = objective.control.inactive(state.l)
 
-        def hessian(h: Array) -> Array:
-            return at.hessian(h, state.adjoint, objective.state.tracked)
+        def operator(w: Array) -> tuple[Array, Array]:
+            hessian_w = at.hessian(w, state.adjoint, objective.state.tracked)
+            return w + np.where(chi, hessian_w, 0.0) / alpha, hessian_w
 
-        tolerance = min(0.1, np.sqrt(size / max(state.first, size)))
-        hessian_w = self._inner(hessian, chi, residual, alpha, space, tolerance)
-        direction = -residual - hessian_w / alpha  # 2
-        return self._search(objective, map, state, direction, size)
-
-    def _inner(self, hessian, chi, residual: Array, alpha: float, space, tolerance: float) -> Array:
-        """H w for the solution w of step 1; stops at negative curvature."""
-        w, hw = space.zeros(), space.zeros()
-        r = -np.where(chi, residual, 0.0)
-        d, rr = r, space.inner(r, r)
-        target = tolerance**2 * rr
-        for _ in range(self.max_cg):
-            if rr <= target or rr == 0.0:
-                break
-            hd = hessian(d)
-            ad = d + np.where(chi, hd, 0.0) / alpha
-            curvature = space.inner(d, ad)
-            if curvature <= 0.0:
-                break
-            step = rr / curvature
-            w, hw, r = w + step * d, hw + step * hd, r - step * ad
-            rr, before = space.inner(r, r), rr
-            d = r + (rr / before) * d
-        return hw
-
-    def _search(
-        self, objective, map: SolutionMap, state: NewtonState, direction: Array, size: float
-    ) -> NewtonState:
-        length = 1.0
-        while True:
-            trial = self._evaluated(objective, map, state.l + length * direction, state.first, state.field)
-            new = map.control.norm(trial.l - trial.adjoint.gradient)
-            if new <= (1.0 - 1e-4 * length) * size or length < 1e-4:
+        tolerance = 0.1 * self._tolerance(space.norm(residual), state.first)
+        _, hessian_w = conjugate_gradients(operator, np.where(chi, -residual, 0.0), space, tolerance, self.max_cg)  # 1
+        direction = -residual - hessian_w / alpha
+        for t in 0.5 ** np.arange(6):  # 2
+            trial = _normal_state(objective, map, state.l + t * direction, at.state, state)
+            size = space.norm(trial.l - trial.adjoint.gradient)
+            if size <= (1.0 - 0.1 * t) * state.best:
                 return trial
-            length /= 2
+        lipschitz = state.lipschitz or np.sqrt(alpha)
+        u, _, lipschitz = backtrack(objective, map, state, at, lipschitz)
+        l = state.adjoint.gradient + lipschitz**2 * (u - state.u)  # so that u = argmin G + <l, .>
+        return _normal_state(objective, map, l, at.state, state, lipschitz)
+
+    def _tolerance(self, size: float, first: float) -> float:
+        return min(self.forcing, float(np.sqrt(size / first))) if first > 0 else self.forcing
+
+
+def _dual_state(objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint, first: float) -> NewtonState:
+    z = objective.control.argmin(adjoint.gradient)
+    y = map.solve(z)
+    return NewtonState(z, y, p, adjoint, first or objective.state.distance(y, p))
+
+
+def _normal_state(
+    objective: Objective, map: SolutionMap, l: Array, field: Array, before: NewtonState | None = None, lipschitz=0.0
+) -> NewtonState:
+    u = objective.control.argmin(l)
+    at = map.at(u, field)
+    dual = objective.state.gradient(at.value)
+    adjoint = at.solve_adjoint(dual)
+    size = map.control.norm(l - adjoint.gradient)
+    first, best = (before.first, min(before.best, size)) if before is not None else (size, size)
+    lipschitz = lipschitz or (before.lipschitz if before is not None else 0.0)
+    return NewtonState(u, at.value, dual, adjoint, first, l, best, lipschitz, at.state, at)
+
+
+def conjugate_gradients(
+    operator: Callable[[Array], tuple[Array, Array]], b: Array, space: Space, tolerance: float, steps: int
+) -> tuple[Array, Array]:
+    """x with A x = b to a relative residual, and B x, for an operator d -> (A d, B d) self-adjoint on the space.
+
+    Stops at negative curvature with what it has.
+    """
+    x = np.zeros_like(b)
+    bx: Array | None = None
+    r = d = b
+    rr = space.inner(r, r)
+    target = tolerance**2 * rr
+    for _ in range(steps):
+        ad, bd = operator(d)
+        curvature = space.inner(d, ad)
+        bx = np.zeros_like(bd) if bx is None else bx
+        if curvature <= 0.0:
+            break
+        step = rr / curvature
+        x, bx, r = x + step * d, bx + step * bd, r - step * ad
+        rr, before = space.inner(r, r), rr
+        if rr <= target:
+            break
+        d = r + (rr / before) * d
+    return x, bx if bx is not None else x
+
+
+def line_search(derivative: Callable[[float], float], slope: float) -> float:
+    """t > 0 with |phi'(t)| <= 0.1 |phi'(0)| for a convex phi with phi'(0) = slope < 0, trying t = 1 first."""
+    low, high, t = 0.0, np.inf, 1.0
+    for _ in range(60):
+        value = derivative(t)
+        if abs(value) <= 0.1 * abs(slope):
+            break
+        low, high = (t, high) if value < 0 else (low, t)
+        t = 2.0 * t if np.isinf(high) else 0.5 * (low + high)
+    return t

@@ -30,9 +30,13 @@ SAFETY = 0.999
 
 @dataclass(frozen=True, eq=False)
 class PrimalDualState(State):
-    """p is the dual iterate, r and s the steps, norm the estimate of ||S'||; for nonlinear maps y = S(ubar)."""
+    """p is the dual iterate, r and s the steps, norm the estimate of ||S'||, y_before the observation one step before.
+
+    For nonlinear maps y = S(ubar).
+    """
 
     p: Array
+    y_before: Array
     r: float
     s: float
     norm: float
@@ -69,7 +73,6 @@ class PrimalDual(Method):
     norm: float | None = None
 
     name: ClassVar[str] = "primal-dual"
-    dual_certifies: ClassVar[bool] = False
     state: ClassVar[type[State]] = PrimalDualState
 
     def __post_init__(self) -> None:
@@ -89,8 +92,8 @@ class PrimalDual(Method):
         norm = self.norm if self.norm is not None else map_norm(at, map, objective.state.tracked)
         r, s = self._steps(objective, norm, at.value)
         if map.affine:
-            return PrimalDualState(start.u, at.value, None, None, p, r, s, norm)
-        return PrimalDualState(start.u, at.value, None, None, p, r, s, norm, start.u, at.state, at)
+            return PrimalDualState(start.u, at.value, None, None, p, at.value, r, s, norm)
+        return PrimalDualState(start.u, at.value, None, None, p, at.value, r, s, norm, start.u, at.state, at)
 
     def step(self, objective: Objective, map: SolutionMap, state: PrimalDualState) -> PrimalDualState:  # type: ignore[override]
         if map.affine:
@@ -105,7 +108,7 @@ class PrimalDual(Method):
         theta, r_next, s_next = self._relaxation(objective, state)
         y_bar = y_next + theta * (y_next - y)  # 2, S being affine
         p_next = objective.state.prox_conjugate(p + s_next * y_bar, s_next)  # 3
-        return PrimalDualState(u_next, y_next, p, adjoint, p_next, r_next, s_next, state.norm)
+        return PrimalDualState(u_next, y_next, p, adjoint, p_next, y, r_next, s_next, state.norm)
 
     def _nonlinear_step(
         self, objective: Objective, map: SolutionMap, state: PrimalDualState
@@ -124,6 +127,14 @@ class PrimalDual(Method):
         return PrimalDualState(
             u_next, at_bar.value, p, adjoint, p_next, r, s, norm, ubar, at_bar.state, at_bar
         )
+
+    def best_dual(self, objective: Objective, state: PrimalDualState) -> tuple[Array, None]:  # type: ignore[override]
+        """(S(u) + rho S(u_before))/(1 + rho) - y_d with rho = 1/(1 + alpha r).
+
+        The slowest modes of the iteration have the factors +-rho; the mean removes those that alternate.
+        """
+        rho = 1.0 / (1.0 + objective.control.alpha * state.r)
+        return objective.state.gradient((state.y + rho * state.y_before) / (1.0 + rho)), None
 
     @staticmethod
     def _secant(objective: Objective, map: SolutionMap, du: Array, dy: Array) -> float:

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import ConvergenceError, ProblemError
-from ..maps import Linearisation, SolutionMap, map_norm
+from ..maps import Adjoint, Linearisation, SolutionMap, map_norm
 from ..space import Array
 from ..terms import Objective
 from .loop import Method, Start, State
@@ -45,7 +45,6 @@ class ProximalGradient(Method):
     norm: float | None = None
 
     name: ClassVar[str] = "proximal gradient"
-    dual_certifies: ClassVar[bool] = True
     state: ClassVar[type[State]] = ProximalGradientState
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> ProximalGradientState:
@@ -56,23 +55,34 @@ class ProximalGradient(Method):
     def step(
         self, objective: Objective, map: SolutionMap, state: ProximalGradientState
     ) -> ProximalGradientState:  # type: ignore[override]
-        u, q, norm = state.u, state.adjoint.gradient, state.norm
+        u, norm = state.u, state.norm
         if map.affine:
-            u_next = objective.control.prox(u - q / norm**2, 1.0 / norm**2)
+            u_next = objective.control.prox(u - state.adjoint.gradient / norm**2, 1.0 / norm**2)
             return _evaluated(objective, u_next, map.at(u_next), norm)
-        value = objective.state.value(state.y)
-        norm /= np.sqrt(2.0)
-        for _ in range(60):
-            u_next = objective.control.prox(u - q / norm**2, 1.0 / norm**2)
-            at = map.at(u_next, state.field)
-            du = u_next - u
-            model = value + map.control.inner(q, du) + 0.5 * norm**2 * map.control.norm(du) ** 2
-            if objective.state.value(at.value) <= model + 1e-14 * abs(value):
-                return _evaluated(objective, u_next, at, norm)
-            norm *= np.sqrt(2.0)
-        raise ConvergenceError(
-            "proximal gradient: no step length reduces the objective; check the map's adjoint."
-        )
+        at = state.at if state.at is not None else map.at(u, state.field)
+        return _evaluated(objective, *backtrack(objective, map, state, at, norm / np.sqrt(2.0)))
+
+    def best_dual(self, objective: Objective, state: ProximalGradientState) -> tuple[Array, Adjoint]:  # type: ignore[override]
+        return state.dual, state.adjoint
+
+
+def backtrack(
+    objective: Objective, map: SolutionMap, state: State, at: Linearisation, root: float
+) -> tuple[Array, Linearisation, float]:
+    """A proximal gradient step from the state whose length 1/root^2 is halved until the quadratic model lies above F.
+
+    Returns the control, the map there and the root of the Lipschitz constant accepted.
+    """
+    value, q = objective.state.value(state.y), state.adjoint.gradient
+    for _ in range(60):
+        u = objective.control.prox(state.u - q / root**2, 1.0 / root**2)
+        step = u - state.u
+        after = map.at(u, at.state)
+        model = value + map.control.inner(q, step) + 0.5 * root**2 * map.control.norm(step) ** 2
+        if objective.state.value(after.value) <= model + 1e-14 * abs(value):
+            return u, after, root
+        root *= np.sqrt(2.0)
+    raise ConvergenceError("proximal gradient: no step length reduces the objective; check the map's adjoint.")
 
 
 def _evaluated(objective: Objective, u: Array, at: Linearisation, norm: float) -> ProximalGradientState:
@@ -110,7 +120,6 @@ class FISTA(Method):
     norm: float | None = None
 
     name: ClassVar[str] = "FISTA"
-    dual_certifies: ClassVar[bool] = True
     state: ClassVar[type[State]] = FISTAState
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> FISTAState:
@@ -133,3 +142,8 @@ class FISTA(Method):
         m = (1.0 - root) / (1.0 + root) if alpha > 0 else (state.momentum - 1.0) / momentum
         v, y_v = u + m * (u - state.u), y + m * (y - state.y)  # 2, S being affine
         return FISTAState(u, y, dual, adjoint, v, y_v, norm, float(momentum))
+
+    def best_dual(self, objective: Objective, state: FISTAState) -> tuple[Array, Adjoint | None]:  # type: ignore[override]
+        if state.dual is None:
+            return objective.state.gradient(state.y), None
+        return state.dual, state.adjoint
