@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class Certificate:
             return self.bound <= tol * (self.norm - self.bound) or self.bound <= atol
         return self.relative_gap is not None and self.relative_gap <= tol
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def __str__(self) -> str:
@@ -188,9 +188,7 @@ def project_nonlinear(
         )
     else:
         bound = None
-        assumption = (
-            f"nothing: the Hessian at u has a negative eigenvalue (modulus {modulus:.2e}), there is no bound"
-        )
+        assumption = f"nothing: the Hessian at u has a negative eigenvalue (modulus {modulus:.2e}), there is no bound"
     certificate = Certificate(bound, map.control.norm(z), None, objective.value(z, y), assumption, False)
     return Certified(z, certificate, at.state, adjoint.field), modulus
 

@@ -1,26 +1,27 @@
-"""From a problem and a mesh to a certified result: engine, method and start are chosen here and nothing else is done."""
+"""From a problem and a mesh to a certified result: engine, method and start are chosen here, and nothing else done."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Union
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
 from .certificate import Certificate, judge
-from .errors import DataError, MeshError, ProblemError
+from .errors import MeshError, ProblemError
 from .fem.elliptic import EllipticMap
 from .fem.meshes import Mesh
-from .maps import SolutionMap, map_norm
-from .problem import L1, ControlProblem, Distributed, Tikhonov
-from .result import Result, Row
-from .solvers import FISTA, METHODS, PrimalDual, SemismoothNewton, loop
+from .maps import SolutionMap
+from .problem import L1, ControlProblem, Tikhonov
+from .result import Result, npz
+from .solvers import METHODS, PrimalDual, SemismoothNewton, loop
+from .solvers.method import Method, Start
 from .space import Array, Data, Field
 from .terms import Objective, as_control, bind
 
-StartData = Union[None, Data, Field, Result]
+StartData = Data | Field | Result | None
 BACKENDS = ("auto", "skfem")
 
 
@@ -74,40 +75,39 @@ def discretise(
     return EllipticMap(SkfemSystem(problem, mesh, degree, linear_solver))
 
 
+class Options(TypedDict, total=False):
+    """Optional arguments of `solve`, `minimise` and `continuation`; see `minimise`."""
+
+    atol: float
+    start: StartData
+    max_iterations: int
+    max_solves: float
+    callback: loop.Callback | None
+    checkpoint: str | Path | None
+    checkpoint_seconds: float
+    restart: bool
+    progress: bool | None
+
+
 def solve(
     problem: ControlProblem,
     mesh: Mesh,
     backend: str = "auto",
-    method: str | loop.Method = "auto",
+    method: str | Method[Any] = "auto",
     tol: float = 1e-6,
     *,
-    atol: float = 0.0,
     degree: int = 1,
     linear_solver: str = "auto",
-    start: StartData = None,
-    max_iterations: int = 10_000,
-    max_solves: float = np.inf,
-    callback: Callable[[Row], bool | None] | None = None,
-    checkpoint: str | Path | None = None,
-    checkpoint_seconds: float = 60.0,
-    restart: bool = False,
-    progress: bool | None = None,
     discretisation: bool = False,
+    **options: Unpack[Options],
 ) -> Result:
     """min F(S(u)) + alpha/2 ||u - r||^2 + beta ||u||_L1 over a box: discretise, solve, certify.
 
     Parameters
     ----------
     problem, mesh, backend, degree, linear_solver : see `discretise`.
-    method : "auto", "primal-dual", "fista", "proximal-gradient", "semismooth-newton", or an object such as
-        PrimalDual(steps="classical").
-    tol, atol : success is bound <= tol (||u|| - bound) or bound <= atol, the bound being certified; without a Tikhonov
-        term, duality gap <= tol max(|P|, |D|).
-    start : a control (number, function, array, field), or a Result, whose dual vector is used too.
-    max_iterations, max_solves : limits; the result is then returned with success False.
-    callback : called with each row of the history; return True to stop.
-    checkpoint, checkpoint_seconds, restart : file to save the state to, how often, and whether to go on from it.
-    progress : print rows of the history: True, False, or None for a terminal after two seconds.
+    method, tol, options : see `minimise`: atol, start, max_iterations, max_solves, callback, checkpoint,
+        checkpoint_seconds, restart, progress.
     discretisation : also estimate the distance to the continuous optimum, by solving on the refined mesh.
 
     Returns
@@ -129,13 +129,10 @@ def solve(
     True
     """
     map = discretise(problem, mesh, backend, degree, linear_solver)
-    options = dict(
-        atol=atol, max_iterations=max_iterations, max_solves=max_solves, callback=callback, checkpoint=checkpoint,
-        checkpoint_seconds=checkpoint_seconds, restart=restart, progress=progress,
-    )  # fmt: skip
-    result = minimise(problem, map, method, tol, start=start, **options)
+    result = minimise(problem, map, method, tol, **options)
     if discretisation:
-        estimate = estimate_discretisation(problem, mesh, result, backend, degree, linear_solver)
+        fine = discretise(problem, mesh.refine(), backend, degree, linear_solver)
+        estimate = estimate_discretisation(problem, result, fine)
         result = replace(result, certificate=replace(result.certificate, discretisation=estimate))
     return result
 
@@ -143,20 +140,38 @@ def solve(
 def minimise(
     problem: ControlProblem,
     map: SolutionMap,
-    method: str | loop.Method = "auto",
+    method: str | Method[Any] = "auto",
     tol: float = 1e-6,
     *,
     atol: float = 0.0,
     start: StartData = None,
     max_iterations: int = 10_000,
     max_solves: float = np.inf,
-    callback: Callable[[Row], bool | None] | None = None,
+    callback: loop.Callback | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_seconds: float = 60.0,
     restart: bool = False,
     progress: bool | None = None,
 ) -> Result:
-    """Solve a problem with any map that observes what it tracks; for the parameters see `solve`.
+    """min F(S(u)) + G(u) for a problem and any map S that observes what the problem tracks.
+
+    Parameters
+    ----------
+    problem, map : the terms of the objective, and S.
+    method : "auto", "primal-dual", "fista", "proximal-gradient", "semismooth-newton", or an object such as
+        PrimalDual(steps="classical").
+    tol, atol : success is bound <= tol (||u|| - bound) or bound <= atol, the bound being certified; without a Tikhonov
+        term, duality gap <= tol max(|P|, |D|).
+    start : a control (number, function, array, field), or a Result, whose dual vector is used too.
+    max_iterations, max_solves : limits; the result is then returned with success False. Norm estimates and
+        certificates count as solves.
+    callback : called with each row of the history; return True to stop.
+    checkpoint, checkpoint_seconds, restart : a file to save the state to, how often, and whether to go on from it.
+    progress : print rows of the history: True, False, or None for a terminal after two seconds.
+
+    Returns
+    -------
+    The `Result`, with its certificate. Ctrl-C returns what there is.
 
     Examples
     --------
@@ -177,18 +192,18 @@ def minimise(
         raise ProblemError("restart=True needs the file to go on from: checkpoint=path.")
     objective = bind(problem, map)
     begin = _start(objective, map, start)
-    chosen, note = _method(method, objective, map, begin)
-    path = None if checkpoint is None else Path(checkpoint)
-    if path is not None and path.suffix != ".npz":
-        path = path.with_name(path.name + ".npz")
+    chosen, note = _method(method, objective, map)
     return loop.minimise(
-        objective, map, chosen, begin, tol, atol,
-        limits=loop.Limits(max_iterations, max_solves),
+        objective,
+        map,
+        chosen,
+        begin,
+        loop.Stopping(tol, atol, max_iterations, max_solves),
         callback=callback,
-        checkpoint=None if path is None else loop.Checkpoint(path, checkpoint_seconds, restart),
+        checkpoint=None if checkpoint is None else loop.Checkpoint(npz(checkpoint), checkpoint_seconds, restart),
         progress=progress,
         note=note,
-    )  # fmt: skip
+    )
 
 
 def certify(problem: ControlProblem, control: Data | Field, map: SolutionMap) -> Certificate:
@@ -224,9 +239,11 @@ def continuation(
     beta: Sequence[float] | None = None,
     *,
     backend: str = "auto",
+    method: str | Method[Any] = "auto",
+    tol: float = 1e-6,
     degree: int = 1,
     linear_solver: str = "auto",
-    **options,
+    **options: Unpack[Options],
 ) -> list[Result]:
     """Solve along a path of weights alpha and beta, each stage started from the one before.
 
@@ -234,7 +251,7 @@ def continuation(
     ----------
     problem, mesh, backend, degree, linear_solver : see `discretise`; the map is built once.
     alpha, beta : the weights of the stages, of equal length where both are given; None keeps the problem's.
-    options : of `minimise`, such as method, tol, start and max_solves (for each stage).
+    method, tol, options : see `minimise`; limits are those of one stage.
 
     Returns
     -------
@@ -253,19 +270,18 @@ def continuation(
     >>> [result.success for result in results]
     [True, True, True]
     """
-    paths = [path for path in (alpha, beta) if path is not None]
-    if not paths or any(len(path) != len(paths[0]) for path in paths) or len(paths[0]) == 0:
-        raise ProblemError("continuation needs alpha or beta as lists of weights, of equal length where both are given.")
+    lengths = {len(path) for path in (alpha, beta) if path is not None}
+    if len(lengths) != 1 or lengths == {0}:
+        raise ProblemError(
+            "continuation needs alpha or beta as lists of weights, of equal length where both are given."
+        )
+    stages = lengths.pop()
     map = discretise(problem, mesh, backend, degree, linear_solver)
     results: list[Result] = []
-    start = options.pop("start", None)
-    for stage in range(len(paths[0])):
-        weights = {
-            kind: path[stage] for kind, path in ((Tikhonov, alpha), (L1, beta)) if path is not None
-        }  # fmt: skip
-        staged = with_weights(problem, weights.get(Tikhonov), weights.get(L1))
-        results.append(minimise(staged, map, start=start, **options))
-        start = results[-1]
+    for stage in range(stages):
+        weights = (None if path is None else path[stage] for path in (alpha, beta))
+        results.append(minimise(with_weights(problem, *weights), map, method, tol, **options))
+        options["start"] = results[-1]
     return results
 
 
@@ -280,74 +296,60 @@ def with_weights(problem: ControlProblem, alpha: float | None = None, beta: floa
     return replace(problem, terms=terms)
 
 
-def estimate_discretisation(
-    problem: ControlProblem, mesh: Mesh, result: Result, backend: str, degree: int, linear_solver: str
-) -> float:
-    """||u_h - u|| in the nodal norm, estimated from the solution on the uniformly refined mesh.
+def estimate_discretisation(problem: ControlProblem, result: Result, fine: SolutionMap) -> float:
+    """||u_h - u|| in the norm of the control space, estimated from the solution on the uniformly refined mesh.
+
+    Parameters
+    ----------
+    problem, result : what was solved, and its result on a mesh.
+    fine : the map of the problem on the refinement of that mesh.
 
     Notes
     -----
-    u_h - u is ||u_h - u_{h/2}|| / (1 - 2^-k) for errors of order k: 2 for nodal controls, 1 for P0. The refined problem
-    is solved to a tenth of what it is compared with, from u_h.
+    ||u_h - u_{h/2}|| / (1 - 2^-k) for errors of order k: 2, but 1 for P0 controls. The refined problem is solved to
+    1e-4, started from u_h.
     """
-    fine = mesh.refine()
-    map = discretise(problem, fine, backend, degree, linear_solver)
-    coarse, u = result.control.space, result.control.array
-    if coarse.elements is None:
-        start: Data = u
-        order = 2
-    else:
-        order = 2 if coarse.elements.degree else 1
-        start = result.control(map.control.points) if isinstance(problem.control, Distributed) else 0.0
-    refined = minimise(problem, map, SemismoothNewton() if _newton_applies(problem) else "auto", 1e-4, start=start)
-    if coarse.elements is None:
-        difference = refined.control.array - u
+    u, space = result.control.array, result.control.space
+    start = u if space.elements is None else result.control(fine.control.nodes)
+    refined = minimise(problem, fine, tol=1e-4, start=start).control
+    order = 1 if space.elements is not None and space.elements.degree == 0 else 2
+    if space.elements is None:
+        difference = refined.array - u
     elif order == 2:
-        difference = refined.control(coarse.points) - u
+        difference = refined(space.nodes) - u
     else:
-        children = refined.control.array.reshape(-1, u.size)  # child j of cell c is cell c + j m
-        difference = children.mean(axis=0) - u
-    return coarse.norm(difference) / (1.0 - 2.0**-order)
+        difference = refined.array.reshape(-1, u.size).mean(axis=0) - u  # child j of cell c is cell c + j m
+    return space.norm(difference) / (1.0 - 2.0**-order)
 
 
-def _newton_applies(problem: ControlProblem) -> bool:
-    return any(isinstance(term, Tikhonov) and term.alpha > 0 for term in problem.terms)
-
-
-def _control(data, map: SolutionMap, name: str) -> Array:
+def _control(data: Data | Field, map: SolutionMap, name: str) -> Array:
     if isinstance(data, Field):
         data = data.array if data.space.size == map.control.size else data
     return as_control(data, map.control, name)
 
 
-def _start(objective: Objective, map: SolutionMap, start: StartData) -> loop.Start:
-    """Zero moved into the box with a cold dual; or the control given, with its dual vector if a Result has one that fits."""
+def _start(objective: Objective, map: SolutionMap, start: StartData) -> Start:
+    """Zero moved into the box, with a cold dual; or the control given, with the dual vector of a Result if it fits."""
     if start is None:
-        return loop.Start(np.clip(map.control.zeros(), objective.control.lower, objective.control.upper), None)
+        return Start(np.clip(map.control.zeros(), objective.control.lower, objective.control.upper), None)
     if isinstance(start, Result):
         u = _control(start.control, map, "start")
         fits = start.dual is not None and start.dual.shape == objective.state.target.shape
-        return loop.Start(u, start.dual if fits else objective.state.gradient(map.solve(u)))
+        return Start(u, start.dual if fits else objective.state.gradient(map.solve(u)))
     u = _control(start, map, "start")
-    return loop.Start(u, objective.state.gradient(map.solve(u)))
+    return Start(u, objective.state.gradient(map.solve(u)))
 
 
-def _method(method: str | loop.Method, objective: Objective, map: SolutionMap, start: loop.Start) -> tuple[loop.Method, str]:
-    """The method asked for, or for "auto" the one that suits ||S||^2/alpha, with the reason."""
-    if isinstance(method, loop.Method):
+def _method(method: str | Method[Any], objective: Objective, map: SolutionMap) -> tuple[Method[Any], str]:
+    """The method asked for, or for "auto" the one that suits the problem, with the reason."""
+    if isinstance(method, Method):
         return method, ""
-    if isinstance(method, str) and method in METHODS:
+    if method in METHODS:
         return METHODS[method](), ""
     if method != "auto":
         names = ", ".join(repr(name) for name in ("auto", *METHODS))
         raise ProblemError(f"unknown method {method!r}: take one of {names}, or an object such as PrimalDual().")
-    alpha = objective.control.alpha
-    if alpha == 0:
+    if objective.control.alpha == 0:
         return PrimalDual(steps="accelerated"), "auto: there is no Tikhonov term"
-    if not map.affine:
-        return SemismoothNewton(), "auto: the equation is nonlinear"
-    norm = map_norm(map.at(start.u), map, objective.state.tracked)
-    ratio = norm**2 / alpha
-    if ratio <= 3.0:
-        return FISTA(norm=norm), f"auto: ||S||^2/alpha = {ratio:.2g} is at most 3"
-    return SemismoothNewton(), f"auto: ||S||^2/alpha = {ratio:.2g} is above 3"
+    kind = "linear" if map.affine else "nonlinear"
+    return SemismoothNewton(), f"auto: alpha > 0 and a {kind} equation, where it needs the fewest solves"

@@ -105,10 +105,16 @@ class Lagrange:
         [3.0, 4.0]
         """
         array = self._coefficients(array)
-        points = np.asarray(points, dtype=float)
-        if points.ndim != 2 or len(points) != len(self.vertices):
-            raise DataError(f"Expected points of shape ({len(self.vertices)}, p), got {points.shape}.")
-        found, coordinates = self._locate(points)
+        points = self._checked(points)
+        found, coordinates, distance = self._locate(points)
+        outside = ~self._near(distance)
+        if outside.any():
+            first = np.argmax(outside)
+            raise DataError(
+                f"{outside.sum()} of {len(outside)} points are outside of the domain of the function, the "
+                f"first is point {first} at x = {points[:, first].tolist()}; evaluate at points of the "
+                "domain only."
+            )
         if self.degree == 0:
             shapes = np.ones((1, len(found)))
         elif self.degree == 1:
@@ -117,6 +123,17 @@ class Lagrange:
             bubbles = [4 * coordinates[i] * coordinates[j] for i, j in self._edges]
             shapes = np.vstack([coordinates * (2 * coordinates - 1), *bubbles])
         return np.einsum("lp,lp->p", shapes, array[self.dofs[:, found]])
+
+    def contains(self, points: Array) -> Array:
+        """Whether `evaluate` takes each of the points of shape (dim, p): booleans (p,).
+
+        Examples
+        --------
+        >>> from pdecontrol.fem.meshes import unit_interval
+        >>> cell_lagrange(unit_interval(2), 1).contains([[0.5, 1.5]]).tolist()
+        [True, False]
+        """
+        return self._near(self._locate(self._checked(points))[2])
 
     def nodal(self, array: Array) -> Array:
         """Values at the vertices, shape (nv,), NaN at those of no simplex.
@@ -225,8 +242,20 @@ class Lagrange:
             raise DataError(f"Expected {self.size} coefficients, got an array of shape {array.shape}.")
         return array
 
-    def _locate(self, points: Array) -> tuple[Array, Array]:
-        """For each point a simplex that contains it, and its barycentric coordinates (k + 1, p) there."""
+    def _checked(self, points: Array) -> Array:
+        points = np.asarray(points, dtype=float)
+        if points.ndim != 2 or len(points) != len(self.vertices):
+            raise DataError(f"Expected points of shape ({len(self.vertices)}, p), got {points.shape}.")
+        return points
+
+    def _near(self, distance: Array) -> Array:
+        near: Array = distance <= _OUTSIDE * self._diameter
+        return near
+
+    def _locate(self, points: Array) -> tuple[Array, Array, Array]:
+        """For each point a simplex that contains it, its barycentric coordinates (k + 1, p) there, and its
+        distance to the simplex, which tells the points outside.
+        """
         count = points.shape[1]
         found = np.zeros(count, dtype=np.int64)
         coordinates = np.zeros((len(self.simplices), count))
@@ -239,14 +268,7 @@ class Lagrange:
             found[rows[best]] = candidates[best]
             coordinates[:, rows[best]] = values[:, best]
             distance[rows[best]] = distances[best]
-        outside = ~(distance <= _OUTSIDE * self._diameter)
-        if outside.any():
-            first = np.argmax(outside)
-            raise DataError(
-                f"{outside.sum()} of {count} points are outside of the domain of the function, the first is "
-                f"point {first} at x = {points[:, first].tolist()}; evaluate at points of the domain only."
-            )
-        return found, coordinates
+        return found, coordinates, distance
 
     def _candidates(self, points: Array, distance: Array) -> Iterator[tuple[Array, Array]]:
         """Pairs of points and simplices that may contain them, for the points with no simplex so far.

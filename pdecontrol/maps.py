@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from time import perf_counter
@@ -46,6 +46,15 @@ class Counter:
         setattr(self, kind, getattr(self, kind) + 1)
         with self.timing():
             yield
+
+    @contextmanager
+    def limited(self, limit: float) -> Iterator[None]:
+        """Refuse solves beyond a total with SolveLimitError."""
+        before, self.limit = self.limit, limit
+        try:
+            yield
+        finally:
+            self.limit = before
 
     @contextmanager
     def timing(self) -> Iterator[None]:
@@ -167,7 +176,7 @@ def smooth_start(space: Space) -> Array:
     return 1.0 + np.cos(waves @ scaled + generator.uniform(0, 6, (6, 1))).sum(axis=0) / 3.0
 
 
-def lanczos(apply, space: Space, steps: int, accuracy: float, largest: bool = True) -> float:
+def lanczos(apply: Callable[[Array], Array], space: Space, steps: int, accuracy: float, largest: bool = True) -> float:
     """Extreme eigenvalue of a self-adjoint operator on a space, to a relative accuracy, by Lanczos iteration.
 
     Parameters
@@ -179,7 +188,7 @@ def lanczos(apply, space: Space, steps: int, accuracy: float, largest: bool = Tr
     """
     v = smooth_start(space)
     v = v / space.norm(v)
-    basis, diagonal, off = [v], [], []
+    basis, diagonal, off = [v], list[float](), list[float]()
     ritz = 0.0
     for _ in range(min(steps, space.size)):
         w = apply(basis[-1])
@@ -197,9 +206,7 @@ def lanczos(apply, space: Space, steps: int, accuracy: float, largest: bool = Tr
     return ritz
 
 
-def map_norm(
-    linearisation: Linearisation, map: SolutionMap, weights: Array, inflation: float = 0.01
-) -> float:
+def map_norm(linearisation: Linearisation, map: SolutionMap, weights: Array, inflation: float = 0.01) -> float:
     """||D S'(u)||, estimated from above to one per cent, with D = diag(weights) selecting the tracked components.
 
     Lanczos iteration on S'* D S', two solves a step; its residual bounds the distance to an eigenvalue, and the

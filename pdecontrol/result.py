@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,6 +18,9 @@ from .certificate import Certificate
 from .errors import ResultFileError
 from .lagrange import Lagrange
 from .space import Array, Field, Space
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMAT = 1
 
@@ -28,6 +32,8 @@ class Status(Enum):
     ITERATIONS = "the limit of iterations was met: raise max_iterations, loosen tol, or try another method"
     SOLVES = "the limit of solves was met: raise max_solves or loosen tol"
     STALLED = "the certificate stopped improving, at the rounding of the solves: loosen tol or raise alpha"
+    FAILED = "a state equation could not be solved on the way: this is the last control, and its certificate"
+    NONCONVEX = "a stationary point without certificate: the reduced objective is not convex there; raise alpha"
     STOPPED = "the callback asked to stop"
     INTERRUPTED = "interrupted by the keyboard: a checkpoint= lets the run go on"
 
@@ -58,7 +64,7 @@ class History:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Row]:
         return iter(self._rows)
 
     def __getitem__(self, name: str) -> Array:
@@ -68,9 +74,9 @@ class History:
         return {f"history.{name}": self[name] for name in Row._fields}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, Array]) -> History:
+    def from_arrays(cls, arrays: dict[str, Array], rows: slice = slice(None)) -> History:
         history = cls()
-        for row in zip(*(arrays[f"history.{name}"].tolist() for name in Row._fields), strict=True):
+        for row in zip(*(arrays[f"history.{name}"][rows].tolist() for name in Row._fields), strict=True):
             history.append(Row(*row))
         return history
 
@@ -148,7 +154,7 @@ class Result:
             arrays["dual"] = self.dual
         return write_arrays(Path(path), header, arrays)
 
-    def plot(self, path: str | Path | None = None):
+    def plot(self, path: str | Path | None = None) -> Figure:
         """Draw state, control, adjoint and the zero set of the control; the matplotlib figure, written to `path`."""
         from .plot import draw_result
 
@@ -180,14 +186,20 @@ def load(path: str | Path) -> Result:
     try:
         spaces = {name: _space(arrays, name) for name in ("control", "state")}
         spaces["adjoint"] = spaces["state"]
-        found = {name: Field(arrays[f"{name}.array"], space, name) for name, space in spaces.items()}
+        fields = {name: Field(arrays[f"{name}.array"], space, name) for name, space in spaces.items()}
         return Result(
-            **found,
+            control=fields["control"],
+            state=fields["state"],
+            adjoint=fields["adjoint"],
             certificate=Certificate(**header["certificate"]),
             status=Status[header["status"]],
+            method=header["method"],
             history=History.from_arrays(arrays),
+            solves=header["solves"],
+            seconds=header["seconds"],
+            tol=header["tol"],
+            fingerprint=header["fingerprint"],
             dual=arrays.get("dual"),
-            **{name: header[name] for name in ("method", "solves", "seconds", "tol", "fingerprint")},
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ResultFileError(f"{path} is not a result of this version of pdecontrol ({error!r}).") from None
@@ -221,15 +233,22 @@ def _space(arrays: dict[str, Array], name: str) -> Space:
     return Space(mass, Lagrange(own["vertices"], own["simplices"], own["dofs"], int(own["degree"])))
 
 
-def write_arrays(path: Path, header: dict, arrays: dict[str, Array]) -> Path:
+def npz(path: str | Path) -> Path:
+    """The path with the ending .npz, which is added if missing."""
+    path = Path(path)
+    return path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+
+
+def write_arrays(path: Path, header: dict[str, Any], arrays: dict[str, Array]) -> Path:
     """Write a JSON header and arrays to one .npz file, whole or not at all; returns its path."""
-    path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+    path = npz(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"format": FORMAT, **header})
+    text = json.dumps({"format": FORMAT, **header}).encode()
+    contents: dict[str, Any] = {"header": np.frombuffer(text, dtype=np.uint8), **arrays}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            np.savez_compressed(file, header=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)
+            np.savez_compressed(file, **contents)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -239,9 +258,9 @@ def write_arrays(path: Path, header: dict, arrays: dict[str, Array]) -> Path:
     return path
 
 
-def read_arrays(path: Path, kind: str) -> tuple[dict, dict[str, Array]]:
+def read_arrays(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Array]]:
     """The header and arrays of a file of `write_arrays`, checked; raises ResultFileError."""
-    path = path if path.exists() or path.suffix == ".npz" else path.with_name(path.name + ".npz")
+    path = npz(path)
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

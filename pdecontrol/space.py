@@ -94,6 +94,13 @@ class Space:
         return self.mass.shape[0]
 
     @property
+    def nodes(self) -> Array:
+        """The points (dim, n) where data are sampled; raises DataError for plain numbers."""
+        if self.points is None:
+            raise DataError(f"a space of {self.size} plain numbers has no points.")
+        return self.points
+
+    @property
     def diagonal(self) -> bool:
         """Whether M is diagonal, so that proximal maps act pointwise."""
         return self.mass.ndim == 1

@@ -169,6 +169,24 @@ def test_part_and_hole_refuse_points_of_the_rest():
         ring.evaluate(np.ones(ring.size), [[0.1], [0.0]])
 
 
+def test_contained_points_are_those_that_are_evaluated(rng):
+    diameter = np.sqrt(2)
+    cells, side = cell_lagrange(unit_square(4), 1), facet_lagrange(unit_square(4), "left", 0)
+    points = np.array(
+        [[0.3, 1.0, -0.5e-8 * diameter, -2e-8 * diameter, 7.0, np.nan], [0.4, 1.0, 0.5, 0.5, 0, 0]]
+    )
+    assert cells.contains(points).tolist() == [True, True, True, False, False, False]
+    assert side.contains(points).tolist() == [False, False, True, False, False, False]
+    mesh = disc(8).tag_part("ring", lambda x: np.hypot(*x) > 0.5)
+    ring = cell_lagrange(mesh, 0, "ring")
+    points = rng.uniform(-1, 1, (2, 2000))
+    radius = np.hypot(*points)
+    assert ring.contains(points)[(radius > 0.6) & (radius < 0.99)].all()
+    assert not ring.contains(points)[(radius < 0.4) | (radius > 1)].any()
+    with pytest.raises(DataError, match=r"points of shape \(2, p\)"):
+        cells.contains(np.zeros((3, 1)))
+
+
 def test_points_as_simplices():
     mesh = unit_interval(4)
     for degree in (0, 1):

@@ -25,32 +25,38 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import ProblemError
+from ..errors import ConvergenceError, ProblemError
 from ..maps import Adjoint, Linearisation, SolutionMap
 from ..space import Array, Space
 from ..terms import Objective
-from .loop import Method, Start, State
+from .method import Method, Start, State
 from .proximal import backtrack
 
 
 @dataclass(frozen=True, eq=False)
-class NewtonState(State):
-    """first is the norm of the first residual.
-
-    For nonlinear maps l is the dual variable with u = argmin G + <l, .>, best the smallest norm of R so far, lipschitz
-    the root of the local Lipschitz constant of the gradient, and field the PDE solution.
-    """
+class DualState(State):
+    """For affine maps: u = z(dual) and y = S(u); first is the norm of the first residual."""
 
     first: float
-    l: Array | None = None
-    best: float = np.inf
-    lipschitz: float = 0.0
-    field: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class NormalState(State):
+    """For nonlinear maps: u = argmin G + <l, .>; best is the smallest norm of R so far, the first being `first`.
+
+    root is the square root of the local Lipschitz constant of the gradient, and field the PDE solution.
+    """
+
+    l: Array
+    first: float
+    best: float
+    root: float
+    field: Array
     at: Linearisation | None = None
 
 
 @dataclass(frozen=True)
-class SemismoothNewton(Method):
+class SemismoothNewton(Method[State]):
     """Semismooth Newton with conjugate gradients and a line search, for alpha > 0; two solves a CG step.
 
     Parameters
@@ -63,13 +69,17 @@ class SemismoothNewton(Method):
     >>> method = SemismoothNewton()
     """
 
-    forcing: float = 0.1
+    forcing: float = 0.3
     max_cg: int = 500
 
     name: ClassVar[str] = "semismooth Newton"
-    state: ClassVar[type[State]] = NewtonState
+    states: ClassVar[tuple[type[State], ...]] = (DualState, NormalState)
 
-    def begin(self, objective: Objective, map: SolutionMap, start: Start) -> NewtonState:
+    def __post_init__(self) -> None:
+        if not 0 < self.forcing < 1 or self.max_cg < 1:
+            raise ProblemError(f"SemismoothNewton: 0 < forcing < 1 and max_cg >= 1 are needed, got {self}.")
+
+    def begin(self, objective: Objective, map: SolutionMap, start: Start) -> State:
         if objective.control.alpha == 0:
             raise ProblemError("SemismoothNewton needs a Tikhonov term with alpha > 0: use PrimalDual or FISTA.")
         at = map.at(start.u)
@@ -77,19 +87,24 @@ class SemismoothNewton(Method):
         adjoint = at.solve_adjoint(p)
         if map.affine:
             return _dual_state(objective, map, p, adjoint, 0.0)
-        return _normal_state(objective, map, adjoint.gradient, at.state)
+        return _normal_state(objective, map, adjoint.gradient, at.state, float(np.sqrt(objective.control.alpha)))
 
-    def step(self, objective: Objective, map: SolutionMap, state: NewtonState) -> NewtonState:  # type: ignore[override]
-        return (self._dual_step if map.affine else self._normal_step)(objective, map, state)
+    def step(self, objective: Objective, map: SolutionMap, state: State) -> State:
+        if isinstance(state, NormalState):
+            return self._normal_step(objective, map, state)
+        assert isinstance(state, DualState)
+        return self._dual_step(objective, map, state)
 
-    def best_dual(self, objective: Objective, state: NewtonState) -> tuple[Array, Adjoint]:  # type: ignore[override]
+    def best_dual(self, objective: Objective, state: State) -> tuple[Array, Adjoint]:
         return state.dual, state.adjoint
 
-    def _dual_step(self, objective: Objective, map: SolutionMap, state: NewtonState) -> NewtonState:
+    def _dual_step(self, objective: Objective, map: SolutionMap, state: DualState) -> DualState:
         alpha, tracked = objective.control.alpha, objective.state.tracked
         p, q, z = state.dual, state.adjoint.gradient, state.u
         at = map.at(z)
         residual = tracked * (state.y - objective.state.target - p)
+        if not residual.any():
+            return state
         chi = objective.control.inactive(q)
 
         def operator(d: Array) -> tuple[Array, Array]:
@@ -104,14 +119,15 @@ class SemismoothNewton(Method):
             moved = objective.control.argmin(q + t * q_d) - z
             return slope + t * curvature - map.control.inner(moved, q_d)
 
-        t = line_search(derivative, slope)  # 2
-        p_next = p + t * d
-        return _dual_state(objective, map, p_next, at.solve_adjoint(p_next), state.first)
+        p = p + line_search(derivative, slope) * d  # 2
+        return _dual_state(objective, map, p, at.solve_adjoint(p), state.first)
 
-    def _normal_step(self, objective: Objective, map: SolutionMap, state: NewtonState) -> NewtonState:
+    def _normal_step(self, objective: Objective, map: SolutionMap, state: NormalState) -> NormalState:
         alpha, space = objective.control.alpha, map.control
         at = state.at if state.at is not None else map.at(state.u, state.field)
         residual = state.l - state.adjoint.gradient
+        if not residual.any():
+            return state
         chi = objective.control.inactive(state.l)
 
         def operator(w: Array) -> tuple[Array, Array]:
@@ -122,36 +138,41 @@ class SemismoothNewton(Method):
         _, hessian_w = conjugate_gradients(operator, np.where(chi, -residual, 0.0), space, tolerance, self.max_cg)  # 1
         direction = -residual - hessian_w / alpha
         for t in 0.5 ** np.arange(6):  # 2
-            trial = _normal_state(objective, map, state.l + t * direction, at.state, state)
-            size = space.norm(trial.l - trial.adjoint.gradient)
-            if size <= (1.0 - 0.1 * t) * state.best:
+            try:
+                trial = _normal_state(objective, map, state.l + t * direction, at.state, state.root, state)
+            except ConvergenceError:  # of the state at the trial control
+                continue
+            if trial.best <= (1.0 - 0.1 * t) * state.best:
                 return trial
-        lipschitz = state.lipschitz or np.sqrt(alpha)
-        u, _, lipschitz = backtrack(objective, map, state, at, lipschitz)
-        l = state.adjoint.gradient + lipschitz**2 * (u - state.u)  # so that u = argmin G + <l, .>
-        return _normal_state(objective, map, l, at.state, state, lipschitz)
+        u, _, root = backtrack(objective, map, state, at.state, state.root)
+        l = state.adjoint.gradient + root**2 * (u - state.u)  # so that u = argmin G + <l, .>
+        return _normal_state(objective, map, l, at.state, root, state)
 
     def _tolerance(self, size: float, first: float) -> float:
         return min(self.forcing, float(np.sqrt(size / first))) if first > 0 else self.forcing
 
 
-def _dual_state(objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint, first: float) -> NewtonState:
+def _dual_state(objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint, first: float) -> DualState:
     z = objective.control.argmin(adjoint.gradient)
     y = map.solve(z)
-    return NewtonState(z, y, p, adjoint, first or objective.state.distance(y, p))
+    return DualState(z, y, p, adjoint, first or objective.state.distance(y, p))
 
 
 def _normal_state(
-    objective: Objective, map: SolutionMap, l: Array, field: Array, before: NewtonState | None = None, lipschitz=0.0
-) -> NewtonState:
+    objective: Objective,
+    map: SolutionMap,
+    l: Array,
+    field: Array,
+    root: float,
+    before: NormalState | None = None,
+) -> NormalState:
     u = objective.control.argmin(l)
     at = map.at(u, field)
     dual = objective.state.gradient(at.value)
     adjoint = at.solve_adjoint(dual)
     size = map.control.norm(l - adjoint.gradient)
     first, best = (before.first, min(before.best, size)) if before is not None else (size, size)
-    lipschitz = lipschitz or (before.lipschitz if before is not None else 0.0)
-    return NewtonState(u, at.value, dual, adjoint, first, l, best, lipschitz, at.state, at)
+    return NormalState(u, at.value, dual, adjoint, l, first, best, root, at.state, at)
 
 
 def conjugate_gradients(
@@ -162,7 +183,7 @@ def conjugate_gradients(
     Stops at negative curvature with what it has.
     """
     x = np.zeros_like(b)
-    bx: Array | None = None
+    bx = None
     r = d = b
     rr = space.inner(r, r)
     target = tolerance**2 * rr

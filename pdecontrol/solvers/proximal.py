@@ -2,8 +2,8 @@
 
 References
 ----------
-A. Beck, M. Teboulle, SIAM J. Imaging Sci. 2 (2009) 183-202. The strongly convex form: Y. Nesterov, Introductory Lectures
-on Convex Optimization (2004), section 2.2, with alpha in the proximal map.
+A. Beck, M. Teboulle, SIAM J. Imaging Sci. 2 (2009) 183-202. The strongly convex form: Y. Nesterov, Introductory
+Lectures on Convex Optimization (2004), section 2.2, with alpha in the proximal map.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ from ..errors import ConvergenceError, ProblemError
 from ..maps import Adjoint, Linearisation, SolutionMap, map_norm
 from ..space import Array
 from ..terms import Objective
-from .loop import Method, Start, State
+from .method import Method, Start, State
 
 
 @dataclass(frozen=True, eq=False)
 class ProximalGradientState(State):
-    """norm is the estimate of ||S'||, the gradient's Lipschitz constant being its square."""
+    """norm is the estimate of ||S'||, the square root of the gradient's Lipschitz constant; field the PDE solution."""
 
     norm: float
-    at: Linearisation | None = None
-    field: Array | None = None
+    field: Array
 
 
 @dataclass(frozen=True)
-class ProximalGradient(Method):
+class ProximalGradient(Method[ProximalGradientState]):
     """u+ = prox_tG(u - t grad(F o S)(u)) with t = 1/||S||^2; for nonlinear maps t is found by backtracking.
 
     Parameters
@@ -45,31 +44,34 @@ class ProximalGradient(Method):
     norm: float | None = None
 
     name: ClassVar[str] = "proximal gradient"
-    state: ClassVar[type[State]] = ProximalGradientState
+    states: ClassVar[tuple[type[State], ...]] = (ProximalGradientState,)
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> ProximalGradientState:
         at = map.at(start.u)
         norm = self.norm if self.norm is not None else map_norm(at, map, objective.state.tracked)
         return _evaluated(objective, start.u, at, norm)
 
-    def step(
-        self, objective: Objective, map: SolutionMap, state: ProximalGradientState
-    ) -> ProximalGradientState:  # type: ignore[override]
-        u, norm = state.u, state.norm
-        if map.affine:
-            u_next = objective.control.prox(u - state.adjoint.gradient / norm**2, 1.0 / norm**2)
-            return _evaluated(objective, u_next, map.at(u_next), norm)
-        at = state.at if state.at is not None else map.at(u, state.field)
-        return _evaluated(objective, *backtrack(objective, map, state, at, norm / np.sqrt(2.0)))
+    def step(self, objective: Objective, map: SolutionMap, state: ProximalGradientState) -> ProximalGradientState:
+        norm = state.norm
+        if not map.affine:
+            return _evaluated(objective, *backtrack(objective, map, state, state.field, norm / float(np.sqrt(2.0))))
+        u = objective.control.prox(state.u - state.adjoint.gradient / norm**2, 1.0 / norm**2)
+        return _evaluated(objective, u, map.at(u), norm)
 
-    def best_dual(self, objective: Objective, state: ProximalGradientState) -> tuple[Array, Adjoint]:  # type: ignore[override]
+    def best_dual(self, objective: Objective, state: ProximalGradientState) -> tuple[Array, Adjoint]:
         return state.dual, state.adjoint
 
 
+def _evaluated(objective: Objective, u: Array, at: Linearisation, norm: float) -> ProximalGradientState:
+    y = at.value
+    dual = objective.state.gradient(y)
+    return ProximalGradientState(u, y, dual, at.solve_adjoint(dual), norm, at.state)
+
+
 def backtrack(
-    objective: Objective, map: SolutionMap, state: State, at: Linearisation, root: float
+    objective: Objective, map: SolutionMap, state: State, field: Array, root: float
 ) -> tuple[Array, Linearisation, float]:
-    """A proximal gradient step from the state whose length 1/root^2 is halved until the quadratic model lies above F.
+    """A proximal gradient step whose length 1/root^2 is halved until the quadratic model lies above F.
 
     Returns the control, the map there and the root of the Lipschitz constant accepted.
     """
@@ -77,18 +79,15 @@ def backtrack(
     for _ in range(60):
         u = objective.control.prox(state.u - q / root**2, 1.0 / root**2)
         step = u - state.u
-        after = map.at(u, at.state)
         model = value + map.control.inner(q, step) + 0.5 * root**2 * map.control.norm(step) ** 2
-        if objective.state.value(after.value) <= model + 1e-14 * abs(value):
-            return u, after, root
-        root *= np.sqrt(2.0)
+        try:
+            at = map.at(u, field)
+            if objective.state.value(at.value) <= model + 1e-14 * abs(value):
+                return u, at, root
+        except ConvergenceError:  # of the state at the trial control
+            pass
+        root *= float(np.sqrt(2.0))
     raise ConvergenceError("proximal gradient: no step length reduces the objective; check the map's adjoint.")
-
-
-def _evaluated(objective: Objective, u: Array, at: Linearisation, norm: float) -> ProximalGradientState:
-    y = at.value
-    dual = objective.state.gradient(y)
-    return ProximalGradientState(u, y, dual, at.solve_adjoint(dual), norm, at, at.state)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,13 +95,12 @@ class FISTAState(State):
     """(dual, adjoint) belong to the extrapolated point v; momentum is t of Beck and Teboulle where alpha = 0."""
 
     v: Array
-    y_v: Array
     norm: float
     momentum: float
 
 
 @dataclass(frozen=True)
-class FISTA(Method):
+class FISTA(Method[FISTAState]):
     """Accelerated proximal gradient for affine maps, in the strongly convex form where alpha > 0.
 
         1.  u+ = prox_tG(v - t grad(F o S)(v)),  t = 1/||S||^2
@@ -120,30 +118,27 @@ class FISTA(Method):
     norm: float | None = None
 
     name: ClassVar[str] = "FISTA"
-    state: ClassVar[type[State]] = FISTAState
+    states: ClassVar[tuple[type[State], ...]] = (FISTAState,)
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> FISTAState:
         if not map.affine:
-            raise ProblemError(
-                "FISTA takes linear equations: use SemismoothNewton, PrimalDual or ProximalGradient."
-            )
+            raise ProblemError("FISTA takes linear equations: use SemismoothNewton, PrimalDual or ProximalGradient.")
         at = map.at(start.u)
         norm = self.norm if self.norm is not None else map_norm(at, map, objective.state.tracked)
-        return FISTAState(start.u, at.value, None, None, start.u, at.value, norm, 1.0)
+        dual = objective.state.gradient(at.value)
+        return FISTAState(start.u, at.value, dual, at.solve_adjoint(dual), start.u, norm, 1.0)
 
-    def step(self, objective: Objective, map: SolutionMap, state: FISTAState) -> FISTAState:  # type: ignore[override]
+    def step(self, objective: Objective, map: SolutionMap, state: FISTAState) -> FISTAState:
         alpha, norm = objective.control.alpha, state.norm
-        dual = objective.state.gradient(state.y_v)
-        adjoint = map.at(state.v).solve_adjoint(dual)
-        u = objective.control.prox(state.v - adjoint.gradient / norm**2, 1.0 / norm**2)  # 1
-        y = map.solve(u)
-        momentum = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * state.momentum**2))
+        u = objective.control.prox(state.v - state.adjoint.gradient / norm**2, 1.0 / norm**2)  # 1
+        at = map.at(u)
+        y = at.value
+        momentum = 0.5 * (1.0 + float(np.sqrt(1.0 + 4.0 * state.momentum**2)))
         root = np.sqrt(alpha / (norm**2 + alpha))
         m = (1.0 - root) / (1.0 + root) if alpha > 0 else (state.momentum - 1.0) / momentum
-        v, y_v = u + m * (u - state.u), y + m * (y - state.y)  # 2, S being affine
-        return FISTAState(u, y, dual, adjoint, v, y_v, norm, float(momentum))
+        v = u + m * (u - state.u)  # 2
+        dual = objective.state.gradient(y + m * (y - state.y))  # at v, S being affine
+        return FISTAState(u, y, dual, at.solve_adjoint(dual), v, norm, momentum)
 
-    def best_dual(self, objective: Objective, state: FISTAState) -> tuple[Array, Adjoint | None]:  # type: ignore[override]
-        if state.dual is None:
-            return objective.state.gradient(state.y), None
+    def best_dual(self, objective: Objective, state: FISTAState) -> tuple[Array, Adjoint]:
         return state.dual, state.adjoint

@@ -1,0 +1,82 @@
+"""What an optimisation algorithm is: frozen parameters, and a state that is passed in and returned."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from ..maps import Adjoint, Linearisation, SolutionMap
+from ..space import Array
+from ..terms import Objective
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What a method carries from one iteration to the next.
+
+    u is the control and y the observation S(u); `dual` is a dual vector and `adjoint` its adjoint solution. Methods add
+    what is theirs: arrays and numbers, which checkpoints hold, and linearisations, which they do without.
+    """
+
+    u: Array
+    y: Array
+    dual: Array
+    adjoint: Adjoint
+
+
+AnyState = TypeVar("AnyState", bound=State)
+
+
+class Start(NamedTuple):
+    """Where a method begins: a control, and a dual vector or None for a cold start."""
+
+    u: Array
+    p: Array | None
+
+
+class Method(ABC, Generic[AnyState]):
+    """An optimisation algorithm; `states` are the classes of the states it may be in."""
+
+    name: ClassVar[str]
+    states: ClassVar[tuple[type[State], ...]]
+
+    @abstractmethod
+    def begin(self, objective: Objective, map: SolutionMap, start: Start) -> AnyState:
+        """The state before the first iteration."""
+
+    @abstractmethod
+    def step(self, objective: Objective, map: SolutionMap, state: AnyState) -> AnyState:
+        """One iteration."""
+
+    @abstractmethod
+    def best_dual(self, objective: Objective, state: AnyState) -> tuple[Array, Adjoint | None]:
+        """The dual vector that gives the best certificate for affine maps, with its adjoint solution where known."""
+
+
+def pack(state: State) -> dict[str, Array]:
+    """The arrays and numbers of a state, by name."""
+    arrays: dict[str, Array] = {}
+    for item in fields(state):
+        value = getattr(state, item.name)
+        if isinstance(value, Adjoint):
+            arrays |= {f"{item.name}.{part}": np.asarray(a) for part, a in value._asdict().items()}
+        elif value is not None and not isinstance(value, Linearisation):
+            arrays[item.name] = np.asarray(value)
+    return arrays
+
+
+def unpack(method: Method[Any], kind: str, arrays: dict[str, Array]) -> State:
+    """The state of a method from the name of its class and its arrays."""
+    cls = next(cls for cls in method.states if cls.__name__ == kind)
+    values: dict[str, object] = {}
+    for item in fields(cls):
+        if item.name == "adjoint":
+            gradient, field, error = (arrays[f"adjoint.{part}"] for part in Adjoint._fields)
+            values["adjoint"] = Adjoint(gradient, field, float(error))
+        elif item.name in arrays:
+            value = arrays[item.name]
+            values[item.name] = value.item() if value.ndim == 0 else value
+    return cls(**values)  # type: ignore[arg-type]

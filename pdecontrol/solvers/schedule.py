@@ -1,0 +1,38 @@
+"""When a certificate is worth its solves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Schedule:
+    """Spaces the certificates of a run.
+
+    A free estimate of the error, from the duality gap of the method's own pair, is compared with the target: first with
+    a margin, since certificates are ahead of it, then times the ratio of the last bound to the estimate of its time.
+    Where the estimate tells nothing, certificates come after 23, 89, .. iterations.
+    """
+
+    def __init__(self, ratio: float = 0.01, due: float = 0.0, bounds: list[float] | None = None) -> None:
+        self.ratio, self.due = ratio, due
+        self.bounds = bounds if bounds is not None else []
+        self._estimate = np.inf
+
+    def wants(self, iteration: int, estimate: float, target: float) -> bool:
+        """Whether to certify now; `estimate` and `target` are in the unit of the bounds."""
+        self._estimate = estimate
+        if iteration < self.due:
+            return False
+        return not self.bounds or self.ratio * estimate <= target or iteration >= 3 * self.due + 20
+
+    def certified(self, iteration: int, bound: float) -> None:
+        """Take note of a bound; the next certificate may come after one iteration, later ones after 4 % more."""
+        self.bounds.append(bound)
+        self.due = iteration + max(1, iteration // 25)
+        if iteration > 0 and np.isfinite(bound) and np.isfinite(self._estimate) and self._estimate > 0:
+            self.ratio = bound / self._estimate
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the last five bounds brought nothing: rounding, or a method at its end."""
+        return len(self.bounds) > 8 and min(self.bounds[-5:]) > 0.95 * min(self.bounds[:-5])

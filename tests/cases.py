@@ -1,0 +1,218 @@
+"""The list of small problems on which every map and every method is tested."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+
+import pdecontrol as pc
+from pdecontrol.maps import smooth_start
+
+TWO_MATERIALS = Path(__file__).parent.parent / "meshes" / "two_materials.msh"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A problem with its mesh; `size` is that of the controls at which it is tested."""
+
+    name: str
+    problem: pc.ControlProblem
+    make_mesh: Callable[[], pc.Mesh]
+    degree: int = 1
+    size: float = 1.0
+
+    @cached_property
+    def mesh(self):
+        return self.make_mesh()
+
+    @property
+    def affine(self):
+        return self.problem.equation.semilinear is None
+
+    @cached_property
+    def map(self):
+        """One map for all tests that do not count its solves."""
+        return self.fresh_map()
+
+    def fresh_map(self, linear_solver="direct"):
+        return pc.discretise(self.problem, self.mesh, degree=self.degree, linear_solver=linear_solver)
+
+    def control(self):
+        """A smooth control, with some noise."""
+        space = self.map.control
+        noise = np.random.default_rng(577215).standard_normal(space.size)
+        return self.size * (smooth_start(space) + 0.2 * noise)
+
+    def __repr__(self):
+        return self.name
+
+
+def wave(x):
+    return np.cos(3 * x).sum(axis=0) + x[0]
+
+
+def positive(x):
+    return 1.5 + np.sin(4 * x).prod(axis=0)
+
+
+def rotation(x):
+    return np.stack([-(x[1] - 0.3), x[0] - 0.6])
+
+
+SQUARE = {side: pc.Dirichlet() for side in ("left", "right")} | {"top": pc.Neumann(1.0), "bottom": pc.Robin(2.0)}
+ZERO = {"boundary": pc.Dirichlet()}
+CUBIC = pc.Semilinear(lambda y: y**3, lambda y: 3 * y**2)
+
+
+@cache
+def interval():
+    halves = pc.unit_interval(12).tag_part("lower", lambda x: x[0] < 0.5).tag_part("upper", lambda x: x[0] > 0.5)
+    return halves.transform(lambda x: 0.6 * x + 0.4 * x**2)
+
+
+@cache
+def square():
+    mesh = pc.unit_square((6, 5)).transform(lambda x: x + 0.03 * np.sin(2 * np.pi * x) * np.sin(5 * x[::-1]))
+    lower = mesh.tag_part("lower", lambda x: x[0] < 0.5).tag_part("upper", lambda x: x[0] >= 0.5)
+    return lower.tag_part("patch", lambda x: np.hypot(x[0] - 0.5, x[1] - 0.4) < 0.3)
+
+
+@cache
+def cube():
+    mesh = pc.unit_cube((3, 2, 2)).tag_part("lower", lambda x: x[2] < 0.5).tag_part("upper", lambda x: x[2] > 0.5)
+    return mesh.tag_boundary("corner", lambda x: (x[0] == 0) & (x[1] < 0.5))
+
+
+@cache
+def materials():
+    return pc.read_mesh(TWO_MATERIALS)
+
+
+@cache
+def disc():
+    return pc.disc(4, 2.0).tag_boundary("right", lambda x: x[0] > 1).tag_part("core", lambda x: np.hypot(*x) < 1)
+
+
+def problem(
+    equation=None, boundary=None, control=None, tracking=None, terms=(), alpha=1e-3
+) -> pc.ControlProblem:
+    """-Laplace y = u, y = 0 on the boundary, y tracked everywhere, but for what is given."""
+    return pc.ControlProblem(
+        equation=pc.Elliptic() if equation is None else equation,
+        boundary=ZERO if boundary is None else boundary,
+        control=pc.Distributed() if control is None else control,
+        tracking=pc.Tracking(wave) if tracking is None else tracking,
+        terms=[pc.Tikhonov(alpha), *terms],
+    )
+
+
+AFFINE = [
+    # state, control and dimension
+    Case("1D", problem(), interval),
+    Case("1D, P2, control P0", problem(control=pc.Distributed(element="P0")), interval, 2),
+    Case("1D, Neumann control on both ends", problem(
+        pc.Elliptic(reaction=positive), {}, pc.Boundary("boundary")), interval),
+    Case("1D, Robin control P0 on an end", problem(
+        pc.Elliptic(source=wave), {"left": pc.Dirichlet(1.0), "right": pc.Robin(3.0, 1.0)},
+        pc.Boundary("right", "P0"), pc.Tracking(0.0, on="right")), interval, 2),
+    Case("2D", problem(terms=[pc.L1(1e-3), pc.Box(-3, 3)]), square),
+    Case("2D, P2", problem(), square, 2),
+    Case("2D, control P0", problem(control=pc.Distributed(element="P0")), square),
+    Case("2D, P2, control P0 on a part", problem(control=pc.Distributed("patch", "P0")), square, 2),
+    Case("2D, control on a part", problem(control=pc.Distributed("patch"), terms=[pc.L1(1e-3)]), square),
+    Case("3D", problem(pc.Elliptic(reaction=2.0), {"bottom": pc.Dirichlet()}), cube),
+    Case("3D, P2, control P0 on a part", problem(
+        pc.Elliptic(), {"left": pc.Dirichlet(wave), "right": pc.Robin(positive, wave)},
+        pc.Distributed("lower", "P0")), cube, 2),
+    Case("3D, control and observation on boundaries", problem(
+        boundary={"right": pc.Dirichlet(0.5)}, control=pc.Boundary("corner"),
+        tracking=pc.Tracking(wave, on="bottom")), cube),
+    Case("3D, P2, control P0 on a boundary", problem(
+        boundary={"right": pc.Dirichlet(0.5), "left": pc.Neumann(wave)}, control=pc.Boundary("left", "P0"),
+        tracking=pc.Tracking(wave, on="upper")), cube, 2),
+    # boundary controls and actuators
+    Case("Neumann control", problem(boundary=SQUARE, control=pc.Boundary("top")), square),
+    Case("Robin control", problem(boundary=SQUARE, control=pc.Boundary("bottom")), square, 2),
+    Case("Robin control P0", problem(boundary=SQUARE, control=pc.Boundary("bottom", "P0")), square),
+    Case("control where no condition is given", problem(
+        boundary={"left": pc.Dirichlet()}, control=pc.Boundary("right", "P0")), square, 2),
+    Case("control of the whole boundary", problem(
+        pc.Elliptic(reaction=1.0), {}, pc.Boundary("boundary"), pc.Tracking(1.0)), square),
+    Case("actuators", problem(
+        control=pc.Actuators([lambda x: x[0] < 0.5, 2.0, wave]), tracking=pc.Tracking(1.0)), square),
+    Case("actuators on a part", problem(control=pc.Actuators([1.0, wave], on="patch")), square, 2),
+    Case("actuators on a boundary", problem(
+        boundary={"left": pc.Dirichlet()}, control=pc.Actuators([1.0, lambda x: x[1]], on="right")), square),
+    # observations
+    Case("tracking on a part", problem(tracking=pc.Tracking(wave, on="patch", weight=3.0)), square),
+    Case("tracking on the boundary", problem(
+        boundary=SQUARE, control=pc.Distributed("lower"), tracking=pc.Tracking(wave, on="top")), square, 2),
+    Case("tracking at points", problem(
+        tracking=pc.Tracking(np.array([1.0, -1.0, 0.5]), points=[[0.3, 0.5, 0.77], [0.2, 0.5, 0.91]], weight=0.5)),
+        square),
+    Case("tracking in several ways, and linear functionals", problem(
+        boundary=SQUARE,
+        tracking=[
+            pc.Tracking(wave, weight=0.1), pc.Tracking(1.0, on="patch", weight=5.0), pc.Tracking(0.3, on="top"),
+            pc.Tracking(2.0, points=[[0.25], [0.5]]),
+        ],
+        terms=[pc.Linear(wave), pc.Linear(-0.1, on="patch"), pc.Linear(wave, on="bottom")]), square, 2),
+    Case("a linear functional alone", problem(
+        tracking=[], terms=[pc.Linear(positive), pc.Box(-1, 1)], alpha=0.0), square),
+    # coefficients and data
+    Case("variable diffusion", problem(pc.Elliptic(diffusion=positive)), square),
+    Case("diffusion by part, reaction, source", problem(
+        pc.Elliptic({"lower": 1e-2, "upper": positive}, {"patch": 5.0}, source={"upper": wave})), square, 2),
+    Case("constant advection", problem(pc.Elliptic(0.1, advection=(2.0, -1.0)), SQUARE), square),
+    Case("variable advection", problem(pc.Elliptic(0.1, advection=rotation, reaction=1.0)), square, 2),
+    Case("advection by part", problem(
+        pc.Elliptic(0.05, advection={"lower": (1.0, 3.0), "upper": rotation})), square),
+    Case("advection in 1D", problem(pc.Elliptic(0.2, advection=[4.0], source=1.0)), interval, 2),
+    Case("advection in 3D", problem(
+        pc.Elliptic(advection=lambda x: x[::-1], source=wave), {"left": pc.Dirichlet(), "top": pc.Robin(1.0, wave)}),
+        cube),
+    Case("inhomogeneous conditions", problem(
+        pc.Elliptic(source=1.0),
+        {"left": pc.Dirichlet(wave), "right": pc.Robin(positive, wave), "top": pc.Neumann(wave), "bottom": pc.Neumann(2.0)},
+        ), square),
+    # meshes
+    Case("gmsh, two materials", problem(
+        pc.Elliptic({"inside": 100.0, "outside": 1.0}), {"floor": pc.Dirichlet(), "lid": pc.Robin(1.0, 1.0)},
+        pc.Distributed("inside"), pc.Tracking(wave, on="outside")), materials),
+    Case("gmsh, interface observed and controlled", problem(
+        pc.Elliptic({"inside": 0.1, "outside": 1.0}), {"wall": pc.Dirichlet()},
+        pc.Actuators([1.0, wave], on="interface"), pc.Tracking(wave, on="interface")), materials, 2),
+    Case("disc", problem(
+        boundary={"right": pc.Dirichlet(1.0)}, control=pc.Distributed("core"), terms=[pc.Box(lambda x: -x[0] ** 2, 4)]),
+        disc),
+    Case("scaled domain", problem(
+        pc.Elliptic(1e3, 1e-5)), lambda: square().transform(lambda x: 1e4 * x + 7e4)),
+]  # fmt: skip
+
+NONLINEAR = [
+    Case("cubic in 1D", problem(pc.Elliptic(1.0, semilinear=CUBIC)), interval, 2, 40.0),
+    Case("cubic", problem(pc.Elliptic(0.5, semilinear=CUBIC, source=wave), terms=[pc.L1(1e-3), pc.Box(-50, 50)]),
+         square, 1, 20.0),
+    Case("exponential, P2", problem(
+        pc.Elliptic(1.0, semilinear=pc.Semilinear(np.exp, np.exp, 2.0)), SQUARE), square, 2, 10.0),
+    Case("cubic by part, control P0", problem(
+        pc.Elliptic(1.0, 1.0, semilinear=pc.Semilinear(CUBIC.function, CUBIC.derivative, {"patch": 200.0})), {},
+        pc.Distributed(element="P0"), pc.Tracking(wave, on="patch")), square, 1, 3.0),
+    Case("variable coefficient, advection", problem(
+        pc.Elliptic(0.2, advection=rotation, semilinear=pc.Semilinear(np.sinh, np.cosh, positive))), square, 2, 10.0),
+    Case("boundary control, points and a functional", problem(
+        pc.Elliptic(1.0, semilinear=pc.Semilinear(CUBIC.function, CUBIC.derivative, 30.0)),
+        {"left": pc.Dirichlet(wave), "right": pc.Robin(1.0, 2.0)}, pc.Boundary("right"),
+        pc.Tracking(1.0, points=[[0.3, 0.9], [0.6, 0.2]]), [pc.Linear(wave, on="top")]), square, 1, 5.0),
+    Case("cubic in 3D", problem(
+        pc.Elliptic(1.0, semilinear=pc.Semilinear(CUBIC.function, CUBIC.derivative, 50.0)), {"left": pc.Dirichlet()}),
+        cube, 1, 10.0),
+    Case("gmsh, monotone and bounded", problem(
+        pc.Elliptic({"inside": 0.1, "outside": 1.0}, semilinear=pc.Semilinear(
+            lambda y: y / np.sqrt(1 + y**2), lambda y: (1 + y**2) ** -1.5, {"inside": 5.0})), ZERO,
+        pc.Actuators([1.0, wave], on="inside")), materials, 1, 8.0),
+]  # fmt: skip
+
+CASES = AFFINE + NONLINEAR
