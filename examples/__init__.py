@@ -1,0 +1,1 @@
+"""One script, one problem: each solves it and checks the answer."""

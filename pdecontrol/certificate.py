@@ -205,7 +205,8 @@ def judge(objective: Objective, map: SolutionMap, u: Array) -> Certificate:
     Notes
     -----
     ||u - u*|| <= ||u - z|| + bound(z) with the projected control z. The gap of an affine problem is the Fenchel-Young
-    residual of u in G, infinite for infeasible u.
+    residual of u in G, infinite for infeasible u; where alpha/2 ||u - u*||^2 <= gap says more, as it does near the
+    optimum for small alpha, that is the bound.
     """
     at = map.at(u)
     p = objective.state.gradient(at.value)
@@ -221,9 +222,12 @@ def judge(objective: Objective, map: SolutionMap, u: Array) -> Certificate:
         certified, _ = project_nonlinear(objective, map, at)
         step, gap = map.control.norm(u - certified.control), None
     inner = certified.certificate
+    bound = None if inner.bound is None else step + inner.bound
+    if bound is not None and gap is not None:
+        bound = min(bound, float(np.sqrt(2.0 * gap / objective.control.alpha)))
     return replace(
         inner,
-        bound=None if inner.bound is None else step + inner.bound,
+        bound=bound,
         norm=map.control.norm(u),
         gap=gap,
         objective=objective.value(u, at.value),

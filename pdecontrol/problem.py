@@ -1,32 +1,38 @@
 """The control problem as data: equation, boundary conditions, control, observations and terms.
 
-Nothing here knows a mesh or a finite-element engine. Functions of space take x of shape (dim, n) and return n values.
+Nothing here knows a mesh or a finite-element engine. Functions of space take x of shape (dim, n) and return n
+values.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Literal, Union
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
 from .errors import ProblemError
 from .space import Array, Data
 
-Coefficient = Union[Data, Mapping[str, Data]]
-Vector = Union[
-    Sequence[float], Callable[[Array], Array], Mapping[str, Union[Sequence[float], Callable[[Array], Array]]]
-]
+Coefficient = Data | Mapping[str, Data]
+Components = Sequence[Data] | Callable[[Array], Array]
+Vector = Components | Mapping[str, Components]
 Element = Literal["P0", "P1"]
 
 
 def _number(value: object, name: str, positive: bool = False) -> None:
-    if not isinstance(value, Real) or not np.isfinite(value):  # type: ignore[arg-type]
+    if not isinstance(value, Real) or not math.isfinite(value):
         raise ProblemError(f"{name} must be a finite number, got {value!r}.")
-    if value < 0 or (positive and value == 0):  # type: ignore[operator]
+    if value < 0 or (positive and value == 0):
         raise ProblemError(f"{name} must be {'positive' if positive else 'at least zero'}, got {value}.")
+
+
+def _tag(value: object, name: str, optional: bool = True) -> None:
+    if not isinstance(value, str) and not (optional and value is None):
+        raise ProblemError(f"{name}: `on` is the tag of a part or boundary of the mesh, a string, got {value!r}.")
 
 
 @dataclass(frozen=True)
@@ -48,29 +54,38 @@ class Semilinear:
     coefficient: Coefficient = 1.0
 
     def __post_init__(self) -> None:
-        if not (callable(self.function) and callable(self.derivative)):
+        if not all(map(callable, (self.function, self.derivative))):
             raise ProblemError("Semilinear takes two functions of y: the term and its derivative.")
-        y = np.linspace(-1.07, 1.13, 9)
-        step = 1e-5
+        y, step = np.linspace(-1.07, 1.13, 9), 1e-5
+        above, below = self._values("function", y + step), self._values("function", y - step)
+        derivative = self._values("derivative", y)
         with np.errstate(all="ignore"):
-            difference = (np.asarray(self.function(y + step)) - np.asarray(self.function(y - step))) / (
-                2 * step
-            )
-            derivative = np.asarray(self.derivative(y))
-        if derivative.shape not in ((), y.shape) or difference.shape not in ((), y.shape):
-            raise ProblemError(
-                "Semilinear: function and derivative must return one value for each value of y."
-            )
-        known = np.isfinite(difference) & np.isfinite(derivative)
-        error = np.abs(difference - derivative)
-        wrong = known & (error > 1e-4 * np.maximum(1.0, np.abs(difference)))
+            difference = (above - below) / (2 * step)
+            error = np.abs(difference - derivative)
+            wrong = error > 1e-4 * np.maximum(1.0, np.abs(difference))  # False where either is not finite
         if wrong.sum() > 1:  # a single kink of r may fall on a difference
             at = int(np.argmax(np.where(wrong, error, 0.0)))
             raise ProblemError(
                 f"Semilinear: the derivative given is not that of the function: at y = {y[at]:.3g} it is "
-                f"{np.broadcast_to(derivative, y.shape)[at]:.6g}, a difference quotient gives "
-                f"{np.broadcast_to(difference, y.shape)[at]:.6g}."
+                f"{derivative[at]:.6g}, a difference quotient gives {difference[at]:.6g}."
             )
+
+    def _values(self, name: str, y: Array) -> Array:
+        try:
+            with np.errstate(all="ignore"):
+                values = np.asarray(getattr(self, name)(y), dtype=float)
+        except Exception as error:
+            raise ProblemError(
+                f"Semilinear: the {name} failed on an array of values of y: {type(error).__name__}: {error}."
+            ) from error
+        if values.shape not in ((), y.shape):
+            raise ProblemError(
+                f"Semilinear: the {name} must return one value for each value of y, it returned the shape "
+                f"{values.shape} for {y.shape}."
+            )
+        if not np.isfinite(values).any():
+            raise ProblemError(f"Semilinear: the {name} is NaN or infinite at all y between -1 and 1.")
+        return np.broadcast_to(values, y.shape)
 
 
 @dataclass(frozen=True)
@@ -123,14 +138,12 @@ class Robin:
     value: Data = 0.0
 
 
-Condition = Union[Dirichlet, Neumann, Robin]
+Condition = Dirichlet | Neumann | Robin
 
 
-def _element(element: str) -> None:
+def _element(element: object) -> None:
     if element not in ("P0", "P1"):
-        raise ProblemError(
-            f"a control is 'P1' (nodal, lumped mass) or 'P0' (constant on cells), not {element!r}."
-        )
+        raise ProblemError(f"a control is 'P1' (nodal, lumped mass) or 'P0' (constant on cells), not {element!r}.")
 
 
 @dataclass(frozen=True)
@@ -144,6 +157,7 @@ class Distributed:
     element: Element = "P1"
 
     def __post_init__(self) -> None:
+        _tag(self.on, "Distributed")
         _element(self.element)
 
 
@@ -155,12 +169,13 @@ class Boundary:
     element: Element = "P1"
 
     def __post_init__(self) -> None:
+        _tag(self.on, "Boundary", optional=False)
         _element(self.element)
 
 
 @dataclass(frozen=True)
 class Actuators:
-    """Finitely many controls: the source sum_i u_i chi_i on the domain, or on the part with tag `on`.
+    """Finitely many controls: the source sum_i u_i chi_i on the domain, or on the part or boundary with tag `on`.
 
     Parameters
     ----------
@@ -175,12 +190,14 @@ class Actuators:
     on: str | None = None
 
     def __post_init__(self) -> None:
-        if callable(self.shapes) or isinstance(self.shapes, Real) or len(self.shapes) == 0:
+        _tag(self.on, "Actuators")
+        shapes: Any = self.shapes
+        if not isinstance(shapes, (list, tuple, np.ndarray)) or len(shapes) == 0:
             raise ProblemError("Actuators takes a list of at least one shape, each a function of x.")
-        object.__setattr__(self, "shapes", tuple(self.shapes))
+        object.__setattr__(self, "shapes", tuple(shapes))
 
 
-Control = Union[Distributed, Boundary, Actuators]
+Control = Distributed | Boundary | Actuators
 
 
 @dataclass(frozen=True)
@@ -189,7 +206,8 @@ class Tracking:
 
     Parameters
     ----------
-    target : y_d, a number or a function of x (interpolated in the state space), or an array of values at `points`.
+    target : y_d, a number or a function of x (interpolated in the state space), or an array of values at
+        `points`.
     on : tag of a part (L2 norm over it) or of a boundary (L2 norm along it); None is the whole domain.
     points : shape (dim, k): the sum of squares over these points instead of an L2 norm.
     weight : a positive number.
@@ -202,14 +220,16 @@ class Tracking:
 
     def __post_init__(self) -> None:
         _number(self.weight, "the weight of Tracking", positive=True)
+        _tag(self.on, "Tracking")
         if self.points is not None:
             if self.on is not None:
                 raise ProblemError("Tracking takes a tag (on=) or points, not both.")
-            points = np.asarray(self.points, dtype=float)
+            try:
+                points = np.array(self.points, dtype=float)
+            except (TypeError, ValueError):
+                raise ProblemError("Tracking: points must be numbers in an array of shape (dim, k).") from None
             if points.ndim != 2 or points.shape[1] == 0 or not np.isfinite(points).all():
-                raise ProblemError(
-                    f"Tracking: points must be finite and of shape (dim, k), got {points.shape}."
-                )
+                raise ProblemError(f"Tracking: points must be finite and of shape (dim, k), got {points.shape}.")
             object.__setattr__(self, "points", points)
 
 
@@ -219,6 +239,9 @@ class Linear:
 
     weight: Data
     on: str | None = None
+
+    def __post_init__(self) -> None:
+        _tag(self.on, "Linear")
 
 
 @dataclass(frozen=True)
@@ -251,26 +274,27 @@ class Box:
 
     def __post_init__(self) -> None:
         for name, bound in (("lower", self.lower), ("upper", self.upper)):
-            if isinstance(bound, Real) and np.isnan(bound):
+            if isinstance(bound, Real) and math.isnan(bound):
                 raise ProblemError(f"Box: the {name} bound is NaN.")
         if isinstance(self.lower, Real) and isinstance(self.upper, Real) and self.lower > self.upper:
             raise ProblemError(f"Box: the lower bound {self.lower} is above the upper bound {self.upper}.")
 
 
-Term = Union[Linear, Tikhonov, L1, Box]
+Term = Linear | Tikhonov | L1 | Box
+T = TypeVar("T", Tikhonov, L1, Box)
 
 
 @dataclass(frozen=True)
 class ControlProblem:
-    """min F(S(u)) + alpha/2 ||u - reference||^2 + beta ||u||_L1 over lower <= u <= upper, y = S(u) solves a PDE.
+    """min F(S(u)) + alpha/2 ||u - reference||^2 + beta ||u||_L1 over lower <= u <= upper, y = S(u) by a PDE.
 
     Parameters
     ----------
     equation : the PDE.
     control : how the control acts on it.
     tracking : one `Tracking` or several, which add up to F (together with `Linear` terms).
-    terms : at most one each of `Tikhonov`, `L1` and `Box`, and any number of `Linear`. Without a positive Tikhonov
-        weight the box must be bounded on both sides.
+    terms : at most one each of `Tikhonov`, `L1` and `Box`, and any number of `Linear`. Without a positive
+        Tikhonov weight the box must be bounded on both sides.
     boundary : a condition for each tag; no condition means zero flux.
 
     Raises
@@ -296,43 +320,55 @@ class ControlProblem:
     boundary: Mapping[str, Condition] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        tracking = (self.tracking,) if isinstance(self.tracking, Tracking) else tuple(self.tracking)
-        terms = tuple(self.terms) if isinstance(self.terms, Sequence) else (self.terms,)
+        tracking, terms = _several(self.tracking), _several(self.terms)
         object.__setattr__(self, "tracking", tracking)
         object.__setattr__(self, "terms", terms)
-        object.__setattr__(self, "boundary", dict(self.boundary))
         if not isinstance(self.equation, Elliptic):
             raise ProblemError(f"equation must be Elliptic(..), got {self.equation!r}.")
         if not isinstance(self.control, (Distributed, Boundary, Actuators)):
             raise ProblemError(f"control must be Distributed, Boundary or Actuators, got {self.control!r}.")
+        if not isinstance(self.boundary, Mapping):
+            raise ProblemError(f"boundary takes a condition for each tag, {{tag: condition}}, got {self.boundary!r}.")
+        object.__setattr__(self, "boundary", dict(self.boundary))
+        if tracking == (None,):
+            raise ProblemError("tracking is None: give a Tracking, or [] with a Linear functional among the terms.")
         for item in tracking:
             if not isinstance(item, Tracking):
                 raise ProblemError(f"tracking takes Tracking(..) or a list of them, got {item!r}.")
         for tag, condition in self.boundary.items():
             if not isinstance(condition, (Dirichlet, Neumann, Robin)):
-                raise ProblemError(
-                    f"boundary[{tag!r}] must be Dirichlet, Neumann or Robin, got {condition!r}."
-                )
+                raise ProblemError(f"boundary[{tag!r}] must be Dirichlet, Neumann or Robin, got {condition!r}.")
         for term in terms:
             if not isinstance(term, (Linear, Tikhonov, L1, Box)):
-                raise ProblemError(f"terms takes Tikhonov, L1, Box and Linear, got {term!r}.")
+                raise ProblemError(f"terms takes Tikhonov, L1, Box and Linear, or a list of them, got {term!r}.")
         for kind in (Tikhonov, L1, Box):
             if sum(isinstance(term, kind) for term in terms) > 1:
                 raise ProblemError(f"there are several {kind.__name__} terms: merge them into one.")
-        if isinstance(self.control, Boundary) and isinstance(self.boundary.get(self.control.on), Dirichlet):
+        if isinstance(self.boundary.get(self.control.on or ""), Dirichlet):
             raise ProblemError(
-                f"Boundary control on {self.control.on!r}: Dirichlet control is not supported, "
+                f"{type(self.control).__name__} control on {self.control.on!r}: Dirichlet control is not supported, "
                 "the control is Neumann or Robin data. Give that tag a Neumann or Robin condition."
             )
         if not tracking and not any(isinstance(term, Linear) for term in terms):
-            raise ProblemError(
-                "there is nothing to observe: give a Tracking or a Linear functional of the state."
-            )
-        box = next((term for term in terms if isinstance(term, Box)), Box())
-        tikhonov = next((term for term in terms if isinstance(term, Tikhonov)), Tikhonov(0.0))
-        open_side = [b for b in (box.lower, box.upper) if isinstance(b, Real) and np.isinf(b)]
-        if tikhonov.alpha == 0 and open_side:
+            raise ProblemError("there is nothing to observe: give a Tracking or a Linear functional of the state.")
+        box, tikhonov = self.term(Box) or Box(), self.term(Tikhonov) or Tikhonov(0.0)
+        if tikhonov.alpha == 0 and any(isinstance(b, Real) and math.isinf(b) for b in (box.lower, box.upper)):
             raise ProblemError(
                 "alpha = 0 needs a box with finite lower and upper bounds, or there may be no minimiser: "
                 "add Box(lower, upper) or a Tikhonov(alpha) with alpha > 0."
             )
+
+    @property
+    def observations(self) -> tuple[Tracking | Linear, ...]:
+        """What the state is observed for: each Tracking, then each Linear term."""
+        linear = [term for term in self.terms if isinstance(term, Linear)]
+        return (*cast(tuple[Tracking, ...], self.tracking), *linear)
+
+    def term(self, kind: type[T]) -> T | None:
+        """The term of a kind, if the problem has one."""
+        return next((term for term in self.terms if isinstance(term, kind)), None)
+
+
+def _several(items: Any) -> tuple[Any, ...]:
+    """A tuple of what is given, one item or a sequence of them."""
+    return tuple(items) if isinstance(items, Sequence) and not isinstance(items, str) else (items,)

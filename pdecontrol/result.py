@@ -39,9 +39,9 @@ class Status(Enum):
 
 
 class Row(NamedTuple):
-    """One iteration: `estimate` is free and uncertified, `bound` the certificate's (nan where none was computed).
+    """One iteration: `estimate` is free and uncertified, `bound` the certificate's (nan where not computed).
 
-    Both are bounds on ||u - u*||, or relative gaps where alpha = 0.
+    Both are for ||u - u*||, or relative gaps where alpha = 0.
     """
 
     iteration: int
@@ -262,7 +262,7 @@ def read_arrays(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Array]
     """The header and arrays of a file of `write_arrays`, checked; raises ResultFileError."""
     path = npz(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("header").tobytes().decode())
     except FileNotFoundError:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Union
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,7 +17,23 @@ from .errors import DataError
 from .lagrange import Lagrange
 
 Array = NDArray[np.float64]
-Data = Union[float, Callable[[Array], Array], Array]
+Data = float | Callable[[Array], Array] | Array
+
+
+def call(function: Callable[[Array], Any], points: Array, scale: float, name: str) -> Any:
+    """What a function of space returns at the columns of points; for the parameters and errors see `sample`.
+
+    The points are rounded to twelve decimals of `scale`, so that data with jumps are the same however the points were
+    computed. Decimals keep the numbers at which users put their jumps, and no point leaves an interval between such.
+    """
+    decimals = 12 - math.floor(math.log10(scale))
+    try:
+        return function(np.round(points, decimals))
+    except Exception as error:
+        raise DataError(
+            f"{name}: the function failed on x of shape {points.shape}: {type(error).__name__}: {error}. "
+            "Functions of space take x of shape (dim, n) and return n values."
+        ) from error
 
 
 def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = False) -> Array:
@@ -25,8 +42,7 @@ def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = 
     Parameters
     ----------
     data : a number, an array (n,), or a function of x with shape (dim, n) that returns (n,) or a number.
-    points : shape (dim, n). They are rounded to 1e-12 of `scale` first, so that data with jumps are the same
-        however the points were computed.
+    points : shape (dim, n), rounded to about 1e-12 of `scale` before a function sees them.
     scale : a length, the diameter of the domain.
     name : what the data are, for the message.
     infinite : whether infinite values are allowed, as in bounds.
@@ -38,18 +54,14 @@ def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = 
     """
     count = points.shape[1]
     if callable(data):
-        unit = 1e-12 * scale
-        try:
-            data = data(np.round(points / unit) * unit)
-        except Exception as error:
-            raise DataError(
-                f"{name}: the function failed on x of shape {points.shape}: {type(error).__name__}: {error}. "
-                "Functions of space take x of shape (dim, n) and return n values."
-            ) from error
+        data = call(data, points, scale, name)
     try:
-        values = np.asarray(data, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{name}: expected real numbers, got {type(data).__name__}.") from error
+        raw = np.asarray(data)
+        if raw.dtype.kind not in "biuf":  # not None, text or complex numbers
+            raise TypeError
+        values = raw.astype(float)
+    except (TypeError, ValueError):
+        raise DataError(f"{name}: expected a number or {count} real values, got {type(data).__name__}.") from None
     if values.ndim == 0:
         values = np.full(count, float(values))
     if values.shape != (count,):
@@ -60,9 +72,7 @@ def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = 
     bad = np.isnan(values) if infinite else ~np.isfinite(values)
     if bad.any():
         where = points[:, np.argmax(bad)].round(6).tolist() if points.size else int(np.argmax(bad))
-        raise DataError(
-            f"{name}: {bad.sum()} of {count} values are NaN or infinite, the first at x = {where}."
-        )
+        raise DataError(f"{name}: {bad.sum()} of {count} values are NaN or infinite, the first at x = {where}.")
     return values
 
 
@@ -80,7 +90,7 @@ class Space:
     factors : the spaces of which this one is the product, in order.
     """
 
-    mass: Array | sp.csr_matrix
+    mass: Any
     elements: Lagrange | None = None
     points: Array | None = None
     factors: tuple[Space, ...] = field(default=())
@@ -91,7 +101,7 @@ class Space:
 
     @property
     def size(self) -> int:
-        return self.mass.shape[0]
+        return int(self.mass.shape[0])
 
     @property
     def nodes(self) -> Array:
@@ -103,7 +113,7 @@ class Space:
     @property
     def diagonal(self) -> bool:
         """Whether M is diagonal, so that proximal maps act pointwise."""
-        return self.mass.ndim == 1
+        return bool(self.mass.ndim == 1)
 
     @cached_property
     def scale(self) -> float:
@@ -123,7 +133,7 @@ class Space:
         return functional / self.mass
 
     def inner(self, a: Array, b: Array) -> float:
-        return float(a @ self.dual(b))
+        return float(np.einsum("i,i->", a, self.dual(b)))  # one thread: the same sum on every run
 
     def norm(self, a: Array) -> float:
         return float(np.sqrt(max(self.inner(a, a), 0.0)))
@@ -139,9 +149,7 @@ class Space:
         """Nodal values of a number, an array or a function of x; raises DataError (see `sample`)."""
         points = self.points if self.points is not None else np.zeros((0, self.size))
         if callable(data) and self.points is None:
-            raise DataError(
-                f"{name}: this space has no points, give {self.size} numbers instead of a function."
-            )
+            raise DataError(f"{name}: this space has no points, give {self.size} numbers instead of a function.")
         return sample(data, points, self.scale, name, infinite)
 
     def split(self, a: Array) -> list[Array]:
@@ -169,12 +177,12 @@ class Field:
         return self._elements().evaluate(self.array, np.asarray(points, dtype=float))
 
     def save(self, path: str | Path) -> Path:
-        """Write the function to a file that ParaView reads; the format follows the ending, .vtu by default."""
+        """Write the function to a file for ParaView, in the format of its ending, .vtu by default."""
         from .plot import export
 
         return export({self.name: self}, path)
 
-    def plot(self, path: str | Path | None = None):
+    def plot(self, path: str | Path | None = None) -> Any:
         """Draw the function; returns the matplotlib figure, written to `path` if one is given."""
         from .plot import draw
 

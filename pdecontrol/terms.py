@@ -4,39 +4,45 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import DataError, ProblemError
 from .maps import SolutionMap
-from .problem import L1, Box, ControlProblem, Linear, Tikhonov
-from .space import Array, Space
+from .problem import L1, Box, ControlProblem, Tikhonov, Tracking
+from .space import Array, Data, Space
 
 
 def soft(v: Array, threshold: float) -> Array:
     """sgn(v) max(|v| - threshold, 0)."""
-    return v - np.clip(v, -threshold, threshold)
+    return v - np.clip(v, -threshold, threshold) if threshold > 0 else v
 
 
 @dataclass(frozen=True, eq=False)
 class ControlCost:
-    """G(u) = alpha/2 ||u - reference||^2 + beta ||u||_L1 over lower <= u <= upper, on a space with diagonal mass."""
+    """G(u) = alpha/2 ||u - reference||^2 + beta ||u||_L1, lower <= u <= upper, on a space with diagonal mass.
+
+    The reference and the bounds are numbers where they are constant, which is several times faster.
+    """
 
     space: Space
     alpha: float
-    reference: Array
+    reference: Array | float
     beta: float
-    lower: Array
-    upper: Array
+    lower: Array | float
+    upper: Array | float
 
     def feasible(self, u: Array) -> bool:
         return bool(np.all((u >= self.lower) & (u <= self.upper)))
 
     def value(self, u: Array) -> float:
         """G(u) of a feasible u."""
-        return 0.5 * self.alpha * self.space.norm(u - self.reference) ** 2 + self.beta * self.space.integral(
-            np.abs(u)
-        )
+        integrand = (0.5 * self.alpha) * (u - self.reference) ** 2
+        if self.beta > 0:
+            integrand += self.beta * np.abs(u)
+        return self.space.integral(integrand)
 
     def prox(self, v: Array, r: float) -> Array:
         """argmin_u r G(u) + 1/2 ||u - v||^2."""
@@ -46,14 +52,12 @@ class ControlCost:
     def argmin(self, q: Array) -> Array:
         """argmin_u G(u) + <q, u>; with alpha = 0 the minimiser nearest to zero."""
         if self.alpha > 0:
-            return np.clip(
-                soft(self.alpha * self.reference - q, self.beta) / self.alpha, self.lower, self.upper
-            )
+            return np.clip(soft(self.alpha * self.reference - q, self.beta) / self.alpha, self.lower, self.upper)
         zero = np.clip(0.0, self.lower, self.upper)
         return np.where(q < -self.beta, self.upper, np.where(q > self.beta, self.lower, zero))
 
-    def inactive(self, q: Array) -> Array:
-        """Where argmin(q) is strictly inside the box and not at the kink: its derivative there is -1/alpha."""
+    def inactive(self, q: Array) -> NDArray[np.bool_]:
+        """Where argmin(q) is strictly inside the box and not at the kink: its derivative is -1/alpha there."""
         v = self.alpha * self.reference - q
         u = soft(v, self.beta) / self.alpha
         return (np.abs(v) > self.beta if self.beta > 0 else True) & (u > self.lower) & (u < self.upper)
@@ -63,52 +67,60 @@ class ControlCost:
 
         Notes
         -----
-        With z = argmin G + <q, .>, mu = -(q + alpha (z - reference)) splits into a subgradient s of beta |.| at z and
-        a normal nu of the box at z, and the integrand is alpha/2 (u - z)^2 + (beta |u| - s u) + nu (z - u).
+        With z = argmin G + <q, .>, -(q + alpha (z - reference)) splits into a subgradient s of beta |.| at z and a
+        normal n of the box at z; the integrand is alpha/2 (u - z)^2 + (beta |u| - s u) + n (z - u).
         """
         if not self.feasible(u):
             return np.inf
         z = self.argmin(q)
-        mu = -(q + self.alpha * (z - self.reference))
-        s = np.where(z == 0.0, np.clip(mu, -self.beta, self.beta), self.beta * np.sign(z))
-        inside = (z > self.lower) & (z < self.upper)
-        nu = np.where(inside, 0.0, mu - s)
-        return self.space.integral(
-            0.5 * self.alpha * (u - z) ** 2 + (self.beta * np.abs(u) - s * u) + nu * (z - u)
-        )
+        normal = -(q + self.alpha * (z - self.reference))
+        integrand = 0.5 * self.alpha * (u - z) ** 2
+        if self.beta > 0:
+            s = self.beta * np.sign(z) + (z == 0.0) * np.clip(normal, -self.beta, self.beta)
+            integrand += self.beta * np.abs(u) - s * u
+            normal -= s
+        at_bound = (z <= self.lower) | (z >= self.upper)
+        return self.space.integral(integrand + at_bound * normal * (z - u))
 
 
 @dataclass(frozen=True, eq=False)
 class StateCost:
     """F(y) = 1/2 ||y - target||^2 over the tracked components, plus the sum of the linear ones.
 
-    `tracked` is 1 on components that a Tracking observes and 0 on the values of `Linear` functionals; weights of the
-    observations are part of the inner product of the observation space, so that F is 1-strongly convex.
+    `tracked` is 1 on components that a Tracking observes and 0 on the values of `Linear` functionals. Weights of
+    the observations are part of the inner product of their space, so that F is 1-strongly convex.
     """
 
     space: Space
     target: Array
     tracked: Array
 
+    @cached_property
+    def _linear(self) -> NDArray[np.intp]:
+        return np.flatnonzero(self.tracked == 0)
+
+    def _with_linear(self, components: Array, value: float) -> Array:
+        components[self._linear] = value
+        return components
+
     def value(self, y: Array) -> float:
-        return 0.5 * self.space.norm(self.tracked * (y - self.target)) ** 2 + float(
-            y[self.tracked == 0].sum()
-        )
+        misfit = self._with_linear(y - self.target, 0.0)
+        return 0.5 * self.space.norm(misfit) ** 2 + float(y[self._linear].sum())
 
     def gradient(self, y: Array) -> Array:
-        return np.where(self.tracked == 1, y - self.target, 1.0)
+        return self._with_linear(y - self.target, 1.0)
 
     def initial_dual(self) -> Array:
-        """The dual vector of a cold start: 0 on the tracked components, 1 (all of dom F*) on the linear ones."""
+        """The dual vector of a cold start: 0 on the tracked components, 1 (all of dom F*) on linear ones."""
         return 1.0 - self.tracked
 
     def prox_conjugate(self, v: Array, s: float) -> Array:
         """argmin_p s F*(p) + 1/2 ||p - v||^2."""
-        return np.where(self.tracked == 1, (v - s * self.target) / (1.0 + s), 1.0)
+        return self._with_linear((v - s * self.target) / (1.0 + s), 1.0)
 
     def distance(self, y: Array, p: Array) -> float:
-        """d = ||y - target - p|| over the tracked components; F(y) + F*(p) - <y, p> = d^2/2 for p in dom F*."""
-        return self.space.norm(self.tracked * (y - self.target - p))
+        """d = ||y - target - p|| over tracked components; F(y) + F*(p) - <y, p> = d^2/2 for p in dom F*."""
+        return self.space.norm(self._with_linear(y - self.target - p, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +150,7 @@ class Objective:
 def bind(problem: ControlProblem, map: SolutionMap) -> Objective:
     """The objective of a problem in the spaces of a map.
 
-    The observation space of the map has one factor for each Tracking of the problem, then one for each Linear term.
+    The observation space of the map has one factor for each Tracking of the problem, then one for each Linear.
 
     Raises
     ------
@@ -148,48 +160,50 @@ def bind(problem: ControlProblem, map: SolutionMap) -> Objective:
         If the bounds cross somewhere, or the map does not observe what the problem tracks.
     """
     space = map.control
-    found = {type(term): term for term in problem.terms if not isinstance(term, Linear)}
-    tikhonov, l1, box = found.get(Tikhonov, Tikhonov(0.0)), found.get(L1, L1(0.0)), found.get(Box, Box())
+    tikhonov = problem.term(Tikhonov) or Tikhonov(0.0)
+    l1, box = problem.term(L1) or L1(0.0), problem.term(Box) or Box()
     lower = space.interpolate(box.lower, "the lower bound of Box", infinite=True)
     upper = space.interpolate(box.upper, "the upper bound of Box", infinite=True)
     if np.any(lower > upper):
-        at = int(np.argmax(lower - upper))
-        raise ProblemError(
-            f"Box: the lower bound {lower[at]:.6g} is above the upper bound {upper[at]:.6g} at entry {at}."
-        )
+        at = int(np.argmax(lower > upper))
+        where = f"entry {at}" if space.points is None else f"x = {space.points[:, at].round(6).tolist()}"
+        raise ProblemError(f"Box: the lower bound {lower[at]:.6g} is above the upper bound {upper[at]:.6g} at {where}.")
     if tikhonov.alpha == 0 and not (np.isfinite(lower).all() and np.isfinite(upper).all()):
         raise ProblemError(
             "alpha = 0 needs bounds that are finite everywhere: add a Tikhonov term or bound the control."
         )
     if np.any(np.isposinf(lower)) or np.any(np.isneginf(upper)):
-        raise ProblemError(
-            "Box: no finite control satisfies the bounds, one of them is infinite on the wrong side."
-        )
+        raise ProblemError("Box: no finite control satisfies the bounds, one of them is infinite on the wrong side.")
     reference = space.interpolate(tikhonov.reference, "the reference of Tikhonov")
-    control = ControlCost(space, float(tikhonov.alpha), reference, float(l1.beta), lower, upper)
+    control = ControlCost(
+        space, float(tikhonov.alpha), _compress(reference), float(l1.beta), _compress(lower), _compress(upper)
+    )
 
-    factors = map.observation.factors
-    linear = sum(isinstance(term, Linear) for term in problem.terms)
-    if len(factors) != len(problem.tracking) + linear:
+    factors, observations = map.observation.factors, problem.observations
+    if len(factors) != len(observations):
         raise ProblemError(
-            f"the problem observes {len(problem.tracking) + linear} quantities, the map {len(factors)}."
+            f"the problem observes {len(observations)} quantities, the map {len(factors)}: it is the map of another "
+            "problem, discretise this one."
         )
+    several = sum(isinstance(item, Tracking) for item in observations) > 1
     target, tracked = [], []
-    for number, factor in enumerate(factors):
-        observed = number < len(problem.tracking)
-        tracked.append(np.full(factor.size, float(observed)))
-        if not observed:
+    for number, (item, factor) in enumerate(zip(observations, factors, strict=True), start=1):
+        tracked.append(np.full(factor.size, float(isinstance(item, Tracking))))
+        if isinstance(item, Tracking):
+            name = f"the target of Tracking {number}" if several else "the target of Tracking"
+            target.append(factor.interpolate(item.target, name))
+        else:
             target.append(np.zeros(factor.size))
-            continue
-        name = (
-            f"the target of Tracking {number + 1}" if len(problem.tracking) > 1 else "the target of Tracking"
-        )
-        target.append(factor.interpolate(problem.tracking[number].target, name))
     state = StateCost(map.observation, np.concatenate(target), np.concatenate(tracked))
     return Objective(state, control)
 
 
-def as_control(data, space: Space, name: str) -> Array:
+def _compress(array: Array) -> Array | float:
+    """The number that an array repeats, or the array."""
+    return float(array[0]) if np.all(array == array[0]) else array
+
+
+def as_control(data: Data, space: Space, name: str) -> Array:
     """A control as a vector of its space; raises DataError if it is NaN or has the wrong shape."""
     try:
         return space.interpolate(data, name)

@@ -166,7 +166,7 @@ class _Taylor:
         if h is None:
             q = self.adjoint.gradient
             noise = np.random.default_rng(314159).standard_normal(q.size)
-            h = q / (map.control.norm(q) or 1.0) + noise / map.control.norm(noise)
+            h = q / (map.control.norm(q) or 1.0) + 0.5 * noise / map.control.norm(noise)
         size = map.observation.norm(self.at.tangent(h))
         self.h = h * ((map.observation.norm(y) or 1.0) / (size or 1.0))
         self.slope = map.control.inner(self.adjoint.gradient, self.h)

@@ -16,25 +16,25 @@ from .linear import LinearSolver
 class SteadySystem(Protocol):
     """A discretised equation A y + R(y) = load + C u with observation O y, as an engine provides it.
 
-    State arrays y contain the fixed (Dirichlet) entries; tangents and adjoint solutions vanish there. Functionals on
-    states are arrays of values on the basis.
+    State arrays y contain the fixed (Dirichlet) entries; tangents and adjoint solutions vanish there. Functionals
+    on states are arrays of values on the basis. `exact` tells whether linear systems are solved to rounding.
     """
 
     control: Space
     observation: Space
     solution: Space
     affine: bool
-    fingerprint: str
+    exact: bool
 
+    @property
+    def fingerprint(self) -> str: ...
     def initial(self) -> Array: ...  # zero with the Dirichlet values
     def residual(self, y: Array, u: Array) -> Array: ...  # load + C u - A y - R(y), zero on fixed entries
     def couple(self, h: Array) -> Array: ...  # C h, zero on fixed entries
     def couple_transposed(self, p: Array) -> Array: ...  # M_u^-1 C' p
     def observe(self, y: Array) -> Array: ...  # O y
     def observe_transposed(self, w: Array) -> Array: ...  # O' M_y w, zero on fixed entries
-    def curvature(
-        self, y: Array, p: Array, eta: Array
-    ) -> Array: ...  # R''(y)[eta, .] p, zero on fixed entries
+    def curvature(self, y: Array, p: Array, eta: Array) -> Array: ...  # R''(y)[eta, .] p, likewise
     def factorise(self, y: Array, counter: Counter) -> LinearSolver: ...  # A + R'(y) on the free entries
     def extend(self, free: Array) -> Array: ...  # free entries -> state array with zeros on the fixed ones
     def restrict(self, y: Array) -> Array: ...  # its transpose
@@ -46,7 +46,7 @@ class EllipticMap(SolutionMap):
     Notes
     -----
     S'(u) = O (A + R'(y))^-1 C and S'(u)* = M_u^-1 C' (A + R'(y))^-T O' M_y. For linear equations the matrix is
-    factorised once.
+    factorised once, when it is first needed.
     """
 
     def __init__(self, system: SteadySystem) -> None:
@@ -55,8 +55,11 @@ class EllipticMap(SolutionMap):
         self.affine = system.affine
         self.fingerprint = system.fingerprint
         self.solves = Counter()
-        if self.affine:
-            self.factors  # a singular equation is refused here, before any long work
+        self.arithmetic = (
+            "linear systems solved to rounding by sparse factors"
+            if system.exact
+            else "linear systems solved iteratively, with error bounds from estimated spectral constants"
+        )
 
     @cached_property
     def factors(self) -> LinearSolver:
@@ -64,30 +67,20 @@ class EllipticMap(SolutionMap):
         with self.solves.timing():
             return self.system.factorise(self.system.initial(), self.solves)
 
-    @property
-    def arithmetic(self) -> str:
-        if self.affine and not self.factors.exact:
-            return "linear systems solved iteratively, with error bounds from estimated spectral constants"
-        return "linear systems solved to rounding by sparse factors"
-
     def at(self, u: Array, start: Array | None = None) -> Linearisation:
-        return SteadyLinearisation(self, u, start)
+        return SteadyLinearisation(self, self.control.interpolate(u, "the control"), start)
 
     @cached_property
     def constants(self) -> tuple[float, float]:
-        """(||O A^-1/2||, ||M_u^-1 C' A^-1/2||) as norms from the energy norm, estimated to one per cent from above."""
-        system = self.system
+        """(||O A^-1/2||, ||M_u^-1 C' A^-1/2||), norms from the energy norm, estimated from above to 1 %."""
+        system, factors = self.system, self.factors
 
         def inverse(functional: Array) -> Array:
             with self.solves.solving("tangent"):
-                return system.extend(self.factors.solve(system.restrict(functional)).x)
+                return system.extend(factors.solve(system.restrict(functional)).x)
 
-        observed = lanczos(
-            lambda w: system.observe(inverse(system.observe_transposed(w))), self.observation, 12, 0.005
-        )
-        controlled = lanczos(
-            lambda h: system.couple_transposed(inverse(system.couple(h))), self.control, 12, 0.005
-        )
+        observed = lanczos(lambda w: system.observe(inverse(system.observe_transposed(w))), self.observation, 12, 0.005)
+        controlled = lanczos(lambda h: system.couple_transposed(inverse(system.couple(h))), self.control, 12, 0.005)
         return 1.01 * float(np.sqrt(observed)), 1.01 * float(np.sqrt(controlled))
 
 
@@ -98,18 +91,22 @@ class SteadyLinearisation(Linearisation):
         self._map, self._system, self._u = map, map.system, u
         self._start = start
         if not map.affine:
-            self._solved  # an equation that cannot be solved fails here
+            _ = self._solved  # an equation that cannot be solved fails here
 
     @cached_property
-    def _solved(self) -> tuple[Array, float]:
+    def _solved(self) -> tuple[Array, Array, float]:
+        """The state, what is observed of it, and its error in the energy norm."""
+        factors = self._map.factors if self._map.affine else None  # timed apart
         with self._map.solves.solving("state"):
-            y = self._system.initial()
-            if self._map.affine:
-                x, error = self._map.factors.solve(self._system.restrict(self._system.residual(y, self._u)))
-                return y + self._system.extend(x), error
-            if self._start is not None:
-                y = y + self._system.extend(self._system.restrict(self._start))
-            return newton(self._system, self._u, y, self._map.solves), 0.0
+            y, error = self._system.initial(), 0.0
+            if factors is not None:
+                x, error = factors.solve(self._system.restrict(self._system.residual(y, self._u)))
+                y += self._system.extend(x)
+            else:
+                if self._start is not None:
+                    y += self._system.extend(self._system.restrict(self._start))
+                y = newton(self._system, self._u, y, self._map.solves)
+            return y, self._system.observe(y), error
 
     @cached_property
     def _factors(self) -> LinearSolver:
@@ -124,38 +121,40 @@ class SteadyLinearisation(Linearisation):
 
     @property
     def value(self) -> Array:
-        return self._system.observe(self.state)
+        return self._solved[1]
 
     @property
     def error(self) -> float:
-        energy = self._solved[1]
+        energy = self._solved[2]
         return energy and energy * self._map.constants[0]
 
     def tangent(self, h: Array) -> Array:
-        return self._system.observe(self._tangent_state(h))
-
-    def _tangent_state(self, h: Array) -> Array:
         factors = self._factors
         with self._map.solves.solving("tangent"):
-            return self._system.extend(factors.solve(self._system.restrict(self._system.couple(h))).x)
-
-    def _adjoint_state(self, functional: Array) -> tuple[Array, float]:
-        factors = self._factors
-        with self._map.solves.solving("adjoint"):
-            p, energy = factors.solve(self._system.restrict(functional), transposed=True)
-            return self._system.extend(p), energy
+            return self._system.observe(self._tangent_state(factors, h))
 
     def solve_adjoint(self, w: Array) -> Adjoint:
-        p, energy = self._adjoint_state(self._system.observe_transposed(w))
-        error = energy and energy * self._map.constants[1]
-        return Adjoint(self._system.couple_transposed(p), p, error)
+        factors = self._factors
+        with self._map.solves.solving("adjoint"):
+            functional = self._system.restrict(self._system.observe_transposed(w))
+            p, energy = factors.solve(functional, transposed=True)
+            field = self._system.extend(p)
+            gradient = self._system.couple_transposed(field)
+        return Adjoint(gradient, field, energy and energy * self._map.constants[1])
 
     def hessian(self, h: Array, adjoint: Adjoint, weights: Array) -> Array:
-        eta = self._tangent_state(h)
-        functional = self._system.observe_transposed(weights * self._system.observe(eta))
-        if not self._map.affine:
-            functional = functional - self._system.curvature(self.state, adjoint.field, eta)
-        return self._system.couple_transposed(self._adjoint_state(functional)[0])
+        factors = self._factors
+        with self._map.solves.solving("tangent"):
+            eta = self._tangent_state(factors, h)
+        with self._map.solves.solving("adjoint"):
+            functional = self._system.observe_transposed(weights * self._system.observe(eta))
+            if not self._map.affine:
+                functional -= self._system.curvature(self.state, adjoint.field, eta)
+            p = factors.solve(self._system.restrict(functional), transposed=True).x
+            return self._system.couple_transposed(self._system.extend(p))
+
+    def _tangent_state(self, factors: LinearSolver, h: Array) -> Array:
+        return self._system.extend(factors.solve(self._system.restrict(self._system.couple(h))).x)
 
 
 def newton(system: SteadySystem, u: Array, y: Array, counter: Counter) -> Array:
@@ -184,20 +183,21 @@ def newton(system: SteadySystem, u: Array, y: Array, counter: Counter) -> Array:
             new = float(np.linalg.norm(residual))
             if new <= (1.0 - 1e-4 * length) * size:
                 break
-            if np.linalg.norm(step) <= 1e-9 * max(np.linalg.norm(y), 1e-300) or size <= 1e-10 * first:
+            if np.linalg.norm(step) <= 1e-9 * np.fmax(np.linalg.norm(y), 1e-300) or size <= 1e-10 * first:
                 return y  # at the rounding of the residual
             length /= 2
             if length < 1e-6:
                 raise ConvergenceError(
-                    f"Newton's method for the state stopped at a residual of {size:.1e} (first {first:.1e}): no step "
-                    "reduces it. Check the semilinear term, or start from a control nearer to the solution."
+                    f"Newton's method for the state stopped at a residual of {size:.1e} (first {first:.1e}): no "
+                    "step reduces it. Check the semilinear term, or start from a control nearer to the solution."
                 )
         # The error after a full step is of the order of its square.
-        converged = length == 1.0 and np.linalg.norm(step) <= 1e-9 * np.linalg.norm(trial)
+        converged = length == 1.0 and bool(np.linalg.norm(step) <= 1e-9 * np.linalg.norm(trial))
         y, size = trial, new
         if converged:
             return y
+    reason = "in 50 steps" if np.isfinite(size) else "as the semilinear term is NaN or infinite at its start"
     raise ConvergenceError(
-        f"Newton's method for the state did not converge in 50 steps (residual {size:.1e}, first {first:.1e}): "
+        f"Newton's method for the state did not converge {reason} (residual {size:.1e}, first {first:.1e}): "
         "check the semilinear term, or start from a control nearer to the solution."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from scipy.sparse.linalg import splu
 from ..errors import ConvergenceError, ProblemError, SingularEquationError
 from ..maps import Counter, lanczos
 from ..space import Array, Space
+
+LARGE = 30_000
 
 
 class Solution(NamedTuple):
@@ -33,16 +36,19 @@ class LinearSolver(ABC):
 
 
 class Direct(LinearSolver):
-    """Sparse LU factors (SuperLU, minimum degree ordering of A + A')."""
+    """Sparse LU factors (SuperLU).
+
+    Symmetric positive definite matrices keep the order of minimum degree on A + A', without pivoting. On others an
+    off-diagonal pivot would ruin that order (a hundredfold fill with strong advection): they take COLAMD.
+    """
 
     exact = True
 
-    def __init__(self, matrix: sp.csc_matrix, counter: Counter) -> None:
-        check_regular(matrix)
+    def __init__(self, matrix: sp.spmatrix, counter: Counter, definite: bool) -> None:
+        matrix = sp.csc_matrix(matrix)
+        symmetric = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
         try:
-            self._factors = splu(
-                matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01, options={"SymmetricMode": True}
-            )
+            self._factors = splu(matrix, **(symmetric if definite else {}))
         except RuntimeError as error:
             raise SingularEquationError(f"the matrix of the equation is singular ({error}).") from None
         except MemoryError:
@@ -57,40 +63,32 @@ class Direct(LinearSolver):
 
 
 class Multigrid(LinearSolver):
-    """Conjugate gradients preconditioned by smoothed aggregation (pyamg), for symmetric positive definite matrices.
+    """Conjugate gradients preconditioned by smoothed aggregation (pyamg), for positive definite matrices.
 
     Notes
     -----
-    With the preconditioner B and a lower bound mu of the spectrum of B A, the residual r of x bounds its error:
-    (x - A^-1 b)' A (x - A^-1 b) = r' A^-1 r <= r' B r / mu. The value of mu is half a Lanczos estimate.
+    With the preconditioner B and a lower bound mu of the spectrum of B A, the residual r = b - A x bounds the error
+    e of x: e' A e = r' A^-1 r <= r' B r / mu. The value of mu is half a Lanczos estimate.
     """
 
     exact = False
     tolerance = 1e-11
 
-    def __init__(self, matrix: sp.csr_matrix, counter: Counter) -> None:
-        try:
-            import pyamg
-        except ImportError:
-            raise ProblemError("linear_solver='amg' needs pyamg: pip install 'pdecontrol[amg]'.") from None
-        check_regular(matrix)
+    def __init__(self, matrix: sp.spmatrix, counter: Counter) -> None:
+        import pyamg
+
+        matrix = sp.csr_matrix(matrix)
         self._cg = pyamg.krylov.cg
         self._matrix = matrix
         self._counter = counter
         # Sorting out weak connections is what keeps anisotropic and jumping coefficients at few iterations.
-        hierarchy = pyamg.smoothed_aggregation_solver(
-            matrix, strength=("symmetric", {"theta": 0.08}), max_coarse=200
-        )
+        hierarchy = pyamg.smoothed_aggregation_solver(matrix, strength=("symmetric", {"theta": 0.08}), max_coarse=200)
         self._preconditioner = hierarchy.aspreconditioner()
         counter.factorisations += 1
         energy = Space(matrix)
-        self._mu = 0.5 * lanczos(
-            lambda x: self._preconditioner @ (matrix @ x), energy, 10, 0.02, largest=False
-        )
+        self._mu = 0.5 * lanczos(lambda x: self._preconditioner @ (matrix @ x), energy, 10, 0.02, largest=False)
         if not self._mu > 0:
-            raise ProblemError(
-                "the matrix of the equation is not positive definite: use linear_solver='direct'."
-            )
+            raise ProblemError("the matrix of the equation is not positive definite: use linear_solver='direct'.")
 
     def solve(self, b: Array, transposed: bool = False) -> Solution:
         scale = float(np.linalg.norm(b))
@@ -105,42 +103,37 @@ class Multigrid(LinearSolver):
         residual = b - self._matrix @ x
         if not np.linalg.norm(residual) <= 100 * self.tolerance * scale:
             raise ConvergenceError(
-                f"CG with multigrid stopped at a relative residual of {np.linalg.norm(residual) / scale:.1e} after "
-                f"{len(iterations)} iterations: use linear_solver='direct'."
+                f"CG with multigrid stopped at a relative residual of {np.linalg.norm(residual) / scale:.1e} "
+                f"after {len(iterations)} iterations: use linear_solver='direct'."
             )
         return Solution(x, float(np.sqrt(residual @ (self._preconditioner @ residual) / self._mu)))
 
 
-def check_regular(matrix: sp.spmatrix) -> None:
-    """Raise SingularEquationError if constants lie in the kernel on a connected component of the matrix."""
-    rows = np.abs(np.asarray(matrix.sum(axis=1)).ravel())
+def undetermined(matrix: sp.spmatrix) -> int | None:
+    """A row of a connected component of the matrix on which constants lie in its kernel, if there is one."""
+    sums = np.asarray(matrix.sum(axis=1)).ravel()
     count, component = connected_components(matrix, directed=False)
     largest = np.zeros(count)
-    np.maximum.at(largest, component, rows)
-    if np.any(largest <= 1e-12 * np.abs(matrix.diagonal()).max(initial=0.0)):
-        raise SingularEquationError(
-            "the equation has no unique solution: with Neumann conditions alone and no reaction, constants may be added "
-            "to the state. Add a Dirichlet or Robin condition, or a positive reaction."
-        )
+    np.maximum.at(largest, component, np.abs(sums) / np.asarray(abs(matrix).sum(axis=1)).ravel())
+    loose = np.flatnonzero(largest <= 1e-13)
+    return int(np.argmax(component == loose[0])) if loose.size else None
 
 
-def make_solver(
-    matrix: sp.spmatrix, kind: str, symmetric: bool, dimension: int, counter: Counter
-) -> LinearSolver:
-    """The solver of a kind: "direct", "amg", or "auto", multigrid for large symmetric problems in 3D if pyamg is there."""
+def choose_kind(kind: str, symmetric: bool, definite: bool, dimension: int, unknowns: int) -> str:
+    """Direct or multigrid: "auto" takes multigrid for large symmetric problems in 3D if pyamg is there."""
+    there = find_spec("pyamg") is not None
     if kind == "auto":
-        large = dimension == 3 and matrix.shape[0] > 30_000 and symmetric
-        kind = "amg" if large and _has_pyamg() else "direct"
-    if kind == "direct":
-        return Direct(sp.csc_matrix(matrix), counter)
-    if not symmetric:
+        large = dimension == 3 and unknowns > LARGE
+        return "amg" if large and symmetric and definite and there else "direct"
+    if kind == "amg" and not symmetric:
         raise ProblemError(
-            "linear_solver='amg' takes symmetric linear equations (no advection, no semilinear term)."
+            "linear_solver='amg' takes symmetric linear equations (no advection, no semilinear term): use 'direct'."
         )
-    return Multigrid(sp.csr_matrix(matrix), counter)
+    if kind == "amg" and not there:
+        raise ProblemError("linear_solver='amg' needs pyamg: pip install 'pdecontrol[amg]'.")
+    return kind
 
 
-def _has_pyamg() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("pyamg") is not None
+def make_solver(matrix: sp.spmatrix, kind: str, definite: bool, counter: Counter) -> LinearSolver:
+    """The solver of a kind, made ready; `definite` is whether the matrix is symmetric positive definite."""
+    return Multigrid(matrix, counter) if kind == "amg" else Direct(matrix, counter, definite)

@@ -64,7 +64,7 @@ def pack(state: State) -> dict[str, Array]:
         if isinstance(value, Adjoint):
             arrays |= {f"{item.name}.{part}": np.asarray(a) for part, a in value._asdict().items()}
         elif value is not None and not isinstance(value, Linearisation):
-            arrays[item.name] = np.asarray(value)
+            arrays[item.name] = np.asarray(value)  # a tuple of arrays is stacked
     return arrays
 
 
@@ -78,5 +78,5 @@ def unpack(method: Method[Any], kind: str, arrays: dict[str, Array]) -> State:
             values["adjoint"] = Adjoint(gradient, field, float(error))
         elif item.name in arrays:
             value = arrays[item.name]
-            values[item.name] = value.item() if value.ndim == 0 else value
+            values[item.name] = value.item() if value.ndim == 0 else value if value.ndim == 1 else tuple(value)
     return cls(**values)  # type: ignore[arg-type]

@@ -109,7 +109,7 @@ class SemismoothNewton(Method[State]):
 
         def operator(d: Array) -> tuple[Array, Array]:
             q_d = at.adjoint(d)
-            return d + tracked * at.tangent(np.where(chi, q_d, 0.0)) / alpha, q_d
+            return d + tracked * at.tangent(chi * q_d) / alpha, q_d
 
         tolerance = self._tolerance(map.observation.norm(residual), state.first)
         d, q_d = conjugate_gradients(operator, residual, map.observation, tolerance, self.max_cg)  # 1
@@ -132,10 +132,10 @@ class SemismoothNewton(Method[State]):
 
         def operator(w: Array) -> tuple[Array, Array]:
             hessian_w = at.hessian(w, state.adjoint, objective.state.tracked)
-            return w + np.where(chi, hessian_w, 0.0) / alpha, hessian_w
+            return w + chi * hessian_w / alpha, hessian_w
 
         tolerance = 0.1 * self._tolerance(space.norm(residual), state.first)
-        _, hessian_w = conjugate_gradients(operator, np.where(chi, -residual, 0.0), space, tolerance, self.max_cg)  # 1
+        _, hessian_w = conjugate_gradients(operator, -chi * residual, space, tolerance, self.max_cg)  # 1
         direction = -residual - hessian_w / alpha
         for t in 0.5 ** np.arange(6):  # 2
             try:

@@ -13,7 +13,9 @@ arXiv 1606.06219, here linearised at ubar.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -26,21 +28,25 @@ from .method import Method, Start, State
 
 Steps = Literal["classical", "enlarged", "balanced", "accelerated"] | tuple[float, float]
 SAFETY = 0.999
+PATIENCE = 20
 
 
 @dataclass(frozen=True, eq=False)
 class PrimalDualState(State):
-    """r and s are the steps, norm the estimate of ||S'||, trail the last four observations (j, n), y the last of them.
+    """r and s are the steps, norm the estimate of ||S'||, trail the last four observations, y being the latest.
 
-    For nonlinear maps y = S(ubar), the adjoint is taken at ubar, and field is the PDE solution there.
+    For nonlinear maps y = S(ubar), the adjoint is taken at ubar, field is the PDE solution there, least the smallest
+    ||u+ - u|| so far and waited the number of iterations without a smaller one.
     """
 
     r: float
     s: float
     norm: float
-    trail: Array
+    trail: tuple[Array, ...]
     ubar: Array
     field: Array
+    least: float = np.inf
+    waited: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,9 @@ class PrimalDual(Method[PrimalDualState]):
           change with the strong convexity of F* (Algorithm 2 of Chambolle and Pock).
         - a pair (r, s).
 
-        With alpha = 0 the first three take r/s from the size of the box and of the misfit.
+        With alpha = 0 the first three take r/s from the size of the box and of the misfit. For nonlinear maps, where
+        no theorem holds, both steps shrink when a secant shows a larger norm, and are halved when the control has
+        not come to rest any further for 20 iterations.
     norm : ||S||, estimated by Lanczos iteration (and counted) if None.
 
     Examples
@@ -90,7 +98,7 @@ class PrimalDual(Method[PrimalDualState]):
         norm = self.norm if self.norm is not None else map_norm(at, map, objective.state.tracked)
         r, s = self._steps(objective, norm, at.value)
         y = at.value
-        return PrimalDualState(start.u, y, p, _adjoint(map, at, p), r, s, norm, y[None], start.u, at.state)
+        return PrimalDualState(start.u, y, p, _adjoint(map, at, p), r, s, norm, (y,), start.u, at.state)
 
     def step(self, objective: Objective, map: SolutionMap, state: PrimalDualState) -> PrimalDualState:
         return (self._affine_step if map.affine else self._nonlinear_step)(objective, map, state)
@@ -106,7 +114,7 @@ class PrimalDual(Method[PrimalDualState]):
         theta, r, s = self._relaxation(objective, state)
         y_bar = y + theta * (y - state.y)  # 2, S being affine
         p = objective.state.prox_conjugate(state.dual + s * y_bar, s)  # 3
-        return PrimalDualState(u, y, p, _adjoint(map, at, p), r, s, state.norm, _append(state.trail, y), u, state.field)
+        return PrimalDualState(u, y, p, _adjoint(map, at, p), r, s, state.norm, (*state.trail[-3:], y), u, state.field)
 
     def _nonlinear_step(self, objective: Objective, map: SolutionMap, state: PrimalDualState) -> PrimalDualState:
         u = objective.control.prox(state.u - state.r * state.adjoint.gradient, state.r)  # 1
@@ -117,8 +125,13 @@ class PrimalDual(Method[PrimalDualState]):
         p = objective.state.prox_conjugate(state.dual + s * y, s)  # 3
         norm = max(state.norm, _secant(objective, map, ubar - state.ubar, y - state.y))
         if norm > state.norm:
-            r, s = self._steps(objective, norm, y)
-        return PrimalDualState(u, y, p, _adjoint(map, at, p), r, s, norm, _append(state.trail, y), ubar, at.state)
+            r, s = r * state.norm / norm, s * state.norm / norm
+        change = map.control.norm(u - state.u)
+        least, waited = (change, 0) if change < 0.9 * state.least else (state.least, state.waited + 1)
+        if waited == PATIENCE:
+            r, s, least, waited = r / 2, s / 2, np.inf, 0
+        adjoint, trail = _adjoint(map, at, p), (*state.trail[-3:], y)
+        return PrimalDualState(u, y, p, adjoint, r, s, norm, trail, ubar, at.state, least, waited)
 
     def _relaxation(self, objective: Objective, state: PrimalDualState) -> tuple[float, float, float]:
         """theta and the steps r, s of the next dual and primal updates."""
@@ -162,8 +175,8 @@ def balanced_step(norm: float, alpha: float) -> float:
     return float(min(quadratic, cubic))
 
 
-def extrapolate(trail: Array, space: Space) -> Array:
-    """Reduced rank extrapolation of a linearly converging sequence (j, n): its affine combination of least change.
+def extrapolate(trail: Sequence[Array], space: Space) -> Array:
+    """Reduced rank extrapolation of a linearly converging sequence: its affine combination of least change.
 
     Notes
     -----
@@ -171,16 +184,13 @@ def extrapolate(trail: Array, space: Space) -> Array:
     as many as there are weights less one, are removed. R. P. Eddy, in: Information Linkage Between Applied Mathematics
     and Industry (1979) 387-396.
     """
-    changes = np.diff(trail, axis=0)
-    gram = np.array([[space.inner(a, b) for b in changes] for a in changes])
+    changes = [after - before for before, after in pairwise(trail)]
+    duals = [space.dual(change) for change in changes]
+    gram = np.array([[np.sum(a * b) for b in duals] for a in changes])
     if len(changes) < 2 or not np.trace(gram) > 0:
         return trail[-1]
     weights = np.linalg.solve(gram / np.trace(gram) + 1e-12 * np.eye(len(gram)), np.ones(len(gram)))
-    return weights @ trail[1:] / weights.sum()
-
-
-def _append(trail: Array, y: Array) -> Array:
-    return np.concatenate([trail[-3:], y[None]])
+    return np.tensordot(weights / weights.sum(), np.stack(trail[1:]), axes=1)
 
 
 def _adjoint(map: SolutionMap, at: Linearisation, p: Array) -> Adjoint:

@@ -10,27 +10,38 @@ class Schedule:
 
     A free estimate of the error, from the duality gap of the method's own pair, is compared with the target: first with
     a margin, since certificates are ahead of it, then times the ratio of the last bound to the estimate of its time.
-    Where the estimate tells nothing, certificates come after 23, 89, .. iterations.
+    Where the estimate tells nothing, certificates come after 12, 34, 78, .. iterations.
     """
 
     def __init__(self, ratio: float = 0.01, due: float = 0.0, bounds: list[float] | None = None) -> None:
         self.ratio, self.due = ratio, due
         self.bounds = bounds if bounds is not None else []
-        self._estimate = np.inf
+        self._look = 0
+        self._last = (0, np.inf)
+
+    def looks(self, iteration: int) -> bool:
+        """Whether to compute the estimate, which costs no solve but some vector operations."""
+        return iteration >= self._look
 
     def wants(self, iteration: int, estimate: float, target: float) -> bool:
         """Whether to certify now; `estimate` and `target` are in the unit of the bounds."""
-        self._estimate = estimate
+        (before, old), self._last = self._last, (iteration, estimate)
+        self._look = iteration + 1
+        if 0 < target < self.ratio * estimate and estimate < old < np.inf:
+            rate = np.log(old / estimate) / (iteration - before)
+            halfway = 0.5 * np.log(self.ratio * estimate / target) / rate
+            self._look = iteration + int(np.clip(halfway, 1, max(1, iteration // 8)))
         if iteration < self.due:
             return False
-        return not self.bounds or self.ratio * estimate <= target or iteration >= 3 * self.due + 20
+        return not self.bounds or self.ratio * estimate <= target or iteration >= 2 * self.due + 10
 
     def certified(self, iteration: int, bound: float) -> None:
         """Take note of a bound; the next certificate may come after one iteration, later ones after 4 % more."""
         self.bounds.append(bound)
         self.due = iteration + max(1, iteration // 25)
-        if iteration > 0 and np.isfinite(bound) and np.isfinite(self._estimate) and self._estimate > 0:
-            self.ratio = bound / self._estimate
+        estimate = self._last[1]
+        if iteration > 0 and np.isfinite(bound) and np.isfinite(estimate) and estimate > 0:
+            self.ratio = bound / estimate
 
     @property
     def stalled(self) -> bool:

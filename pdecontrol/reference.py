@@ -1,0 +1,111 @@
+"""Reference problems: with exact solutions, or with values known from other discretisations.
+
+Tests, benchmarks and users check solvers against them. All are posed on the unit square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .problem import L1, Box, ControlProblem, Dirichlet, Distributed, Elliptic, Linear, Neumann, Tikhonov, Tracking
+from .space import Array
+
+Function = Callable[[Array], Array]
+PI = np.pi
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A problem with the continuous optimal control and objective, where they are known."""
+
+    problem: ControlProblem
+    control: Function | None = None
+    objective: float | None = None
+
+
+def sines(k: int) -> Function:
+    """sin(k pi x) sin(k pi y)."""
+    return lambda x: np.sin(k * PI * x[0]) * np.sin(k * PI * x[1])
+
+
+def poisson(alpha: float) -> Reference:
+    """The mother problem: -Lap y = u, y_d = sin(pi x) sin(pi y)/(2 pi^2), no constraints.
+
+    u* = sin(pi x) sin(pi y)/(1 + 4 alpha pi^4), J* = alpha/(8 (1 + 4 pi^4 alpha)).
+
+    Examples
+    --------
+    >>> round(poisson(1e-2).objective, 10)
+    0.0002552915
+    """
+    problem = ControlProblem(
+        equation=Elliptic(),
+        boundary={"boundary": Dirichlet()},
+        control=Distributed(),
+        tracking=Tracking(lambda x: sines(1)(x) / (2 * PI**2)),
+        terms=[Tikhonov(alpha)],
+    )
+    factor = 1 / (1 + 4 * alpha * PI**4)
+    return Reference(problem, lambda x: factor * sines(1)(x), alpha * factor / 8)
+
+
+def box(alpha: float) -> Reference:
+    """E1: -Lap y = u + f with |u| <= 1/2 active on 37 % of the domain, y* = sin(pi x) sin(pi y).
+
+    q* = alpha sin(2 pi x) sin(2 pi y), u* = clip(-q*/alpha, -1/2, 1/2), f = 2 pi^2 y* - u*, y_d = y* - 8 pi^2 q*;
+    J* = 8 pi^4 alpha^2 + alpha/2 ||u*||^2 with ||u*||^2 = 0.134022.
+    """
+
+    def control(x: Array) -> Array:
+        return np.clip(-sines(2)(x), -0.5, 0.5)
+
+    problem = ControlProblem(
+        equation=Elliptic(source=lambda x: 2 * PI**2 * sines(1)(x) - control(x)),
+        boundary={"boundary": Dirichlet()},
+        control=Distributed(),
+        tracking=Tracking(lambda x: sines(1)(x) - 8 * PI**2 * alpha * sines(2)(x)),
+        terms=[Tikhonov(alpha), Box(-0.5, 0.5)],
+    )
+    return Reference(problem, control, 8 * PI**4 * alpha**2 + alpha / 2 * 0.134022)
+
+
+def stadler(alpha: float, beta: float = 1e-3) -> Reference:
+    """S1, a sparse control: -Lap y = u, y_d = sin(2 pi x) sin(2 pi y) exp(2 x)/6, |u| <= 30, L1 weight beta.
+
+    No exact solution is known; J is about 0.025053 at alpha = 1e-4 and 0.016887 at 1e-5 (beta = 1e-3). G. Stadler,
+    Comput. Optim. Appl. 44 (2009) 159-181.
+    """
+    problem = ControlProblem(
+        equation=Elliptic(),
+        boundary={"boundary": Dirichlet()},
+        control=Distributed(),
+        tracking=Tracking(lambda x: sines(2)(x) * np.exp(2 * x[0]) / 6),
+        terms=[Tikhonov(alpha), L1(beta), Box(-30, 30)],
+    )
+    return Reference(problem)
+
+
+def boundary_observation(element: str = "P1") -> Reference:
+    """ccdist1 of the OPTPDE library: -Lap y + y = u + e with Neumann conditions and a functional on the boundary.
+
+    J = 1/2 ||y - y_O||^2 - 12 int y ds + 1/2 ||u||^2 over 0 <= u <= 1, y_O = -142/3 + 12 r^2 with r the distance to the
+    centre; y* = 1, u* = clip(12 r^2 - 1/3, 0, 1), J* = 1026.557989.
+    """
+
+    def radius_squared(x: Array) -> Array:
+        return (x[0] - 0.5) ** 2 + (x[1] - 0.5) ** 2
+
+    def control(x: Array) -> Array:
+        return np.clip(12 * radius_squared(x) - 1 / 3, 0, 1)
+
+    problem = ControlProblem(
+        equation=Elliptic(reaction=1.0, source=lambda x: 1 - control(x)),
+        boundary={"boundary": Neumann()},
+        control=Distributed(element="P0" if element == "P0" else "P1"),
+        tracking=Tracking(lambda x: -142 / 3 + 12 * radius_squared(x)),
+        terms=[Tikhonov(1.0), Box(0, 1), Linear(-12.0, on="boundary")],
+    )
+    return Reference(problem, control, 96677 / 90 - 48 + (1 - PI / 12) / 2)

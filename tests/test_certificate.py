@@ -1,0 +1,157 @@
+"""Certificates are bounds: on random problems, on manufactured optima, with inexact adjoints, and when planted wrong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matrix_map import manufactured, random_problem
+
+import pdecontrol as pc
+from pdecontrol.certificate import error_bound, judge, project
+from pdecontrol.driver import loop
+from pdecontrol.solvers.method import Start
+
+ALPHAS = [1.0, 1e-2, 1e-4, 1e-6, 1e-8]
+
+
+def exact(map):
+    """The map without errors in its adjoint."""
+    return type(map)(map.matrix, map.offset, map.control, map.observation)
+
+
+def optimum(objective, map):
+    """The optimum to rounding, by the dual Newton method and a direct solve on the inactive set."""
+    stopping = loop.Stopping(1e-13, 0.0, 300, np.inf)
+    start = Start(np.clip(np.zeros(map.control.size), objective.control.lower, objective.control.upper), None)
+    result = loop.minimise(objective, exact(map), pc.SemismoothNewton(forcing=1e-3), start, stopping, progress=False)
+    u = polish(objective, map, result.control.array)
+    return min((u, result.control.array), key=lambda v: rounding(objective, map, v))
+
+
+def rounding(objective, map, u):
+    """||g||/alpha >= ||u - u*|| for the smallest subgradient g of the objective at u, and what rounding hides of g."""
+    c, map = objective.control, exact(map)
+    p = objective.state.gradient(map.solve(u))
+    q = map.at(u).adjoint(p)
+    mu = -(q + c.alpha * (u - c.reference))
+    r = mu - np.where(u == 0, np.clip(mu, -c.beta, c.beta), c.beta * np.sign(u))
+    g = np.where(u <= c.lower, np.maximum(r, 0.0), np.where(u >= c.upper, np.minimum(r, 0.0), r))
+    return (map.control.norm(g) + 1e-15 * map.observation.norm(p)) / c.alpha
+
+
+def polish(objective, map, u):
+    """Solve the reduced normal equations on the set where u is neither zero by L1 nor at a bound."""
+    c = objective.control
+    free = (u > c.lower) & (u < c.upper) & ((u != 0) | (c.beta == 0))
+    if not free.any():
+        return u
+    mass = map.observation.mass.toarray()
+    mu = map.control.mass
+    columns = map.matrix[:, free]
+    fixed = map.matrix @ np.where(free, 0.0, u) + map.offset - objective.state.target
+    left = np.vstack([np.linalg.cholesky(mass).T @ columns, np.diag(np.sqrt(c.alpha * mu[free]))])
+    shift = c.reference[free] - c.beta * np.sign(u[free]) / c.alpha
+    right = np.concatenate([-np.linalg.cholesky(mass).T @ fixed, np.sqrt(c.alpha * mu[free]) * shift])
+    polished = u.copy()
+    polished[free] = np.linalg.lstsq(left, right, rcond=None)[0]
+    return polished
+
+
+def candidates(generator, objective, u):
+    """Controls near and far from the optimum, feasible and not."""
+    size = np.exp(generator.uniform(-12.0, 2.0))
+    noisy = u + size * generator.normal(size=u.size)
+    yield noisy
+    yield np.clip(noisy, objective.control.lower, objective.control.upper)
+    yield np.zeros_like(u)
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_never_violated_on_random_problems(alpha, noise):
+    generator = np.random.default_rng(round(1e8 * alpha) + round(10 * noise) + 7)
+    count, effectivity = 0, []
+    for _ in range(40):
+        size = noise * alpha * np.exp(generator.uniform(-8.0, 0.0))
+        objective, map = random_problem(generator, alpha, size)
+        u_star = optimum(objective, map)
+        allowance = rounding(objective, map, u_star)
+        assert allowance <= 1e-4 * (1.0 + map.control.norm(u_star))
+        for u in candidates(generator, objective, u_star):
+            certificate = judge(objective, map, u)
+            error = map.control.norm(u - u_star)
+            assert error <= certificate.bound + allowance
+            count += 1
+            if error > 100 * allowance and np.isfinite(certificate.gap):
+                effectivity.append(certificate.bound / error)
+                gap = objective.value(u, map.solve(u)) - objective.value(u_star, map.solve(u_star))
+                assert gap <= certificate.gap + 1e-12 * abs(objective.value(u, map.solve(u)))
+    assert count == 120
+    assert min(effectivity) >= 1.0 - 1e-6
+    print(f"alpha {alpha:.0e}, noise {noise}: effectivity {np.median(effectivity):.2g} (worst {max(effectivity):.2g})")
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+def test_manufactured_optima(alpha):
+    generator = np.random.default_rng(17)
+    for _ in range(40):
+        objective, map, u_star = manufactured(generator, alpha)
+        allowance = rounding(objective, map, u_star)
+        assert allowance <= 1e-5
+        assert judge(objective, map, u_star).bound <= 10 * allowance
+        for size in (1e-6, 1e-3, 1.0):
+            u = u_star + size * generator.normal(size=u_star.size)
+            certificate = judge(objective, map, u)
+            assert map.control.norm(u - u_star) <= certificate.bound + allowance
+
+
+def test_planted_wrong_bounds_are_caught():
+    """The tests above would see a bound that is too small by a factor of two, or a gap without its second residual."""
+    generator = np.random.default_rng(3)
+    too_small = wrong_gap = 0
+    for _ in range(200):
+        objective, map = random_problem(generator, 1e-2)
+        u_star = optimum(objective, map)
+        for size in (1e-4, 1e-2):
+            u = np.clip(u_star + size * generator.normal(size=u_star.size), objective.control.lower, objective.control.upper)
+            certified = project(objective, map, objective.state.gradient(map.solve(u)))
+            error = map.control.norm(certified.control - u_star)
+            too_small += error > 0.5 * certified.certificate.bound
+            certificate = judge(objective, map, u)
+            excess = objective.value(u, map.solve(u)) - objective.value(u_star, map.solve(u_star))
+            wrong_gap += excess > 0.5 * certificate.gap
+    assert too_small > 5
+    assert wrong_gap > 20
+
+
+def test_bound_is_sharp():
+    """The bound is attained up to rounding in a problem of one control, where z - u* and S*(S(z) - S(u)) are parallel."""
+    from matrix_map import MatrixMap
+
+    from pdecontrol.space import Space
+    from pdecontrol.terms import ControlCost, Objective, StateCost
+
+    alpha = 1e-2
+    map = MatrixMap(np.array([[np.sqrt(alpha)]]), np.zeros(1), Space(np.ones(1)), Space(np.ones(1)))
+    cost = ControlCost(map.control, alpha, np.zeros(1), 0.0, np.full(1, -np.inf), np.full(1, np.inf))
+    objective = Objective(StateCost(map.observation, np.ones(1), np.ones(1)), cost)
+    u_star = np.sqrt(alpha) / (2 * alpha)
+    certified = project(objective, map, np.array([0.3]))
+    error = abs(certified.control[0] - u_star)
+    assert error == pytest.approx(certified.certificate.bound, rel=1e-12)
+
+
+def test_error_bound_formula():
+    assert error_bound(2.0, 0.0, 4.0) == pytest.approx(2.0 / (2 * 2.0))
+    assert error_bound(0.0, 3.0, 4.0) == pytest.approx(3.0 / 4.0)
+
+
+def test_success_rule():
+    certificate = pc.Certificate(bound=1e-6, norm=1.0, gap=0.0, objective=1.0, assumption="")
+    assert not certificate.meets(1e-6)
+    assert certificate.meets(1.0000011e-6)
+    assert certificate.meets(1e-9, atol=1e-6)
+    assert not replace(certificate, norm=0.0).meets(1.0)
+    assert replace(certificate, norm=0.0, optimal=True).meets(1e-9)
+    gap_only = pc.Certificate(bound=None, norm=1.0, gap=1e-7, objective=2.0, assumption="")
+    assert gap_only.meets(1e-7) and not gap_only.meets(4e-8)

@@ -1,0 +1,165 @@
+"""Every example runs, and one number of each agrees with an exact or published value."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pdecontrol.examples import (
+    bang_bang,
+    boundary_control,
+    boundary_observation,
+    heat_sources,
+    regularisation_path,
+    semilinear,
+    stadler,
+    three_dimensions,
+    threshold,
+)
+
+import pdecontrol as pc
+from pdecontrol import examples
+
+SQUARE = np.stack(np.meshgrid(*2 * [(np.arange(1000) + 0.5) / 1000])).reshape(2, -1)
+
+
+def extrapolated(coarse, fine):
+    """The limit of values of order 2, from meshes of which one is twice as fine as the other."""
+    return (4 * fine - coarse) / 3
+
+
+def relative_error(result, exact_control):
+    space = result.control.space
+    exact = space.interpolate(exact_control)
+    return space.norm(result.control.array - exact) / space.norm(exact)
+
+
+def check_stadler(output):
+    coarse, fine = stadler.main(n=32), stadler.main(output, n=64)
+    assert extrapolated(coarse.objective, fine.objective) == pytest.approx(0.016887, abs=5e-6)
+    u, space = fine.control.array, fine.control.space
+    assert space.norm(u) == pytest.approx(16.2194, abs=0.02)
+    assert space.integral(u == 0) == pytest.approx(0.61, abs=0.007)
+    assert space.integral(np.abs(u) == 30) == pytest.approx(0.246, abs=0.007)
+    return fine
+
+
+def check_boundary_observation(output):
+    coarse, fine = boundary_observation.main(n=16), boundary_observation.main(output, n=32)
+    assert extrapolated(coarse.objective, fine.objective) == pytest.approx(1026.557989, abs=1e-3)
+    assert fine.certificate.norm == pytest.approx(0.859186, abs=2e-4)
+    assert 3 < relative_error(coarse, boundary_observation.exact_control) / relative_error(
+        fine, boundary_observation.exact_control
+    ) < 5  # fmt: skip
+    return fine
+
+
+def check_heat_sources(output):
+    result = heat_sources.main(output, n=40)
+    # on 160 by 160 squares
+    powers = [92.991, 0, 95, 0, 0, 25.341, 95, 25.341, 24.941]
+    assert result.control.array == pytest.approx(powers, rel=2e-3)
+    assert result.objective == pytest.approx(0.7753453, rel=5e-4)
+    return result
+
+
+def check_boundary_control(output):
+    coarse, fine = boundary_control.main(n=20), boundary_control.main(output, n=40)
+    angle = (np.arange(10_000) + 0.5) / 10_000 * 2 * np.pi
+    u = boundary_control.exact_control(np.array([np.cos(angle), np.sin(angle)]))
+    alpha = 1e-3
+    minimum = (3456 * alpha) ** 2 * np.pi / 768 + 2 * np.pi * alpha * np.mean(u**2 / 2 + abs(u))
+    assert extrapolated(coarse.objective, fine.objective) == pytest.approx(minimum, rel=2e-4)
+    assert fine.certificate.norm == pytest.approx(np.sqrt(2 * np.pi * np.mean(u**2)), rel=1e-3)
+    assert relative_error(fine, boundary_control.exact_control) < 1e-3
+    return fine
+
+
+def check_semilinear(output):
+    coarse, fine = semilinear.main(n=16), semilinear.main(output, n=32)
+    y, w, u, alpha = semilinear.exact_state(SQUARE), semilinear.wave(SQUARE), semilinear.exact_control(SQUARE), 1e-3
+    misfit = (8 * np.pi**2 + 3 * y**2) * alpha * w
+    minimum = np.mean(misfit**2 / 2 + alpha * (u**2 / 2 + abs(u)))
+    assert extrapolated(coarse.objective, fine.objective) == pytest.approx(minimum, rel=1e-3)
+    assert 3 < relative_error(coarse, semilinear.exact_control) / relative_error(fine, semilinear.exact_control) < 5
+    assert "strongly convex" in fine.certificate.assumption
+    return fine
+
+
+def check_bang_bang(output):
+    coarse, fine = bang_bang.main(n=32), bang_bang.main(output, n=64)
+    assert extrapolated(coarse.objective, fine.objective) == pytest.approx(bang_bang.MINIMUM, rel=1e-4)
+    u, space = fine.control.array, fine.control.space
+    # but for cells at the corners and the centre, where the adjoint state and its gradient vanish
+    assert np.mean(u != -np.sign(bang_bang.exact_adjoint(space.points))) < 1e-3
+    assert fine.certificate.bound is None
+    assert fine.certificate.relative_gap <= 1e-5
+    return fine
+
+
+def check_three_dimensions(output):
+    coarse, fine = three_dimensions.main(n=6), three_dimensions.main(output, n=12)
+    axis = (np.arange(100) + 0.5) / 100
+    u = three_dimensions.exact_control(np.stack(np.meshgrid(axis, axis, axis)).reshape(3, -1))
+    alpha = 1e-2
+    minimum = (9 * np.pi**2 * alpha) ** 2 / 16 + alpha * np.mean(u**2 / 2 + u)
+    assert extrapolated(coarse.objective, fine.objective) == pytest.approx(minimum, rel=2e-3)
+    coarse_error, fine_error = (relative_error(r, three_dimensions.exact_control) for r in (coarse, fine))
+    assert fine_error < 0.04
+    assert 3 < coarse_error / fine_error < 5
+    return fine
+
+
+def check_threshold(output):
+    coarse, fine = threshold.main(n=32), threshold.main(output, n=64)
+    # S* y_d = g(x0) sin(2 pi x1) with -g'' + 4 pi^2 g = sin(2 pi x0) exp(2 x0) / 6
+    x, rate = np.linspace(0, 1, 10_001), 2 + 2j * np.pi
+    particular = np.imag(np.exp(rate * x) / (6 * (4 * np.pi**2 - rate**2)))
+    ends = particular[0] * np.sinh(2 * np.pi * (1 - x)) + particular[-1] * np.sinh(2 * np.pi * x)
+    exact = np.abs(particular - ends / np.sinh(2 * np.pi)).max()
+    found = [np.abs(nothing.adjoint.array).max() for nothing, _, _ in (coarse, fine)]
+    assert extrapolated(*found) == pytest.approx(exact, rel=2e-3)
+    _, above, below = fine
+    assert not above.control.array.any()
+    assert above.certificate.optimal
+    assert np.abs(below.control.array).max() == pytest.approx(8.2, abs=0.1)
+    return below
+
+
+def check_regularisation_path(output):
+    coarse, fine = regularisation_path.main(n=32, stages=6), regularisation_path.main(output, n=64, stages=6)
+    limits = [extrapolated(a.objective, b.objective) for a, b in zip(coarse, fine, strict=True)]
+    assert limits[2:5] == pytest.approx([0.025053, 0.016887, 0.0156325], abs=5e-6)
+    zero, bound = np.array([regularisation_path.shares(result) for result in fine]).T
+    assert np.all(np.diff(zero) > 0)
+    assert np.all(np.diff(bound) >= 0)
+    return fine[-1]
+
+
+CHECKS = {
+    "bang_bang": check_bang_bang,
+    "boundary_control": check_boundary_control,
+    "boundary_observation": check_boundary_observation,
+    "heat_sources": check_heat_sources,
+    "regularisation_path": check_regularisation_path,
+    "semilinear": check_semilinear,
+    "stadler": check_stadler,
+    "three_dimensions": check_three_dimensions,
+    "threshold": check_threshold,
+}
+
+
+def test_every_example_of_the_folder_is_checked():
+    folder = Path(examples.__path__[0])
+    assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == set(CHECKS)
+    assert len(CHECKS) == 9
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_example(name, tmp_path, capsys):
+    result = CHECKS[name](tmp_path / "new folder")
+    assert result.success
+    assert capsys.readouterr().out
+    written = {path.name for path in (tmp_path / "new folder").iterdir()}
+    assert written - {f"{name}-control.vtu"} == {f"{name}.png", f"{name}.npz", f"{name}.vtu"}
+    loaded = pc.load(tmp_path / "new folder" / f"{name}.npz")
+    assert np.array_equal(loaded.control.array, result.control.array)

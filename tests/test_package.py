@@ -1,0 +1,71 @@
+"""The package as a whole: its doctests, what it imports, the architecture."""
+
+import ast
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pdecontrol
+
+ROOT = Path(pdecontrol.__file__).parent
+MODULES = sorted(
+    info.name
+    for info in pkgutil.walk_packages(pdecontrol.__path__, "pdecontrol.")
+    if not info.name.startswith("pdecontrol.examples")
+)
+
+
+def test_modules_are_found():
+    assert len(MODULES) >= 22 and "pdecontrol.solvers.loop" in MODULES
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_doctests(name, monkeypatch):
+    monkeypatch.chdir(ROOT.parent)
+    outcome = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert outcome.failed == 0
+
+
+def test_import_needs_no_heavy_library():
+    code = "import sys, pdecontrol; print([m for m in ('matplotlib', 'meshio', 'pyamg', 'dolfinx', 'torch') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+LEVELS = {
+    "errors": 0, "lagrange": 1, "space": 2, "problem": 3, "reference": 4, "maps": 3, "terms": 4, "verify": 5,
+    "certificate": 5, "result": 6, "fem": 5, "solvers": 7, "driver": 8, "plot": 7, "cli": 9, "__init__": 9,
+}  # fmt: skip
+
+
+def imports(path: Path) -> set[str]:
+    """The modules of the package that a file imports at module level, as first components."""
+    found = set()
+    package = ["pdecontrol", *path.relative_to(ROOT).parts[:-1]]
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            target = [*base, *(node.module.split(".") if node.module else [])][1:]
+            found |= {target[0]} if target else {alias.name for alias in node.names}
+    return found
+
+
+def test_imports_only_go_down():
+    checked = 0
+    for path in ROOT.rglob("*.py"):
+        unit = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        for target in imports(path) - {unit}:
+            assert LEVELS[target] < LEVELS[unit], f"{path.name} imports {target}"
+            checked += 1
+    assert checked > 50
+
+
+def test_public_names_exist():
+    assert len(pdecontrol.__all__) == len(set(pdecontrol.__all__))
+    for name in pdecontrol.__all__:
+        assert getattr(pdecontrol, name).__doc__ or isinstance(getattr(pdecontrol, name), str)

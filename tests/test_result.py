@@ -1,0 +1,118 @@
+"""Results on disk: whole, refused when damaged, never executed."""
+
+import io
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+import pdecontrol as pc
+from pdecontrol import reference
+
+
+@pytest.fixture(scope="module")
+def result():
+    return pc.solve(reference.stadler(1e-3).problem, pc.unit_square(10), degree=2, method="primal-dual")
+
+
+def test_round_trip(result, tmp_path):
+    path = result.save(tmp_path / "deep" / "run")
+    assert path == tmp_path / "deep" / "run.npz"
+    loaded = pc.load(path)
+    assert loaded.certificate == result.certificate and loaded.status is result.status
+    assert loaded.solves == result.solves and loaded.method == result.method and loaded.success
+    assert np.array_equal(loaded.history["bound"], result.history["bound"], equal_nan=True)
+    points = np.random.default_rng(1).uniform(0, 1, (2, 50))
+    for name in ("control", "state", "adjoint"):
+        old, new = getattr(result, name), getattr(loaded, name)
+        assert np.array_equal(old.array, new.array) and np.array_equal(old(points), new(points))
+        assert old.space.norm(old.array) == new.space.norm(new.array)
+    assert str(loaded) == str(result)
+
+
+def test_loaded_results_start_runs(result, tmp_path):
+    loaded = pc.load(result.save(tmp_path / "run"))
+    again = pc.solve(
+        reference.stadler(1e-3).problem, pc.unit_square(10), degree=2, method="primal-dual", start=loaded
+    )
+    assert len(again.history) <= 3
+
+
+def test_actuator_results_are_saved(tmp_path):
+    problem = pc.ControlProblem(
+        equation=pc.Elliptic(reaction=1.0),
+        control=pc.Actuators([1.0, lambda x: x[0]]),
+        tracking=pc.Tracking(lambda x: x[0]),
+        terms=[pc.Tikhonov(1e-2)],
+    )
+    result = pc.solve(problem, pc.unit_interval(10))
+    loaded = pc.load(result.save(tmp_path / "run"))
+    assert np.array_equal(loaded.control.array, result.control.array)
+    with pytest.raises(pc.DataError, match="2 numbers"):
+        loaded.control(np.zeros((1, 1)))
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.99])
+def test_truncated_files_are_refused(result, tmp_path, keep):
+    path = result.save(tmp_path / "run")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content)) if keep < 1 else keep])
+    with pytest.raises(pc.ResultFileError, match="damaged"):
+        pc.load(path)
+
+
+def test_flipped_bits_are_refused(result, tmp_path):
+    path = result.save(tmp_path / "run")
+    content = bytearray(path.read_bytes())
+    refused = 0
+    for position in np.random.default_rng(2).integers(0, len(content), 60):
+        damaged = bytearray(content)
+        damaged[position] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            loaded = pc.load(path)
+        except pc.ResultFileError:
+            refused += 1
+        else:  # a byte of the archive's bookkeeping that carries nothing
+            assert np.array_equal(loaded.control.array, result.control.array)
+    assert refused >= 50
+
+
+def test_pickles_and_strangers_are_refused(result, tmp_path):
+    path = tmp_path / "evil.npz"
+    array = io.BytesIO()
+    np.lib.format.write_array(array, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("header.npy", array.getvalue())
+    with pytest.raises(pc.ResultFileError):
+        pc.load(path)
+    path.write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(pc.ResultFileError):
+        pc.load(path)
+    np.savez(path, a=np.zeros(3))
+    with pytest.raises(pc.ResultFileError):
+        pc.load(path)
+    with pytest.raises(pc.ResultFileError, match="no file"):
+        pc.load(tmp_path / "nothing.npz")
+
+
+def test_a_full_disk_loses_nothing(result, tmp_path, monkeypatch):
+    path = result.save(tmp_path / "run")
+    before = path.read_bytes()
+
+    def full(file, **arrays):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OSError, match="No space"):
+        result.save(path)
+    assert path.read_bytes() == before
+    assert [item.name for item in tmp_path.iterdir()] == ["run.npz"]
+
+
+def test_print(result):
+    text = str(result)
+    for word in ("certified", "||u - u*|| <=", "PDE solves", "primal-dual", "assuming an affine equation"):
+        assert word in text

@@ -1,0 +1,334 @@
+"""The methods and the loop: first iterates by hand, step rules, limits, interruption, checkpoints."""
+
+import numpy as np
+import pytest
+from matrix_map import random_problem
+
+import pdecontrol as pc
+from pdecontrol import reference
+from pdecontrol.maps import lanczos, map_norm
+from pdecontrol.solvers import loop
+from pdecontrol.solvers.method import Start
+from pdecontrol.solvers.newton import conjugate_gradients, line_search
+from pdecontrol.solvers.primal_dual import balanced_step, extrapolate
+from pdecontrol.space import Space
+from pdecontrol.terms import bind
+
+METHODS = [pc.PrimalDual(steps=steps) for steps in ("classical", "enlarged", "balanced", "accelerated")] + [
+    pc.FISTA(),
+    pc.ProximalGradient(),
+    pc.SemismoothNewton(),
+]
+identify = pytest.mark.parametrize("method", METHODS, ids=repr)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A sparse problem with a box on a small mesh, with its map."""
+    problem = reference.stadler(1e-3).problem
+    return problem, pc.discretise(problem, pc.unit_square(12))
+
+
+def semilinear(alpha=1e-2):
+    return pc.ControlProblem(
+        equation=pc.Elliptic(semilinear=pc.Semilinear(lambda y: y**3, lambda y: 3 * y**2, coefficient=50.0)),
+        boundary={"boundary": pc.Dirichlet()},
+        control=pc.Distributed(),
+        tracking=pc.Tracking(lambda x: 4 * np.sin(np.pi * x[0]) * x[1]),
+        terms=[pc.Tikhonov(alpha), pc.L1(0.01), pc.Box(-30, 60)],
+    )
+
+
+def run(objective, map, method, tol=1e-8, iterations=20_000):
+    start = Start(np.clip(np.zeros(map.control.size), objective.control.lower, objective.control.upper), None)
+    return loop.minimise(objective, map, method, start, loop.Stopping(tol, 0.0, iterations, np.inf), progress=False)
+
+
+# -- the methods -----------------------------------------------------------------------------------------------------
+
+
+def test_first_primal_dual_iterates_by_hand():
+    generator = np.random.default_rng(8)
+    objective, map = random_problem(generator, 0.5)
+    c, f = objective.control, objective.state
+    method = pc.PrimalDual(steps=(0.3, 0.7))
+    u = np.clip(np.zeros(map.control.size), c.lower, c.upper)
+    p = np.zeros(map.observation.size)
+    state = method.begin(objective, map, Start(u, None))
+    for _ in range(3):
+        q = map.matrix.T @ map.observation.dual(p) / map.control.mass
+        new = np.clip(
+            (lambda v: np.sign(v) * np.maximum(np.abs(v) - 0.3 * c.beta, 0))(u - 0.3 * q + 0.3 * 0.5 * c.reference)
+            / (1 + 0.3 * 0.5), c.lower, c.upper,
+        )  # fmt: skip
+        p = (p + 0.7 * (map.matrix @ (2 * new - u) + map.offset - f.target)) / 1.7
+        u = new
+        state = method.step(objective, map, state)
+        assert np.allclose(state.u, u, atol=1e-13) and np.allclose(state.dual, p, atol=1e-13)
+
+
+@identify
+def test_every_method_finds_the_optimum_of_random_problems(method):
+    generator = np.random.default_rng(9)
+    for _ in range(8):
+        objective, map = random_problem(generator, 0.05)
+        result = run(objective, map, method, 1e-9)
+        # u = 0 can only be certified where it is found exactly
+        assert result.status in (pc.Status.CERTIFIED, pc.Status.STALLED)
+        best = run(objective, map, pc.SemismoothNewton(forcing=1e-3), 1e-12)
+        error = map.control.norm(result.control.array - best.control.array)
+        assert error <= 3e-9 * map.control.norm(best.control.array) + 1e-13
+        assert error <= result.certificate.bound + best.certificate.bound + 1e-14
+
+
+@pytest.mark.parametrize("alpha", [1e-6, 1e-3, 1.0, 1e3])
+def test_balanced_step(alpha):
+    """The rule satisfies the enlarged condition and the closed form, one of them with equality."""
+    norm = 0.0507
+    x = balanced_step(norm, alpha)
+    kappa = x**2 * norm**2 / alpha / 0.999
+    limits = 4 * (1 + x) / (3 + x), (4 + 2 * x) / 3
+    assert kappa == pytest.approx(min(limits), rel=1e-12)
+
+
+def test_balanced_step_reference_values():
+    norm = 1 / (2 * np.pi**2)
+    for alpha, x in ((1e-2, 3.254), (1e-3, 0.862), (1e-4, 0.241), (1e-5, 0.0733)):
+        assert balanced_step(norm, alpha) == pytest.approx(x, rel=2e-3)
+
+
+def test_enlarged_condition_is_necessary():
+    """On a linear problem with an affine F* the iteration converges below (4 + 2 alpha r)/3 and diverges above."""
+    from matrix_map import MatrixMap
+
+    from pdecontrol.terms import ControlCost, Objective, StateCost
+
+    alpha, r = 1e-2, 30.0
+    for factor, converges in ((0.99, True), (1.02, False)):
+        s = 1e-6  # F* is nearly affine on this scale: 1 + s = 1
+        z2 = factor * (4 + 2 * alpha * r) / 3 / (r * s)
+        map = MatrixMap(np.array([[np.sqrt(z2)]]), np.zeros(1), Space(np.ones(1)), Space(np.ones(1)))
+        free = np.full(1, np.inf)
+        objective = Objective(
+            StateCost(map.observation, np.ones(1), np.ones(1)),
+            ControlCost(map.control, alpha, np.zeros(1), 0.0, -free, free),
+        )
+        method = pc.PrimalDual(steps=(r, s))
+        state = method.begin(objective, map, Start(np.zeros(1), None))
+        for _ in range(1000):
+            state = method.step(objective, map, state)
+        optimum = np.sqrt(z2) / (z2 + alpha)
+        assert bool(abs(state.u[0] - optimum) < 1e-3 * optimum) is converges
+
+
+def test_norm_estimate_is_from_above_and_within_one_per_cent(small):
+    problem, _ = small
+    for n in (16, 32):
+        map = pc.discretise(problem, pc.unit_square(n))
+        tracked = np.ones(map.observation.size)
+        before = map.solves.total
+        estimate = map_norm(map.at(map.control.zeros()), map, tracked)
+        assert map.solves.total - before <= 16
+        exact = _dense_norm(map)
+        assert exact <= estimate <= 1.0101 * exact
+
+
+def _dense_norm(map):
+    at = map.at(map.control.zeros())
+    columns = np.stack([at.tangent(e) for e in np.eye(map.control.size)], axis=1)
+    gram = columns.T @ (map.observation.mass @ columns)
+    scaled = gram / np.sqrt(np.outer(map.control.mass, map.control.mass))
+    return np.sqrt(np.linalg.eigvalsh(scaled)[-1])
+
+
+def test_newton_converges_from_zero_where_undamped_active_sets_cycle():
+    for n in (32, 64):
+        for alpha in (1e-5, 1e-6):
+            result = pc.solve(reference.box(alpha).problem, pc.unit_square(n), method="semismooth-newton", tol=1e-9)
+            assert result.success
+            assert len(result.history) <= 20
+
+
+def test_line_search_and_conjugate_gradients():
+    kinked = lambda t: np.where(t < 3.0, t - 5.0, 10.0 * t - 32.0)  # noqa: E731
+    t = line_search(lambda t: float(kinked(t)), -5.0)
+    assert abs(kinked(t)) <= 0.5
+    generator = np.random.default_rng(10)
+    a = generator.normal(size=(12, 12))
+    mass = generator.uniform(0.5, 2.0, 12)
+    matrix = np.diag(1 / mass) @ (a @ a.T + np.eye(12))  # self-adjoint in the weighted inner product
+    b = generator.normal(size=12)
+    x, bx = conjugate_gradients(lambda d: (matrix @ d, 3 * d), b, Space(mass), 1e-12, 100)
+    assert np.allclose(matrix @ x, b, atol=1e-9) and np.allclose(bx, 3 * x)
+
+
+def test_extrapolation_removes_two_modes():
+    generator = np.random.default_rng(11)
+    limit, modes = generator.normal(size=20), generator.normal(size=(2, 20))
+    factors = np.array([0.9, -0.8])
+    trail = np.array([limit + factors**k @ modes for k in range(4)])
+    assert np.abs(extrapolate(trail, Space(np.ones(20))) - limit).max() < 1e-6
+
+
+def test_lanczos_finds_both_ends():
+    generator = np.random.default_rng(12)
+    values = np.linspace(-1.0, 2.0, 30) ** 3
+    basis, _ = np.linalg.qr(generator.normal(size=(30, 30)))
+    matrix = basis @ np.diag(values) @ basis.T
+    space = Space(np.ones(30))
+    assert lanczos(lambda x: matrix @ x, space, 30, 1e-10) == pytest.approx(8.0, rel=1e-9)
+    assert lanczos(lambda x: matrix @ x, space, 30, 1e-10, largest=False) == pytest.approx(-1.0, rel=1e-9)
+
+
+def test_nonlinear_methods_agree():
+    problem = semilinear()
+    map = pc.discretise(problem, pc.unit_square(12))
+    results = {
+        repr(method): pc.minimise(problem, map, method, tol=3e-7)
+        for method in (pc.SemismoothNewton(), pc.PrimalDual(), pc.PrimalDual(steps="classical"), pc.ProximalGradient())
+    }
+    controls = [result.control.array for result in results.values()]
+    for name, result in results.items():
+        assert result.success, name
+        assert "convex" in result.certificate.assumption
+        assert map.control.norm(result.control.array - controls[0]) <= 1e-6 * map.control.norm(controls[0])
+    with pytest.raises(pc.ProblemError, match="linear"):
+        pc.minimise(problem, map, pc.FISTA())
+
+
+def test_without_tikhonov_term_the_gap_certifies():
+    problem = pc.ControlProblem(
+        equation=pc.Elliptic(),
+        boundary={"boundary": pc.Dirichlet()},
+        control=pc.Distributed(),
+        tracking=pc.Tracking(lambda x: np.sin(2 * np.pi * x[0]) * np.sin(np.pi * x[1])),
+        terms=[pc.Box(-1, 1), pc.L1(1e-4)],
+    )
+    map = pc.discretise(problem, pc.unit_square(16))
+    values = []
+    for method in ("auto", "fista", pc.PrimalDual(), pc.PrimalDual(steps="classical")):
+        result = pc.minimise(problem, map, method, tol=1e-4)
+        assert result.success and result.certificate.bound is None
+        assert result.certificate.relative_gap <= 1e-4
+        values.append(result.objective)
+    assert np.ptp(values) <= 1e-4 * max(values)
+    with pytest.raises(pc.ProblemError, match="Tikhonov"):
+        pc.minimise(problem, map, "semismooth-newton")
+
+
+# -- the loop --------------------------------------------------------------------------------------------------------
+
+
+@identify
+def test_solves_are_limited_and_counted(small, method):
+    problem, map = small
+    for limit in (20, 27):
+        before = map.solves.total
+        result = pc.minimise(problem, map, method, tol=1e-14, max_solves=limit)
+        assert result.solves["total"] == map.solves.total - before <= limit
+        assert result.status is pc.Status.SOLVES and not result.success
+        assert result.certificate.bound is not None
+        assert result.history["solves"][-1] <= limit
+
+
+def test_too_few_solves_to_start_is_an_error(small):
+    with pytest.raises(pc.ProblemError, match="max_solves = 2 does not suffice"):
+        pc.minimise(*small, "primal-dual", max_solves=2)
+
+
+def test_limit_of_iterations(small):
+    result = pc.minimise(*small, "primal-dual", tol=1e-14, max_iterations=4)
+    assert result.status is pc.Status.ITERATIONS
+    assert result.history["iteration"].tolist() == [0, 1, 2, 3, 4]
+    assert result.certificate.bound < np.inf
+
+
+def test_callback_stops_and_ctrl_c_returns_what_there_is(small):
+    seen = []
+    result = pc.minimise(*small, "primal-dual", tol=1e-14, callback=lambda row: seen.append(row) or row.iteration == 3)
+    assert result.status is pc.Status.STOPPED and [row.iteration for row in seen] == [0, 1, 2, 3]
+
+    def interrupt(row):
+        if row.iteration == 5:
+            raise KeyboardInterrupt
+
+    result = pc.minimise(*small, "primal-dual", tol=1e-14, callback=interrupt)
+    assert result.status is pc.Status.INTERRUPTED and not result.success
+    assert result.certificate.bound is not None and len(result.history) == 6
+
+
+def test_rounding_ends_a_run_with_its_own_status(small):
+    result = pc.minimise(*small, "primal-dual", tol=1e-30)
+    assert result.status is pc.Status.STALLED
+    assert result.certificate.relative < 1e-12
+
+
+@identify
+def test_restart_continues_exactly(small, method, tmp_path):
+    """Run 2 N = N, restart, N."""
+    problem, map = small
+    whole = pc.minimise(problem, map, method, tol=1e-15, max_iterations=6)
+    path = tmp_path / "run"
+    pc.minimise(problem, map, method, tol=1e-15, max_iterations=3, checkpoint=path)
+    parts = pc.minimise(problem, map, method, tol=1e-15, max_iterations=6, checkpoint=path, restart=True)
+    assert np.abs(whole.control.array - parts.control.array).max() <= 1e-12 * np.abs(whole.control.array).max()
+    assert parts.history["iteration"].tolist() == list(range(len(parts.history)))
+    assert parts.history["objective"] == pytest.approx(whole.history["objective"], rel=1e-12)
+    assert parts.solves["total"] >= whole.solves["total"]
+
+
+def test_restart_of_a_nonlinear_run(tmp_path):
+    problem = semilinear()
+    map = pc.discretise(problem, pc.unit_square(8))
+    for method in (pc.SemismoothNewton(), pc.PrimalDual(), pc.ProximalGradient()):
+        path = tmp_path / repr(method)[:9]
+        whole = pc.minimise(problem, map, method, tol=1e-15, max_iterations=4)
+        pc.minimise(problem, map, method, tol=1e-15, max_iterations=2, checkpoint=path)
+        parts = pc.minimise(problem, map, method, tol=1e-15, max_iterations=4, checkpoint=path, restart=True)
+        assert np.abs(whole.control.array - parts.control.array).max() <= 1e-10 * np.abs(whole.control.array).max()
+
+
+def test_restart_refuses_another_problem_or_method(small, tmp_path):
+    problem, map = small
+    path = tmp_path / "run.npz"
+    pc.minimise(problem, map, "fista", max_iterations=2, tol=1e-15, checkpoint=path)
+    saved = path.read_bytes()
+    other = reference.stadler(1e-4).problem
+    with pytest.raises(pc.ResultFileError, match="different problem"):
+        pc.minimise(other, map, "fista", checkpoint=path, restart=True)
+    with pytest.raises(pc.ResultFileError, match="checkpoint of FISTA"):
+        pc.minimise(problem, map, "primal-dual", checkpoint=path, restart=True)
+    path.write_bytes(saved[: len(saved) // 2])
+    with pytest.raises(pc.ResultFileError, match="damaged"):
+        pc.minimise(problem, map, "fista", checkpoint=path, restart=True)
+    with pytest.raises(pc.ProblemError, match="checkpoint="):
+        pc.minimise(problem, map, "fista", restart=True)
+
+
+def test_warm_starts(small):
+    """A result carries the dual vector on: control and dual together save more than the control alone."""
+    problem, map = small
+    cold = pc.minimise(problem, map, "primal-dual")
+    warm = pc.minimise(problem, map, "primal-dual", start=cold)
+    assert len(warm.history) <= 3 < len(cold.history)
+    function = pc.minimise(problem, map, "primal-dual", start=lambda x: np.sin(np.pi * x[0]))
+    assert function.success
+
+
+def test_continuation():
+    problem = reference.stadler(1e-5).problem
+    path = pc.continuation(problem, pc.unit_square(16), alpha=[1e-3, 1e-4, 1e-5], beta=[3e-3, 2e-3, 1e-3])
+    assert [result.success for result in path] == [True, True, True]
+    direct = pc.solve(problem, pc.unit_square(16))
+    space = direct.control.space
+    assert space.norm(path[-1].control.array - direct.control.array) <= 2e-6 * space.norm(direct.control.array)
+    with pytest.raises(pc.ProblemError, match="equal length"):
+        pc.continuation(problem, pc.unit_square(4), alpha=[1.0], beta=[1.0, 2.0])
+
+
+def test_progress_is_quiet_unless_asked(small, capsys):
+    pc.minimise(*small, "primal-dual")
+    assert capsys.readouterr() == ("", "")
+    pc.minimise(*small, "primal-dual", progress=True)
+    output = capsys.readouterr()
+    assert output.out == "" and "certified" in output.err and len(output.err.splitlines()) >= 3
