@@ -72,11 +72,9 @@ def main() -> None:
                     first = "" if label == "semismooth Newton" else first_within(
                         problem, map, METHODS[label], optimum, arguments.tol
                     )  # fmt: skip
-                    print(
-                        f"{label:<24} {first:>6} {len(result.history) - 1:>6} {result.solves['total']:>7.0f} "
-                        f"{seconds:>8.2f} {own:>5.0%} {result.certificate.relative:>10.1e}  {result.status.name.lower()}",
-                        flush=True,
-                    )
+                    counts = f"{first:>6} {len(result.history) - 1:>6} {result.solves['total']:>7.0f}"
+                    certified = f"{result.certificate.relative:>10.1e}  {result.status.name.lower()}"
+                    print(f"{label:<24} {counts} {seconds:>8.2f} {own:>5.0%} {certified}", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from .errors import (
     ResultFileError,
     SingularEquationError,
 )
-from .fem.meshes import Mesh, disc, read_mesh, unit_cube, unit_interval, unit_square
+from .fem.gmsh import read_mesh
+from .fem.meshes import Mesh, disc, unit_cube, unit_interval, unit_square
 from .maps import Linearisation, SolutionMap
 from .problem import (
     L1,

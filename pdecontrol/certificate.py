@@ -45,7 +45,7 @@ class Certificate:
 
     @property
     def relative_gap(self) -> float | None:
-        """gap / max(|P|, |D|), with the primal value P = J(u) and the dual value D = P - gap; 0 if the gap is 0."""
+        """gap / max(abs(P), abs(D)) with the primal value P = J(u) and the dual value D = P - gap; 0 if the gap is."""
         if self.gap is None or self.gap == 0.0:
             return self.gap
         return self.gap / max(abs(self.objective), abs(self.objective - self.gap))
@@ -101,11 +101,11 @@ def error_bound(distance: float, adjoint_error: float, alpha: float) -> float:
 
 
 def dual_error(objective: Objective, adjoint_error: float) -> float:
-    """How much an error of norm e in q can raise the residual of z = argmin G + <q, .>: e^2/(2 alpha), or e diam(box)."""
+    """How much an error of norm e in q raises the residual of z = argmin G + <q, .>: e^2/(2 alpha), or e diam(box)."""
     control = objective.control
     if adjoint_error == 0.0 or control.alpha > 0:
         return adjoint_error and adjoint_error**2 / (2 * control.alpha)
-    return adjoint_error * control.space.norm(control.upper - control.lower)
+    return adjoint_error * control.diameter
 
 
 def project(objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint | None = None) -> Certified:
@@ -183,8 +183,8 @@ def project_nonlinear(
     if modulus > 0:
         bound = residual / modulus
         assumption = (
-            f"the reduced objective is {modulus:.2e}-strongly convex on a ball that holds u and a local optimum, as its "
-            f"Hessian at u indicates; {map.arithmetic}"
+            f"the reduced objective is {modulus:.2e}-strongly convex on a ball that holds u and a local optimum, "
+            f"as its Hessian at u indicates; {map.arithmetic}"
         )
     else:
         bound = None

@@ -13,11 +13,12 @@ from pkgutil import iter_modules
 from time import perf_counter
 from types import ModuleType
 
-from . import __version__
+import pdecontrol
+
 from .errors import PdecontrolError
 from .result import Status
 
-_EXAMPLES = f"{__package__}.examples"
+_EXAMPLES = "pdecontrol.examples"
 _ENGINES = {"skfem": "scikit-fem"}
 _REMEDIES = {
     "numpy": "numpy", "scipy": "scipy", "scikit-fem": "scikit-fem", "matplotlib": "matplotlib", "meshio": "meshio",
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pdecontrol", description="Optimal control of partial differential equations, with certificates."
     )
-    parser.add_argument("--version", action="version", version=f"pdecontrol {__version__}")
+    parser.add_argument("--version", action="version", version=f"pdecontrol {pdecontrol.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("info", help="show versions, and how to install what is missing")
     gallery = commands.add_parser("gallery", help="run examples, which write figures and results")
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _info() -> int:
-    print(f"{'pdecontrol':<12} {__version__}")
+    print(f"{'pdecontrol':<12} {pdecontrol.__version__}")
     print(f"{'python':<12} {platform.python_version()}")
     for package, remedy in _REMEDIES.items():
         print(f"{package:<12} {_version(package) or f'not installed: pip install {remedy}'}")

@@ -14,7 +14,7 @@ from .errors import MeshError, ProblemError
 from .fem.elliptic import EllipticMap
 from .fem.meshes import Mesh
 from .maps import SolutionMap
-from .problem import L1, ControlProblem, Tikhonov
+from .problem import L1, ControlProblem, Tikhonov, check_number
 from .result import Result, npz
 from .solvers import METHODS, PrimalDual, SemismoothNewton, loop
 from .solvers.method import Method, Start
@@ -161,7 +161,7 @@ def minimise(
     method : "auto", "primal-dual", "fista", "proximal-gradient", "semismooth-newton", or an object such as
         PrimalDual(steps="classical").
     tol, atol : success is bound <= tol (||u|| - bound) or bound <= atol, the bound being certified; without a Tikhonov
-        term, duality gap <= tol max(|P|, |D|).
+        term, duality gap <= tol max(abs(P), abs(D)).
     start : a control (number, function, array, field), or a Result, whose dual vector is used too.
     max_iterations, max_solves : limits; the result is then returned with success False. Norm estimates and
         certificates count as solves.
@@ -186,8 +186,9 @@ def minimise(
     >>> pc.minimise(problem, map, pc.PrimalDual(steps="classical"), tol=1e-4).success
     True
     """
-    if not (np.isfinite(tol) and tol > 0 and np.isfinite(atol) and atol >= 0):
-        raise ProblemError(f"tol must be positive and atol not negative, got tol={tol}, atol={atol}.")
+    check_number(tol, "tol", positive=True)
+    check_number(atol, "atol")
+    check_number(checkpoint_seconds, "checkpoint_seconds")
     if restart and checkpoint is None:
         raise ProblemError("restart=True needs the file to go on from: checkpoint=path.")
     objective = bind(problem, map)
@@ -307,8 +308,8 @@ def estimate_discretisation(problem: ControlProblem, result: Result, fine: Solut
     Notes
     -----
     For nodal controls and actuators, whose errors are of order 2, 4/3 ||u_h - u_{h/2}|| at the nodes of the coarse
-    mesh. For P0 controls, where u_h is nearly the projection of u_{h/2}, (4/3)^(1/2) ||u_h - u_{h/2}|| in L2. The refined
-    problem is solved to 1e-4, started from u_h.
+    mesh. For P0 controls, where u_h is nearly the projection of u_{h/2}, (4/3)^(1/2) ||u_h - u_{h/2}|| in L2. The
+    refined problem is solved to 1e-4, started from u_h.
     """
     u, space = result.control.array, result.control.space
     start = u if space.elements is None else result.control(fine.control.nodes)

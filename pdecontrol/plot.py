@@ -1,4 +1,4 @@
-"""Figures of fields and results, and files for ParaView; the one module that needs matplotlib and meshio."""
+"""Figures of fields and results; the one module that needs matplotlib."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import meshio
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -25,12 +24,6 @@ from .lagrange import Lagrange
 from .result import Result
 from .space import Array, Field
 
-# By number of corners, and whether the cells are quadratic; the nodes are in the order of Lagrange.
-_CELL_TYPES = {
-    (1, False): "vertex", (2, False): "line", (3, False): "triangle", (4, False): "tetra",
-    (2, True): "line3", (3, True): "triangle6", (4, True): "tetra10",
-}  # fmt: skip
-_EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
 # Local nodes of the children of a quadratic interval and triangle.
 _CHILDREN = {2: ((0, 2), (2, 1)), 3: ((0, 3, 5), (3, 1, 4), (5, 4, 2), (3, 4, 5))}
 
@@ -105,94 +98,6 @@ def draw_result(result: Result, path: str | Path | None = None) -> Figure:
     return _written(figure, path)
 
 
-def export(fields: Mapping[str, Field], path: str | Path) -> Path:
-    """Write functions on the same cells to one file for ParaView and other viewers; returns its path.
-
-    Nodal functions become point data, those that are constant on cells cell data; functions of degree 2 keep it.
-
-    Parameters
-    ----------
-    fields : the functions by name.
-    path : the ending tells the format, .vtu by default or any other of meshio; folders on the way are made.
-
-    Raises
-    ------
-    DataError
-        If the functions are on different cells, are vectors of plain numbers, or the format is unknown.
-
-    Examples
-    --------
-    >>> export({"state": result.state, "adjoint": result.adjoint}, "state.vtu")    # doctest: +SKIP
-    """
-    path = Path(path)
-    path = path if path.suffix else path.with_name(path.name + ".vtu")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mesh = _meshio_mesh(fields)
-    try:
-        meshio.write(path, mesh)
-    except (meshio.WriteError, meshio.ReadError, KeyError) as error:
-        raise DataError(f"{path}: meshio cannot write this format ({error}); take .vtu, .vtk or .xdmf.") from None
-    return path
-
-
-def _meshio_mesh(fields: Mapping[str, Field]) -> meshio.Mesh:
-    if not fields:
-        raise DataError("there is nothing to write: give at least one field.")
-    spaces = {name: _elements(name, field) for name, field in fields.items()}
-    frame = max(spaces.values(), key=lambda elements: elements.degree)
-    nodes = frame.dofs if frame.degree == 2 else frame.simplices
-    points = frame.points if frame.degree == 2 else frame.vertices
-    used, cells = np.unique(nodes, return_inverse=True)
-    cells = cells.reshape(nodes.shape)
-    point_data, cell_data = {}, {}
-    for name, elements in spaces.items():
-        array = _finite(name, fields[name])
-        if not _same_cells(elements, frame):
-            raise DataError(f"{name} lives on other cells than the other fields: write it to its own file.")
-        if elements.degree == 0:
-            cell_data[name] = [array[elements.dofs[0]]]
-        else:
-            point_data[name] = np.empty(used.size)
-            point_data[name][cells] = _values_at_nodes(elements, array, frame)
-    padded = np.zeros((used.size, 3))
-    padded[:, : len(points)] = points[:, used].T
-    kind = _CELL_TYPES[len(frame.simplices), frame.degree == 2]
-    return meshio.Mesh(padded, [(kind, cells.T)], point_data, cell_data)
-
-
-def _elements(name: str, field: Field) -> Lagrange:
-    if field.space.elements is None:
-        raise DataError(
-            f"{name} is a vector of {field.space.size} numbers, not a function of space: save the result instead."
-        )
-    return field.space.elements
-
-
-def _finite(name: str, field: Field) -> Array:
-    if not np.isfinite(field.array).all():
-        raise DataError(f"{name} has values that are NaN or infinite.")
-    return field.array
-
-
-def _same_cells(one: Lagrange, other: Lagrange) -> bool:
-    """Whether two functions live on the same cells, whatever the order of the corners of each."""
-    numbers = [(one.vertices, other.vertices), (np.sort(one.simplices, axis=0), np.sort(other.simplices, axis=0))]
-    if one.degree == other.degree == 2:
-        numbers.append((np.sort(one.dofs, axis=0), np.sort(other.dofs, axis=0)))
-    return all(np.array_equal(a, b) for a, b in numbers)
-
-
-def _values_at_nodes(elements: Lagrange, array: Array, frame: Lagrange) -> Array:
-    """Values (nodes, m) at the corners of each simplex of a frame and, if that has degree 2, on its edges."""
-    if elements.degree == 2:
-        return np.asarray(array[frame.dofs])
-    corners = elements.nodal(array)[frame.simplices]
-    if frame.degree < 2:
-        return corners
-    edges = _EDGES[: len(frame.dofs) - len(corners)]
-    return np.vstack([corners, *((corners[i] + corners[j])[None] / 2 for i, j in edges)])
-
-
 class _Paint(NamedTuple):
     """How values become colours."""
 
@@ -218,7 +123,7 @@ def _paint(array: Array) -> _Paint:
 
 
 def _draw_field(figure: Figure, position: Any, title: str, field: Field) -> None:
-    array, elements = _finite(title, field), field.space.elements
+    array, elements = field.finite_values(), field.space.elements
     kind = None if elements is None else (len(elements.vertices), len(elements.simplices) - 1)
     if elements is None:
         axes = _graph_axes(figure, position, "actuator")
@@ -510,5 +415,7 @@ def _written(figure: Figure, path: str | Path | None) -> Figure:
     if path is not None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.removeprefix(".") not in figure.canvas.get_supported_filetypes():
+            raise DataError(f"{path}: matplotlib does not write this format; take .png, .pdf or .svg.")
         figure.savefig(path, dpi=200)
     return figure

@@ -23,7 +23,8 @@ Vector = Components | Mapping[str, Components]
 Element = Literal["P0", "P1"]
 
 
-def _number(value: object, name: str, positive: bool = False) -> None:
+def check_number(value: object, name: str, positive: bool = False) -> None:
+    """Raise ProblemError unless the value is a finite number that is not negative (or is positive)."""
     if not isinstance(value, Real) or not math.isfinite(value):
         raise ProblemError(f"{name} must be a finite number, got {value!r}.")
     if value < 0 or (positive and value == 0):
@@ -219,7 +220,7 @@ class Tracking:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        _number(self.weight, "the weight of Tracking", positive=True)
+        check_number(self.weight, "the weight of Tracking", positive=True)
         _tag(self.on, "Tracking")
         if self.points is not None:
             if self.on is not None:
@@ -252,7 +253,7 @@ class Tikhonov:
     reference: Data = 0.0
 
     def __post_init__(self) -> None:
-        _number(self.alpha, "the Tikhonov weight alpha")
+        check_number(self.alpha, "the Tikhonov weight alpha")
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,7 @@ class L1:
     beta: float
 
     def __post_init__(self) -> None:
-        _number(self.beta, "the L1 weight beta")
+        check_number(self.beta, "the L1 weight beta")
 
 
 @dataclass(frozen=True)

@@ -127,14 +127,15 @@ class Result:
 
     def __str__(self) -> str:
         iterations = self.history["iteration"][-1] if len(self.history) else 0
-        kinds = ", ".join(f"{self.solves[kind]:.0f} {kind}" for kind in ("state", "tangent", "adjoint"))
+        solves = ", ".join(f"{self.solves[kind]:.0f} {kind}" for kind in ("state", "tangent", "adjoint"))
+        solves = f"{self.solves['total']:.0f} ({solves}); {self.solves['factorisations']:.0f} factorisations"
         certificate = str(self.certificate).replace("\n", "\n                ")
         return "\n".join([
             f"{'status':<15} {self.status.name.lower()}: {self.message}",
             f"{'method':<15} {self.method}, {iterations} iterations",
             f"{'objective':<15} {self.objective:.9e}",
             f"{'certificate':<15} {certificate}",
-            f"{'PDE solves':<15} {self.solves['total']:.0f} ({kinds}); {self.solves['factorisations']:.0f} factorisations",
+            f"{'PDE solves':<15} {solves}",
             f"{'time':<15} {self.seconds:.2f} s ({self.solves['seconds']:.2f} s in PDE solves)",
         ])  # fmt: skip
 
@@ -162,7 +163,7 @@ class Result:
 
     def export(self, path: str | Path) -> list[Path]:
         """Write state, adjoint and control for ParaView (.vtu); returns the files."""
-        from .plot import export
+        from .export import export
 
         path = Path(path)
         states = export({"state": self.state, "adjoint": self.adjoint}, path)

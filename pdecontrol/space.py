@@ -178,7 +178,7 @@ class Field:
 
     def save(self, path: str | Path) -> Path:
         """Write the function to a file for ParaView, in the format of its ending, .vtu by default."""
-        from .plot import export
+        from .export import export
 
         return export({self.name: self}, path)
 
@@ -187,6 +187,12 @@ class Field:
         from .plot import draw
 
         return draw({self.name: self}, path)
+
+    def finite_values(self) -> Array:
+        """The values; raises DataError if some are NaN or infinite, as those of an unknown state are."""
+        if not np.isfinite(self.array).all():
+            raise DataError(f"{self.name} has values that are NaN or infinite.")
+        return self.array
 
     def _elements(self) -> Lagrange:
         if self.space.elements is None:

@@ -37,6 +37,16 @@ class ControlCost:
     def feasible(self, u: Array) -> bool:
         return bool(np.all((u >= self.lower) & (u <= self.upper)))
 
+    @property
+    def diameter(self) -> float:
+        """||upper - lower||."""
+        return self.space.norm(self.space.zeros() + (self.upper - self.lower))
+
+    @property
+    def radius(self) -> float:
+        """The largest norm of a feasible control."""
+        return self.space.norm(np.maximum(np.abs(self.lower), np.abs(self.upper)) + self.space.zeros())
+
     def value(self, u: Array) -> float:
         """G(u) of a feasible u."""
         integrand = (0.5 * self.alpha) * (u - self.reference) ** 2

@@ -1,4 +1,4 @@
-"""<S'(u) h, w>_Y = <h, S'(u)* w>_U, Taylor's theorem and orders of convergence: what maps are checked with."""
+"""<S'(u) h, w>_Y = <h, S'(u)* w>_U, Taylor's theorem, orders of convergence: what maps are checked with."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from .errors import DataError, ProblemError
-from .maps import Adjoint, Linearisation, SolutionMap, smooth_start
+from .maps import SolutionMap, smooth_start
 from .space import Array
 from .terms import Objective
 
 STEPS = (2.0**-9, 2.0**-10, 2.0**-11, 2.0**-12)
-HESSIAN_STEPS = (2.0**-5, 2.0**-6, 2.0**-7, 2.0**-8)
+LONG_STEPS = (2.0**-5, 2.0**-6, 2.0**-7, 2.0**-8)
 
 
 def adjoint_error(map: SolutionMap, u: Array | None = None, seed: int = 271828, count: int = 3) -> float:
@@ -21,21 +21,17 @@ def adjoint_error(map: SolutionMap, u: Array | None = None, seed: int = 271828, 
     Parameters
     ----------
     map, u : the map to check, and where; at a smooth control by default.
+    seed, count : of the generator of the pairs, and how many.
 
     Returns
     -------
-    The error over max(||S'(u) h|| ||w||, ||h|| ||S'(u)* w||), NaN if anything is. It is the rounding of the linear
-    solver for an exact adjoint, and about d / sqrt(dim) for one that errs by the factor 1 + d.
+    The error over max(||S'(u) h|| ||w||, ||h|| ||S'(u)* w||), NaN if anything is: rounding for an exact adjoint.
 
     Examples
     --------
     >>> import pdecontrol as pc
-    >>> problem = pc.ControlProblem(
-    ...     equation=pc.Elliptic(reaction=1.0),
-    ...     control=pc.Distributed(),
-    ...     tracking=pc.Tracking(1.0),
-    ...     terms=[pc.Tikhonov(1e-2)],
-    ... )
+    >>> tracking, terms = pc.Tracking(1.0), [pc.Tikhonov(1e-2)]
+    >>> problem = pc.ControlProblem(pc.Elliptic(reaction=1.0), pc.Distributed(), tracking, terms)
     >>> adjoint_error(pc.discretise(problem, pc.unit_square(4))) < 1e-13
     True
     """
@@ -43,16 +39,13 @@ def adjoint_error(map: SolutionMap, u: Array | None = None, seed: int = 271828, 
     at = map.at(smooth_start(map.control) if u is None else u)
     errors = []
     for _ in range(count):
-        h = generator.standard_normal(map.control.size)
-        w = generator.standard_normal(map.observation.size)
+        h, w = generator.standard_normal(map.control.size), generator.standard_normal(map.observation.size)
         image, gradient = at.tangent(h), at.adjoint(w)
-        difference = map.observation.inner(image, w) - map.control.inner(h, gradient)
-        scales = (
-            map.observation.norm(image) * map.observation.norm(w),
-            map.control.norm(h) * map.control.norm(gradient),
-        )
-        errors.append(abs(difference) / (np.max(scales) or 1.0))
-    return float(np.max(errors))  # unlike Python's max, it keeps NaN
+        left = map.observation.norm(image) * map.observation.norm(w)
+        right = map.control.norm(h) * map.control.norm(gradient)
+        error = abs(map.observation.inner(image, w) - map.control.inner(h, gradient))
+        errors.append(error / (np.maximum(left, right) or 1.0))
+    return float(np.max(errors))  # which keeps NaN, as Python's max does not
 
 
 def taylor_rates(
@@ -66,10 +59,9 @@ def taylor_rates(
 
     Parameters
     ----------
-    map : the map to check.
-    u, h : where and in which direction; smooth, and the gradient with noise, by default. h is scaled to
-        ||S'(u) h|| = ||S(u)||.
-    steps : the e, descending; an adjoint that errs by a relative amount d shows once e is not much larger than d.
+    map, u : the map to check, and where; at a smooth control by default.
+    h : the direction, scaled to ||S'(u) h|| = ||S(u)||; the gradient with noise by default.
+    steps : the e, descending. An adjoint that errs by a factor 1 + d shows once e is not much larger than d.
     objective : gives F (see `terms.bind`); by default F(y) = 1/2 ||y||^2.
 
     Returns
@@ -79,12 +71,8 @@ def taylor_rates(
     Examples
     --------
     >>> import pdecontrol as pc
-    >>> problem = pc.ControlProblem(
-    ...     equation=pc.Elliptic(reaction=1.0),
-    ...     control=pc.Distributed(),
-    ...     tracking=pc.Tracking(1.0),
-    ...     terms=[pc.Tikhonov(1e-2)],
-    ... )
+    >>> tracking, terms = pc.Tracking(1.0), [pc.Tikhonov(1e-2)]
+    >>> problem = pc.ControlProblem(pc.Elliptic(reaction=1.0), pc.Distributed(), tracking, terms)
     >>> taylor_rates(pc.discretise(problem, pc.unit_square(4))).round(3).tolist()
     [2.0, 2.0, 2.0]
     """
@@ -93,47 +81,41 @@ def taylor_rates(
 
 
 def tangent_rates(
-    map: SolutionMap, u: Array | None = None, h: Array | None = None, steps: Sequence[float] = HESSIAN_STEPS
+    map: SolutionMap, u: Array | None = None, h: Array | None = None, steps: Sequence[float] = LONG_STEPS
 ) -> Array:
-    """||S(u + e h) - S(u) - e S'(u) h|| = O(e^2): the observed orders, 2 for an exact tangent.
+    """||S(u + e h) - S(u) - e S'(u) h|| = O(e^2): the observed orders, 2 for an exact tangent; nonlinear maps only.
 
-    For nonlinear maps, with the parameters of `taylor_rates`; an affine one has no remainder to observe.
+    The parameters are those of `taylor_rates`.
     """
-    _refuse_affine(map, "S(u + h) - S(u) = S'(u) h")
-    test = _Taylor(map, u, h, None)
+    test = _Taylor(map, u, h, None, "S(u + h) - S(u) = S'(u) h")
     tangent = test.at.tangent(test.h)
-    errors = [map.observation.norm(test.value(e) - test.at.value - e * tangent) for e in steps]
-    return observed_orders(errors, steps)
+    return observed_orders([map.observation.norm(test.difference(e) - e * tangent) for e in steps], steps)
 
 
 def hessian_rates(
     map: SolutionMap,
     u: Array | None = None,
     h: Array | None = None,
-    steps: Sequence[float] = HESSIAN_STEPS,
+    steps: Sequence[float] = LONG_STEPS,
     objective: Objective | None = None,
 ) -> Array:
-    """|J(u + e h) - J(u) - e <grad J(u), h> - e^2/2 <H h, h>| = O(e^3): the orders, 3 for an exact Hessian.
+    """|J(u + e h) - J(u) - e <grad J, h> - e^2/2 <H h, h>| = O(e^3): 3 for an exact Hessian; nonlinear maps only.
 
-    For nonlinear maps, with the parameters of `taylor_rates`; an affine one has no remainder to observe.
+    The parameters are those of `taylor_rates`.
 
     Examples
     --------
     >>> import pdecontrol as pc
-    >>> problem = pc.ControlProblem(
-    ...     equation=pc.Elliptic(reaction=1.0, semilinear=pc.Semilinear(lambda y: y**3, lambda y: 3 * y**2)),
-    ...     control=pc.Distributed(),
-    ...     tracking=pc.Tracking(1.0),
-    ...     terms=[pc.Tikhonov(1e-2)],
-    ... )
-    >>> bool(abs(hessian_rates(pc.discretise(problem, pc.unit_square(4))) - 3).max() < 0.1)
+    >>> equation = pc.Elliptic(reaction=1.0, semilinear=pc.Semilinear(lambda y: y**3, lambda y: 3 * y**2))
+    >>> problem = pc.ControlProblem(equation, pc.Distributed(), pc.Tracking(1.0), [pc.Tikhonov(1e-2)])
+    >>> map = pc.discretise(problem, pc.unit_square(4))
+    >>> bool(abs(hessian_rates(map, u=5.0 + map.control.zeros()) - 3).max() < 0.1)
     True
     """
-    _refuse_affine(map, "grad J(u + h) - grad J(u) = H h")
-    test = _Taylor(map, u, h, objective)
+    test = _Taylor(map, u, h, objective, "grad J(u + h) - grad J(u) = H h")
     curvature = map.control.inner(test.at.hessian(test.h, test.adjoint, test.weights), test.h)
-    remainders = [abs(test.increase(e) - e * test.slope - e**2 / 2 * curvature) for e in steps]
-    return observed_orders(remainders, steps)
+    errors = [abs(test.increase(e) - e * test.slope - e**2 / 2 * curvature) for e in steps]
+    return observed_orders(errors, steps)
 
 
 def observed_orders(errors: Sequence[float] | Array, sizes: Sequence[float] | Array) -> Array:
@@ -144,45 +126,40 @@ def observed_orders(errors: Sequence[float] | Array, sizes: Sequence[float] | Ar
     >>> observed_orders([0.4, 0.1, 0.0125], [1.0, 0.5, 0.25]).tolist()
     [2.0, 3.0]
     """
-    errors, sizes = np.asarray(errors, dtype=float), np.asarray(sizes, dtype=float)
-    if errors.ndim != 1 or errors.shape != sizes.shape or errors.size < 2:
-        raise DataError(f"expected one error for each of at least two sizes, got {errors.shape}, {sizes.shape}.")
-    if not (np.all(errors >= 0) and np.all(sizes > 0) and np.all(sizes[1:] != sizes[:-1])):
-        raise DataError("errors must not be negative or NaN, sizes must be positive and change.")
+    e, h = np.asarray(errors, dtype=float), np.asarray(sizes, dtype=float)
+    if e.ndim != 1 or e.shape != h.shape or e.size < 2:
+        raise DataError(f"expected one error for each of two or more sizes, got shapes {e.shape} and {h.shape}.")
+    if not (np.all(e >= 0) and np.all(h > 0) and np.all(h[1:] != h[:-1])):
+        raise DataError("errors must not be negative or NaN; sizes must be positive and differ.")
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.log(errors[1:] / errors[:-1]) / np.log(sizes[1:] / sizes[:-1]))
+        return np.asarray(np.log(e[1:] / e[:-1]) / np.log(h[1:] / h[:-1]))
 
 
 class _Taylor:
-    """J = F o S along u + e h."""
+    """S and J = F o S along u + e h."""
 
-    def __init__(self, map: SolutionMap, u: Array | None, h: Array | None, objective: Objective | None) -> None:
-        self.map, self.objective = map, objective
-        self.u = smooth_start(map.control) if u is None else u
-        self.at: Linearisation = map.at(self.u)
-        y = self.at.value
-        self.weights = np.ones_like(y) if objective is None else objective.state.tracked
-        self.adjoint: Adjoint = self.at.solve_adjoint(y if objective is None else objective.state.gradient(y))
+    def __init__(
+        self, map: SolutionMap, u: Array | None, h: Array | None, objective: Objective | None, law: str = ""
+    ) -> None:
+        if map.affine and law:
+            raise ProblemError(f"the map is affine: there is no remainder to observe, {law} up to rounding.")
+        self.map, self.u = map, smooth_start(map.control) if u is None else u
+        self.at = map.at(self.u)
+        self.y = self.at.value
+        self.gradient = self.y if objective is None else objective.state.gradient(self.y)
+        self.weights = np.ones_like(self.y) if objective is None else objective.state.tracked
+        self.adjoint = self.at.solve_adjoint(self.gradient)
         if h is None:
-            q = self.adjoint.gradient
-            noise = np.random.default_rng(314159).standard_normal(q.size)
+            q, noise = self.adjoint.gradient, np.random.default_rng(314159).standard_normal(map.control.size)
             h = q / (map.control.norm(q) or 1.0) + 0.5 * noise / map.control.norm(noise)
-        size = map.observation.norm(self.at.tangent(h))
-        self.h = h * ((map.observation.norm(y) or 1.0) / (size or 1.0))
+        image = map.observation.norm(self.at.tangent(h))
+        self.h = h * ((map.observation.norm(self.y) or 1.0) / (image or 1.0))
         self.slope = map.control.inner(self.adjoint.gradient, self.h)
 
-    def value(self, e: float) -> Array:
-        return self.map.at(self.u + e * self.h, self.at.state).value
+    def difference(self, e: float) -> Array:
+        return self.map.at(self.u + e * self.h, self.at.state).value - self.y
 
     def increase(self, e: float) -> float:
-        """J(u + e h) - J(u), F being quadratic: the difference of y first, which rounding harms least."""
-        y = self.at.value
-        d = self.value(e) - y
-        gradient = y if self.objective is None else self.objective.state.gradient(y)
-        half = 0.5 * self.map.observation.norm(self.weights * d) ** 2
-        return self.map.observation.inner(gradient, d) + half
-
-
-def _refuse_affine(map: SolutionMap, law: str) -> None:
-    if map.affine:
-        raise ProblemError(f"the map is affine, so that {law} up to rounding: check that.")
+        """J(u + e h) - J(u): F is quadratic, so that the difference of y can come first and rounding stays small."""
+        d = self.difference(e)
+        return self.map.observation.inner(self.gradient, d) + 0.5 * self.map.observation.norm(self.weights * d) ** 2

@@ -60,7 +60,7 @@ def random_spd(generator, size: int):
 
 
 def random_problem(generator, alpha: float, adjoint_noise: float = 0.0) -> tuple[Objective, MatrixMap]:
-    """A problem of random size with a random ill-conditioned L, weights, box (with or without zero), L1 and reference."""
+    """A problem with random size, ill-conditioned L, weights, box (with or without zero), L1 weight and reference."""
     m, n = generator.integers(3, 20, size=2)
     left, _ = np.linalg.qr(generator.normal(size=(m, m)))
     right, _ = np.linalg.qr(generator.normal(size=(n, n)))

@@ -172,9 +172,7 @@ def test_part_and_hole_refuse_points_of_the_rest():
 def test_contained_points_are_those_that_are_evaluated(rng):
     diameter = np.sqrt(2)
     cells, side = cell_lagrange(unit_square(4), 1), facet_lagrange(unit_square(4), "left", 0)
-    points = np.array(
-        [[0.3, 1.0, -0.5e-8 * diameter, -2e-8 * diameter, 7.0, np.nan], [0.4, 1.0, 0.5, 0.5, 0, 0]]
-    )
+    points = np.array([[0.3, 1.0, -0.5e-8 * diameter, -2e-8 * diameter, 7.0, np.nan], [0.4, 1.0, 0.5, 0.5, 0, 0]])
     assert cells.contains(points).tolist() == [True, True, True, False, False, False]
     assert side.contains(points).tolist() == [False, False, True, False, False, False]
     mesh = disc(8).tag_part("ring", lambda x: np.hypot(*x) > 0.5)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pdecontrol.errors import MeshError
-from pdecontrol.fem.meshes import Mesh, disc, read_mesh, unit_cube, unit_interval, unit_square
+from pdecontrol.fem.gmsh import read_mesh
+from pdecontrol.fem.meshes import Mesh, disc, unit_cube, unit_interval, unit_square
 from pdecontrol.lagrange import facet_lagrange
 
 TWO_MATERIALS = Path(__file__).parent.parent / "meshes" / "two_materials.msh"
@@ -519,7 +520,5 @@ def test_group_named_boundary(tmp_path):
         with pytest.raises(MeshError, match=r"groups\.msh.*reserved.*rename"):
             read_mesh(path)
     facets = ["1 1 2 1 1 2 4", "2 1 2 1 1 4 6", "3 1 2 1 1 6 8", "4 1 2 1 1 8 2"]
-    path.write_text(
-        text[:start] + "$Elements\n9\n" + "\n".join(facets) + "\n" + text[text.index("5 2 2 3") :]
-    )
+    path.write_text(text[:start] + "$Elements\n9\n" + "\n".join(facets) + "\n" + text[text.index("5 2 2 3") :])
     assert read_mesh(path).facets("boundary").shape == (2, 4)

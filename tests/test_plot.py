@@ -10,9 +10,10 @@ from matplotlib.collections import LineCollection, PolyCollection, TriMesh
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 import pdecontrol as pc
+from pdecontrol.export import export
 from pdecontrol.fem.meshes import disc, unit_cube, unit_interval, unit_square
 from pdecontrol.lagrange import cell_lagrange, facet_lagrange
-from pdecontrol.plot import draw, draw_result, export
+from pdecontrol.plot import draw, draw_result
 
 TERMS = [pc.Tikhonov(1e-4), pc.L1(1e-4), pc.Box(-1, 1)]
 
@@ -177,12 +178,15 @@ def test_panels_and_files(tmp_path):
     assert (tmp_path / "f.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_what_cannot_be_drawn_is_refused():
+def test_what_cannot_be_drawn_is_refused(tmp_path):
     elements = cell_lagrange(unit_square(2), 1)
     with pytest.raises(pc.DataError, match="nothing to draw"):
         draw({})
-    with pytest.raises(pc.DataError, match="gap has values that are NaN"):
+    with pytest.raises(pc.DataError, match="values that are NaN"):
         draw({"gap": field(elements, np.nan)})
+    for name in ("f.nix", "f"):
+        with pytest.raises(pc.DataError, match=f"{name}: matplotlib does not write this format"):
+            draw({"f": field(elements, 1.0)}, tmp_path / name)
 
 
 # -- draw_result ---------------------------------------------------------------------------------------------------
@@ -216,7 +220,7 @@ def test_results_are_drawn(name):
     assert image.std() > 10
     assert len(titles(figure)) == 4 + with_sets
     assert sum(title.startswith("where $u$ is zero") for title in titles(figure)) == with_sets
-    assert result.method.split(" (")[0] in figure.get_suptitle()
+    assert result.method.split(" (")[0] in figure.texts[0].get_text()
 
 
 def test_the_sets_have_the_measures_of_the_control():
@@ -254,7 +258,7 @@ def test_the_headline_rounds_the_bound_up():
     base = solved(unit_square(4), pc.Distributed())
     certificate = pc.Certificate(1.31e-7, 1.0, 1e-20, 0.25, "an affine equation")
     result = pc.Result(**{**base.__dict__, "certificate": certificate})
-    title = draw_result(result).get_suptitle()
+    title = draw_result(result).texts[0].get_text()
     assert r"1.4 \times 10^{-7}" in title
     assert "J = 0.25" in title
     assert f"{base.solves['total']:.0f} PDE solves" in title
@@ -348,7 +352,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path):
         export({"f": function, "side": field(facet_lagrange(mesh, "left", 1), 1.0)}, tmp_path / "f")
     with pytest.raises(pc.DataError, match="other lives on other cells"):
         export({"f": function, "other": field(cell_lagrange(unit_square(4), 1), 1.0)}, tmp_path / "f")
-    with pytest.raises(pc.DataError, match="gap has values that are NaN"):
+    with pytest.raises(pc.DataError, match="values that are NaN"):
         export({"gap": field(cell_lagrange(mesh, 1), np.nan)}, tmp_path / "f")
     with pytest.raises(pc.DataError, match=r"f\.nix: meshio cannot write this format"):
         export({"f": function}, tmp_path / "f.nix")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from matrix_map import random_problem
+from matrix_map import MatrixMap, random_problem
 
 import pdecontrol as pc
 from pdecontrol import reference
@@ -12,7 +12,7 @@ from pdecontrol.solvers.method import Start
 from pdecontrol.solvers.newton import conjugate_gradients, line_search
 from pdecontrol.solvers.primal_dual import balanced_step, extrapolate
 from pdecontrol.space import Space
-from pdecontrol.terms import bind
+from pdecontrol.terms import ControlCost, Objective, StateCost
 
 METHODS = [pc.PrimalDual(steps=steps) for steps in ("classical", "enlarged", "balanced", "accelerated")] + [
     pc.FISTA(),
@@ -99,10 +99,6 @@ def test_balanced_step_reference_values():
 
 def test_enlarged_condition_is_necessary():
     """On a linear problem with an affine F* the iteration converges below (4 + 2 alpha r)/3 and diverges above."""
-    from matrix_map import MatrixMap
-
-    from pdecontrol.terms import ControlCost, Objective, StateCost
-
     alpha, r = 1e-2, 30.0
     for factor, converges in ((0.99, True), (1.02, False)):
         s = 1e-6  # F* is nearly affine on this scale: 1 + s = 1

@@ -1,0 +1,1 @@
+"""Exact solution maps by finite elements."""

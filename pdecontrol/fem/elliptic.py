@@ -157,6 +157,7 @@ class SteadyLinearisation(Linearisation):
         return self._system.extend(factors.solve(self._system.restrict(self._system.couple(h))).x)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # backtracking deals with overflow
 def newton(system: SteadySystem, u: Array, y: Array, counter: Counter) -> Array:
     """A y + R(y) = load + C u by Newton's method with backtracking on the residual, from y.
 

@@ -119,15 +119,16 @@ def undetermined(matrix: sp.spmatrix) -> int | None:
     return int(np.argmax(component == loose[0])) if loose.size else None
 
 
-def choose_kind(kind: str, symmetric: bool, definite: bool, dimension: int, unknowns: int) -> str:
-    """Direct or multigrid: "auto" takes multigrid for large symmetric problems in 3D if pyamg is there."""
+def choose_kind(kind: str, definite: bool, dimension: int, unknowns: int) -> str:
+    """Direct or multigrid: "auto" takes multigrid for large definite problems in 3D if pyamg is there."""
     there = find_spec("pyamg") is not None
     if kind == "auto":
         large = dimension == 3 and unknowns > LARGE
-        return "amg" if large and symmetric and definite and there else "direct"
-    if kind == "amg" and not symmetric:
+        return "amg" if large and definite and there else "direct"
+    if kind == "amg" and not definite:
         raise ProblemError(
-            "linear_solver='amg' takes symmetric linear equations (no advection, no semilinear term): use 'direct'."
+            "linear_solver='amg' takes symmetric positive definite equations, without advection, negative reaction or "
+            "semilinear term: use 'direct'."
         )
     if kind == "amg" and not there:
         raise ProblemError("linear_solver='amg' needs pyamg: pip install 'pdecontrol[amg]'.")

@@ -25,7 +25,9 @@ ELEMENTS = {
     (1, 1): skfem.ElementLineP1, (2, 1): skfem.ElementTriP1, (3, 1): skfem.ElementTetP1,
     (1, 2): skfem.ElementLineP2, (2, 2): skfem.ElementTriP2, (3, 2): skfem.ElementTetP2,
 }  # fmt: skip
-
+# Orders of quadrature on cells. On tetrahedra most rules have negative weights, which could make the matrix indefinite
+# where coefficients jump, or points on facets, where it is open on which side of a jump they lie: 2 and 7 have neither.
+ORDERS = {(1, 1): 4, (2, 1): 4, (3, 1): 2, (1, 2): 6, (2, 2): 6, (3, 2): 7}
 
 diffusion = skfem.BilinearForm(lambda y, v, w: w.weight * dot(grad(y), grad(v)))
 advection = skfem.BilinearForm(lambda y, v, w: dot(w.weight, grad(y)) * v)
@@ -44,8 +46,8 @@ class SkfemSystem:
         self.problem, self.mesh = problem, mesh
         self._mesh = MESHES[mesh.dim](np.ascontiguousarray(mesh.points), np.ascontiguousarray(mesh.cells))
         self._element = ELEMENTS[mesh.dim, degree]()
-        self._order = 2 * degree + 2
-        self.basis = skfem.Basis(self._mesh, self._element, intorder=self._order)
+        self._cell_order, self._facet_order = ORDERS[mesh.dim, degree], 2 * degree + 2
+        self.basis = skfem.Basis(self._mesh, self._element, intorder=self._cell_order)
         dofs, simplices = np.asarray(self.basis.element_dofs), np.asarray(self._mesh.t)
         self.elements = Lagrange(mesh.points, simplices, dofs, degree)
         self._check_tags()
@@ -54,8 +56,7 @@ class SkfemSystem:
         equation = problem.equation
         self.affine = equation.semilinear is None
         self._matrix, self._load, self._definite = self._assemble()
-        symmetric = self.affine and equation.advection is None
-        self._kind = choose_kind(linear_solver, symmetric, self._definite, mesh.dim, self._free.size)
+        self._kind = choose_kind(linear_solver, self.affine and self._definite, mesh.dim, self._free.size)
         self.exact = self._kind == "direct"
         if equation.semilinear is None:
             self._refuse_singular(self._free_block(self._matrix))
@@ -212,7 +213,7 @@ class SkfemSystem:
         return np.asarray(self.basis.interpolate(y))
 
     def _apply(self, function: Callable[[Array], Array], values: Array) -> Array:
-        with np.errstate(over="ignore", invalid="ignore"):  # Newton's method backtracks from overflow
+        with np.errstate(over="ignore", invalid="ignore"):  # Newton's method backtracks
             result = np.asarray(function(values.ravel()), dtype=float)
         return np.broadcast_to(result, values.size).reshape(values.shape)
 
@@ -266,6 +267,8 @@ class SkfemSystem:
             known[cells] = True
             part = evaluate(data, self._cell_points[:, cells].reshape(dim, -1), f"{name} on {tag!r}")
             values[..., cells, :] = part.reshape(*part.shape[:-1], cells.size, quadrature)
+        if not coefficient:
+            raise ProblemError(f"{name}: its parts are given no value, the dictionary is empty.")
         if default is None and not known.all():
             raise ProblemError(
                 f"{name}: {(~known).sum()} of {count} cells are in none of the parts {list(coefficient)}: give "
@@ -302,14 +305,14 @@ class SkfemSystem:
         return np.asarray(np.ravel_multi_index(tuple(np.sort(facets, axis=0)), shape))
 
     def _facet_basis(self, tag: str, name: str) -> skfem.FacetBasis:
-        return skfem.FacetBasis(self._mesh, self._element, facets=self._facets(tag, name), intorder=self._order)
+        return skfem.FacetBasis(self._mesh, self._element, facets=self._facets(tag, name), intorder=self._facet_order)
 
     def _region(self, tag: str | None, name: str) -> skfem.Basis:
         """The basis over the domain, a part or a boundary."""
         if tag is None:
             return self.basis
         if tag in self.mesh.parts:
-            return skfem.Basis(self._mesh, self._element, elements=self.mesh.part(tag), intorder=self._order)
+            return skfem.Basis(self._mesh, self._element, elements=self.mesh.part(tag), intorder=self._cell_order)
         if tag in self.mesh.boundaries:
             return self._facet_basis(tag, name)
         raise self._unknown(tag, "part or boundary", name)

@@ -59,7 +59,7 @@ def minimise(
     method : the algorithm.
     start : where it begins.
     stopping : success is bound <= tol (||u|| - bound), or bound <= atol, or u = 0 shown optimal; without a Tikhonov
-        term, gap <= tol max(|P|, |D|). Norm estimates and certificates count as solves.
+        term, gap <= tol max(abs(P), abs(D)). Norm estimates and certificates count as solves.
     callback : called with the latest row of the history; True stops the run.
     checkpoint : where to save the state on the way.
     progress : whether to print rows of the history; None prints on a terminal once two seconds have passed.

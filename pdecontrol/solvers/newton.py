@@ -135,7 +135,7 @@ class SemismoothNewton(Method[State]):
             return w + chi * hessian_w / alpha, hessian_w
 
         tolerance = 0.1 * self._tolerance(space.norm(residual), state.first)
-        _, hessian_w = conjugate_gradients(operator, -chi * residual, space, tolerance, self.max_cg)  # 1
+        _, hessian_w = conjugate_gradients(operator, chi * -residual, space, tolerance, self.max_cg)  # 1
         direction = -residual - hessian_w / alpha
         for t in 0.5 ** np.arange(6):  # 2
             try:

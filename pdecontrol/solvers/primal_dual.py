@@ -22,6 +22,7 @@ import numpy as np
 
 from ..errors import ProblemError
 from ..maps import Adjoint, Linearisation, SolutionMap, map_norm
+from ..problem import check_number
 from ..space import Array, Space
 from ..terms import Objective
 from .method import Method, Start, State
@@ -87,10 +88,13 @@ class PrimalDual(Method[PrimalDualState]):
                 raise ProblemError(
                     f"unknown steps {self.steps!r}: take 'classical', 'enlarged', 'balanced', 'accelerated' or (r, s)."
                 )
-        elif not np.all(np.isfinite(self.steps)) or np.shape(self.steps) != (2,) or min(self.steps) <= 0:
-            raise ProblemError(f"steps must be a pair of positive numbers (r, s), got {self.steps!r}.")
-        if self.norm is not None and not self.norm > 0:
-            raise ProblemError(f"the norm of the map must be positive, got {self.norm}.")
+        elif np.shape(self.steps) != (2,):
+            raise ProblemError(f"steps must be a rule or a pair of positive numbers (r, s), got {self.steps!r}.")
+        else:
+            for step in self.steps:
+                check_number(step, "each of the steps (r, s)", positive=True)
+        if self.norm is not None:
+            check_number(self.norm, "the norm of the map", positive=True)
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> PrimalDualState:
         at = map.at(start.u)
@@ -180,9 +184,9 @@ def extrapolate(trail: Sequence[Array], space: Space) -> Array:
 
     Notes
     -----
-    The weights g with sum 1 minimise ||sum_i g_i (y_{i+1} - y_i)||: modes of the iteration that are oscillating or slow,
-    as many as there are weights less one, are removed. R. P. Eddy, in: Information Linkage Between Applied Mathematics
-    and Industry (1979) 387-396.
+    The weights g with sum 1 minimise ||sum_i g_i (y_{i+1} - y_i)||: the modes of the iteration that are slow or
+    oscillate are removed, one less than there are weights. R. P. Eddy, in: Information Linkage Between Applied
+    Mathematics and Industry (1979) 387-396.
     """
     changes = [after - before for before, after in pairwise(trail)]
     duals = [space.dual(change) for change in changes]
@@ -203,7 +207,7 @@ def _adjoint(map: SolutionMap, at: Linearisation, p: Array) -> Adjoint:
 def _scale(objective: Objective, y: Array) -> float:
     """sqrt(r/s) for alpha = 0: the size of the box over that of the misfit, which balances the O(1/k) bound."""
     control, state = objective.control, objective.state
-    box = control.space.norm(np.maximum(np.abs(control.lower), np.abs(control.upper)))
+    box = control.radius
     misfit = state.space.norm(state.tracked * (y - state.target))
     return box / misfit if box > 0 and misfit > 0 else 1.0
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import ConvergenceError, ProblemError
 from ..maps import Adjoint, Linearisation, SolutionMap, map_norm
+from ..problem import check_number
 from ..space import Array
 from ..terms import Objective
 from .method import Method, Start, State
@@ -45,6 +46,10 @@ class ProximalGradient(Method[ProximalGradientState]):
 
     name: ClassVar[str] = "proximal gradient"
     states: ClassVar[tuple[type[State], ...]] = (ProximalGradientState,)
+
+    def __post_init__(self) -> None:
+        if self.norm is not None:
+            check_number(self.norm, "the norm of the map", positive=True)
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> ProximalGradientState:
         at = map.at(start.u)
@@ -119,6 +124,10 @@ class FISTA(Method[FISTAState]):
 
     name: ClassVar[str] = "FISTA"
     states: ClassVar[tuple[type[State], ...]] = (FISTAState,)
+
+    def __post_init__(self) -> None:
+        if self.norm is not None:
+            check_number(self.norm, "the norm of the map", positive=True)
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> FISTAState:
         if not map.affine:

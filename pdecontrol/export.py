@@ -1,0 +1,102 @@
+"""Files of fields for ParaView and other viewers, through meshio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import meshio
+import numpy as np
+
+from .errors import DataError
+from .lagrange import Lagrange
+from .space import Array, Field
+
+# By number of corners, and whether the cells are quadratic; the nodes are in the order of Lagrange.
+_CELL_TYPES = {
+    (1, False): "vertex", (2, False): "line", (3, False): "triangle", (4, False): "tetra",
+    (2, True): "line3", (3, True): "triangle6", (4, True): "tetra10",
+}  # fmt: skip
+_EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
+
+
+def export(fields: Mapping[str, Field], path: str | Path) -> Path:
+    """Write functions on the same cells to one file for ParaView and other viewers; returns its path.
+
+    Nodal functions become point data, those that are constant on cells cell data; functions of degree 2 keep it.
+
+    Parameters
+    ----------
+    fields : the functions by name.
+    path : the ending tells the format, .vtu by default or any other of meshio; folders on the way are made.
+
+    Raises
+    ------
+    DataError
+        If the functions are on different cells, are vectors of plain numbers, or the format is unknown.
+
+    Examples
+    --------
+    >>> export({"state": result.state, "adjoint": result.adjoint}, "state.vtu")    # doctest: +SKIP
+    """
+    path = Path(path)
+    path = path if path.suffix else path.with_name(path.name + ".vtu")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mesh = _meshio_mesh(fields)
+    try:
+        meshio.write(path, mesh)
+    except (meshio.WriteError, meshio.ReadError, KeyError, ImportError) as error:
+        raise DataError(f"{path}: meshio cannot write this format ({error}); take .vtu or .vtk.") from None
+    return path
+
+
+def _meshio_mesh(fields: Mapping[str, Field]) -> meshio.Mesh:
+    if not fields:
+        raise DataError("there is nothing to write: give at least one field.")
+    spaces = {name: _elements(name, field) for name, field in fields.items()}
+    frame = max(spaces.values(), key=lambda elements: elements.degree)
+    nodes = frame.dofs if frame.degree == 2 else frame.simplices
+    points = frame.points if frame.degree == 2 else frame.vertices
+    used, cells = np.unique(nodes, return_inverse=True)
+    cells = cells.reshape(nodes.shape)
+    point_data, cell_data = {}, {}
+    for name, elements in spaces.items():
+        array = fields[name].finite_values()
+        if not _same_cells(elements, frame):
+            raise DataError(f"{name} lives on other cells than the other fields: write it to its own file.")
+        if elements.degree == 0:
+            cell_data[name] = [array[elements.dofs[0]]]
+        else:
+            point_data[name] = np.empty(used.size)
+            point_data[name][cells] = _values_at_nodes(elements, array, frame)
+    padded = np.zeros((used.size, 3))
+    padded[:, : len(points)] = points[:, used].T
+    kind = _CELL_TYPES[len(frame.simplices), frame.degree == 2]
+    return meshio.Mesh(padded, [(kind, cells.T)], point_data, cell_data)
+
+
+def _elements(name: str, field: Field) -> Lagrange:
+    if field.space.elements is None:
+        raise DataError(
+            f"{name} is a vector of {field.space.size} numbers, not a function of space: save the result instead."
+        )
+    return field.space.elements
+
+
+def _same_cells(one: Lagrange, other: Lagrange) -> bool:
+    """Whether two functions live on the same cells, whatever the order of the corners of each."""
+    numbers = [(one.vertices, other.vertices), (np.sort(one.simplices, axis=0), np.sort(other.simplices, axis=0))]
+    if one.degree == other.degree == 2:
+        numbers.append((np.sort(one.dofs, axis=0), np.sort(other.dofs, axis=0)))
+    return all(np.array_equal(a, b) for a, b in numbers)
+
+
+def _values_at_nodes(elements: Lagrange, array: Array, frame: Lagrange) -> Array:
+    """Values (nodes, m) at the corners of each simplex of a frame and, if that has degree 2, on its edges."""
+    if elements.degree == 2:
+        return np.asarray(array[frame.dofs])
+    corners = elements.nodal(array)[frame.simplices]
+    if frame.degree < 2:
+        return corners
+    edges = _EDGES[: len(frame.dofs) - len(corners)]
+    return np.vstack([corners, *((corners[i] + corners[j])[None] / 2 for i, j in edges)])
