@@ -1,10 +1,13 @@
 """Sphinx configuration; `make docs` builds with it, warnings being errors."""
 
+import logging
 import shutil
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
 from sphinx_gallery.scrapers import figure_rst
+
+logging.getLogger("skfem").setLevel(logging.WARNING)  # sphinx-gallery shows what is logged
 
 project = "pdecontrol"
 author = "pdecontrol developers"

@@ -16,16 +16,9 @@ LONG_STEPS = (2.0**-5, 2.0**-6, 2.0**-7, 2.0**-8)
 
 
 def adjoint_error(map: SolutionMap, u: Array | None = None, seed: int = 271828, count: int = 3) -> float:
-    """|<S'(u) h, w>_Y - <h, S'(u)* w>_U|, relative, the largest over `count` random pairs (h, w).
+    """|<S'(u) h, w>_Y - <h, S'(u)* w>_U| / max(||S'(u) h|| ||w||, ||h|| ||S'(u)* w||), the largest of `count` pairs.
 
-    Parameters
-    ----------
-    map, u : the map to check, and where; at a smooth control by default.
-    seed, count : of the generator of the pairs, and how many.
-
-    Returns
-    -------
-    The error over max(||S'(u) h|| ||w||, ||h|| ||S'(u)* w||), NaN if anything is: rounding for an exact adjoint.
+    The pairs (h, w) are random, u is a smooth control by default. Exact adjoints err by rounding; NaN if anything is.
 
     Examples
     --------
@@ -63,10 +56,6 @@ def taylor_rates(
     h : the direction, scaled to ||S'(u) h|| = ||S(u)||; the gradient with noise by default.
     steps : the e, descending. An adjoint that errs by a factor 1 + d shows once e is not much larger than d.
     objective : gives F (see `terms.bind`); by default F(y) = 1/2 ||y||^2.
-
-    Returns
-    -------
-    One order for each pair of successive steps.
 
     Examples
     --------
@@ -127,10 +116,8 @@ def observed_orders(errors: Sequence[float] | Array, sizes: Sequence[float] | Ar
     [2.0, 3.0]
     """
     e, h = np.asarray(errors, dtype=float), np.asarray(sizes, dtype=float)
-    if e.ndim != 1 or e.shape != h.shape or e.size < 2:
-        raise DataError(f"expected one error for each of two or more sizes, got shapes {e.shape} and {h.shape}.")
-    if not (np.all(e >= 0) and np.all(h > 0) and np.all(h[1:] != h[:-1])):
-        raise DataError("errors must not be negative or NaN; sizes must be positive and differ.")
+    if e.ndim != 1 or e.shape != h.shape or not (np.all(e >= 0) and np.all(h > 0) and np.all(h[1:] != h[:-1])):
+        raise DataError(f"expected errors >= 0, none of them NaN, for positive, different sizes, got {e} and {h}.")
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.log(e[1:] / e[:-1]) / np.log(h[1:] / h[:-1]))
 

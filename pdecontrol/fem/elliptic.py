@@ -29,12 +29,12 @@ class SteadySystem(Protocol):
     @property
     def fingerprint(self) -> str: ...
     def initial(self) -> Array: ...  # zero with the Dirichlet values
-    def residual(self, y: Array, u: Array) -> Array: ...  # load + C u - A y - R(y), zero on fixed entries
-    def couple(self, h: Array) -> Array: ...  # C h, zero on fixed entries
+    def residual(self, y: Array, u: Array) -> Array: ...  # load + C u - A y - R(y)
+    def couple(self, h: Array) -> Array: ...  # C h
     def couple_transposed(self, p: Array) -> Array: ...  # M_u^-1 C' p
     def observe(self, y: Array) -> Array: ...  # O y
-    def observe_transposed(self, w: Array) -> Array: ...  # O' M_y w, zero on fixed entries
-    def curvature(self, y: Array, p: Array, eta: Array) -> Array: ...  # R''(y)[eta, .] p, likewise
+    def observe_transposed(self, w: Array) -> Array: ...  # O' M_y w
+    def curvature(self, y: Array, p: Array, eta: Array) -> Array: ...  # R''(y)[eta, .] p
     def factorise(self, y: Array, counter: Counter) -> LinearSolver: ...  # A + R'(y) on the free entries
     def extend(self, free: Array) -> Array: ...  # free entries -> state array with zeros on the fixed ones
     def restrict(self, y: Array) -> Array: ...  # its transpose

@@ -80,10 +80,10 @@ class SkfemSystem:
         residual = self._load + self._coupling @ u - self._matrix @ y
         if not self.affine:
             residual -= self._functional(self._apply(self._r, self._values(y)))
-        return self._vanish(residual)
+        return np.asarray(residual)
 
     def couple(self, h: Array) -> Array:
-        return self._vanish(self._coupling @ h)
+        return np.asarray(self._coupling @ h)
 
     def couple_transposed(self, p: Array) -> Array:
         return self.control.riesz(self._coupling_transposed @ p)
@@ -92,14 +92,14 @@ class SkfemSystem:
         return np.asarray(self._observe @ y)
 
     def observe_transposed(self, w: Array) -> Array:
-        return self._vanish(self._observe_dual @ w)
+        return np.asarray(self._observe_dual @ w)
 
     def curvature(self, y: Array, p: Array, eta: Array) -> Array:
         values = self._values(y)
         # r'' only steers Newton's method for the control: a difference quotient of r' is exact enough.
         step = 1e-5 * (1.0 + np.abs(values))
         second = (self._apply(self._dr, values + step) - self._apply(self._dr, values - step)) / (2 * step)
-        return self._vanish(self._functional(second * self._values(p) * self._values(eta)))
+        return self._functional(second * self._values(p) * self._values(eta))
 
     def factorise(self, y: Array, counter: Counter) -> LinearSolver:
         matrix, definite = self._matrix, self._definite
@@ -195,10 +195,6 @@ class SkfemSystem:
 
     def _free_block(self, matrix: sp.spmatrix) -> sp.csr_matrix:
         return sp.csr_matrix(matrix)[self._free][:, self._free]
-
-    def _vanish(self, dual: Array) -> Array:
-        dual[self._fixed] = 0.0
-        return dual
 
     def _mass(self, basis: skfem.Basis) -> sp.csr_matrix:
         return sp.csr_matrix(mass.assemble(basis, weight=np.ones(basis.dx.shape)))
@@ -392,14 +388,15 @@ class SkfemSystem:
 
     def _observe_tracking(self, tracking: Tracking) -> tuple[Space, sp.csr_matrix]:
         if tracking.points is not None:
-            return Space(np.full(tracking.points.shape[1], tracking.weight), points=tracking.points), self._probe(
-                tracking.points
-            )
+            weights = np.full(tracking.points.shape[1], tracking.weight)
+            return Space(weights, points=tracking.points), self._probe(tracking.points)
         basis = self._region(tracking.on, "Tracking")
         on_facets = isinstance(basis, skfem.FacetBasis)
         dofs = self.basis.get_dofs(facets=basis.find).all() if on_facets else np.unique(basis.element_dofs)
-        gram = tracking.weight * self._mass(basis)[dofs][:, dofs]
-        return Space(gram, points=self.elements.points[:, dofs]), sp.identity(self.basis.N, format="csr")[dofs]
+        gram = self.solution.mass if basis is self.basis else self._mass(basis)
+        return Space(tracking.weight * gram[dofs][:, dofs], points=self.elements.points[:, dofs]), sp.identity(
+            self.basis.N, format="csr"
+        )[dofs]
 
     def _probe(self, points: Array) -> sp.csr_matrix:
         """y -> (y(x) for the columns x of points)."""
