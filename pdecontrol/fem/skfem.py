@@ -39,7 +39,8 @@ class SkfemSystem:
     """The discretised equation of a control problem (see `elliptic.SteadySystem`).
 
     States are Lagrange elements of degree 1 or 2. Data of the equation are sampled at quadrature points, targets and
-    Dirichlet values at nodes. A P1 control enters through its own diagonal mass: (C u, v) = sum_i m_i u_i v(x_i).
+    Dirichlet values at nodes. A P1 control enters through its own diagonal mass, (C u, v) = sum_i m_i u_i v(x_i), but on
+    the boundary with quadratic states through the boundary mass.
     """
 
     def __init__(self, problem: ControlProblem, mesh: Mesh, degree: int, linear_solver: str) -> None:
@@ -369,9 +370,15 @@ class SkfemSystem:
         lumped = elements.lumped_mass()
         if degree == 0:
             return Space(lumped, elements), integrals(basis)
-        # A vertex is a degree of freedom of the state too, under the number that scikit-fem gives it.
         vertices = np.zeros(elements.size, dtype=int)
         vertices[elements.dofs] = elements.simplices
+        if isinstance(control, Boundary) and self.elements.degree == 2:
+            # Nodal loads on the boundary would cost quadratic states half an order.
+            linear = ELEMENTS[self.mesh.dim, 1]()
+            hats = skfem.FacetBasis(self._mesh, linear, facets=basis.find, intorder=self._facet_order)
+            coupling = mass.assemble(hats, basis, weight=np.ones(basis.dx.shape))
+            return Space(lumped, elements), sp.csr_matrix(coupling)[:, np.asarray(hats.nodal_dofs)[0, vertices]]
+        # A vertex is a degree of freedom of the state too, under the number that scikit-fem gives it.
         rows, columns = np.asarray(self.basis.nodal_dofs)[0, vertices], np.arange(elements.size)
         return Space(lumped, elements), sp.csr_matrix((lumped, (rows, columns)), (self.basis.N, elements.size))
 

@@ -9,7 +9,7 @@ class Schedule:
     """Spaces the certificates of a run.
 
     A free estimate of the error, from the duality gap of the method's own pair, is compared with the target: first with
-    a margin, since certificates are ahead of it, then times the ratio of the last bound to the estimate of its time.
+    a margin, since certificates are ahead of it, then times a part of the ratio of the last bound to its estimate.
     Where the estimate tells nothing, certificates come after 12, 34, 78, .. iterations.
     """
 
@@ -41,7 +41,7 @@ class Schedule:
         self.due = iteration + max(1, iteration // 25)
         estimate = self._last[1]
         if iteration > 0 and np.isfinite(bound) and np.isfinite(estimate) and estimate > 0:
-            self.ratio = bound / estimate
+            self.ratio = 0.3 * bound / estimate  # bounds gain on the estimate as the iteration settles
 
     @property
     def stalled(self) -> bool:
