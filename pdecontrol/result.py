@@ -128,7 +128,7 @@ class Result:
     def __str__(self) -> str:
         iterations = self.history["iteration"][-1] if len(self.history) else 0
         solves = ", ".join(f"{self.solves[kind]:.0f} {kind}" for kind in ("state", "tangent", "adjoint"))
-        solves = f"{self.solves['total']:.0f} ({solves}); factorised {self.solves['factorisations']:.0f} times"
+        solves = f"{self.solves['total']:.0f} ({solves}), factorisations: {self.solves['factorisations']:.0f}"
         certificate = str(self.certificate).replace("\n", "\n                ")
         return "\n".join([
             f"{'status':<15} {self.status.name.lower()}: {self.message}",
