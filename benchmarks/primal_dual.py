@@ -31,7 +31,7 @@ METHODS = {
     "semismooth Newton": pc.SemismoothNewton(),
 }
 PROBLEMS = {"E1": (reference.box, (1e-2, 1e-3, 1e-4, 1e-5)), "S1": (reference.stadler, (1e-4, 1e-5))}
-LIMIT = 1000
+LIMIT = 500
 
 
 def first_within(problem, map, method, optimum: np.ndarray, tol: float) -> str:

@@ -159,8 +159,10 @@ class Space:
 
 def product(factors: Sequence[Space]) -> Space:
     """The product of spaces: vectors stacked, inner products added."""
-    blocks = [sp.diags(f.mass) if f.diagonal else f.mass for f in factors]
-    mass = sp.csr_matrix(sp.block_diag(blocks)) if blocks else np.zeros(0)
+    blocks = [
+        sp.csr_matrix((f.mass, 2 * (np.arange(f.size),))) if f.diagonal else sp.csr_matrix(f.mass) for f in factors
+    ]
+    mass = sp.csr_matrix(sp.block_diag(blocks))
     return Space(mass, factors=tuple(factors))
 
 

@@ -26,7 +26,7 @@ def test_modules_are_found():
 
 @pytest.mark.parametrize("name", MODULES)
 def test_doctests(name, monkeypatch):
-    monkeypatch.chdir(ROOT.parent)
+    monkeypatch.chdir(Path(__file__).parent.parent)
     outcome = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert outcome.failed == 0
 

@@ -39,8 +39,8 @@ class SkfemSystem:
     """The discretised equation of a control problem (see `elliptic.SteadySystem`).
 
     States are Lagrange elements of degree 1 or 2. Data of the equation are sampled at quadrature points, targets and
-    Dirichlet values at nodes. A P1 control enters through its own diagonal mass, (C u, v) = sum_i m_i u_i v(x_i), but on
-    the boundary with quadratic states through the boundary mass.
+    Dirichlet values at nodes. A P1 control enters through its own diagonal mass, (C u, v) = sum_i m_i u_i v(x_i);
+    on a boundary with quadratic states, through the mass of the boundary.
     """
 
     def __init__(self, problem: ControlProblem, mesh: Mesh, degree: int, linear_solver: str) -> None:
