@@ -1,5 +1,6 @@
 """Nonsmooth optimal control with partial differential equations, every answer with a certificate."""
 
+from . import reference, verify
 from .certificate import Certificate
 from .driver import certify, continuation, discretise, minimise, solve
 from .errors import (
@@ -78,8 +79,10 @@ __all__ = [
     "load",
     "minimise",
     "read_mesh",
+    "reference",
     "solve",
     "unit_cube",
     "unit_interval",
     "unit_square",
+    "verify",
 ]
