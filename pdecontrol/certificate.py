@@ -46,12 +46,25 @@ class Certificate:
     @property
     def relative_gap(self) -> float | None:
         """gap / max(abs(P), abs(D)) with the primal value P = J(u) and the dual value D = P - gap; 0 if the gap is."""
-        if self.gap is None or self.gap == 0.0:
+        if self.gap is None or self.gap in (0.0, np.inf):
             return self.gap
         return self.gap / max(abs(self.objective), abs(self.objective - self.gap))
 
+    @property
+    def measure(self) -> float:
+        """What certificates are compared by: the bound, else the relative gap, else infinity."""
+        value = self.relative_gap if self.bound is None else self.bound
+        return np.inf if value is None else value
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the bound shows that u* is not zero."""
+        return self.bound is not None and self.bound < self.norm
+
     def meets(self, tol: float, atol: float = 0.0) -> bool:
         """bound <= tol (||u|| - bound), or bound <= atol, or u = 0 shown optimal; relative_gap <= tol if alpha = 0."""
+        if not np.isfinite(self.objective):
+            return False
         if self.optimal:
             return True
         if self.bound is not None:
@@ -70,7 +83,9 @@ class Certificate:
         if self.optimal:
             lines.append("u = 0 is the optimum: it is the fixed point of the optimality system")
         if self.discretisation is not None:
-            lines.append(f"||u - u_continuous|| ~ {self.discretisation:.3e}   (estimate from a refined mesh)")
+            lines.append(
+                f"||u - u_continuous|| ~ {self.discretisation:.3e}   (estimate from a refined mesh, for smooth data)"
+            )
         lines.append(f"assuming {self.assumption}")
         return "\n".join(lines)
 
@@ -151,6 +166,24 @@ def project(objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint |
     return Certified(z, certificate, at.state, adjoint.field)
 
 
+def weigh(objective: Objective, at: Linearisation, map: SolutionMap, u: Array, p: Array, adjoint: Adjoint) -> Certified:
+    """A feasible control u with the certificate that the duality gap gives, for affine maps: no solve but that of `at`.
+
+    Notes
+    -----
+    alpha/2 ||u - u*||^2 <= J(u) - J(u*) <= gap, the sum of two Fenchel-Young residuals: d^2/2, d = ||S(u) - y_d - p||,
+    and that of G at u. An error e of q moves the latter by at most e ||u - z|| and what it does at z.
+    """
+    control, y = objective.control, at.value
+    distance = objective.state.distance(y, p) + at.error
+    moved = adjoint.error and adjoint.error * map.control.norm(u - control.argmin(adjoint.gradient))
+    gap = 0.5 * distance**2 + control.residual(u, adjoint.gradient) + moved + dual_error(objective, adjoint.error)
+    bound = float(np.sqrt(2.0 * gap / control.alpha)) if control.alpha > 0 else None
+    norm, value = map.control.norm(u), objective.value(u, y)
+    certificate = Certificate(bound, norm, gap, value, f"an affine equation; {map.arithmetic}")
+    return Certified(u, certificate, at.state, adjoint.field)
+
+
 def project_nonlinear(
     objective: Objective, map: SolutionMap, at_u: Linearisation, modulus: float | None = None
 ) -> tuple[Certified, float]:
@@ -159,7 +192,7 @@ def project_nonlinear(
     Parameters
     ----------
     at_u : the map at a control u.
-    modulus : kappa, the modulus of strong convexity of the reduced objective; None to compute it at z.
+    modulus : kappa, a modulus of strong convexity to be assumed; None to compute one at z.
 
     Returns
     -------
@@ -170,33 +203,42 @@ def project_nonlinear(
     grad(F o S)(z) - q is a subgradient of the objective at z, so that ||z - u*|| <= ||q - grad(F o S)(z)|| / kappa
     where the reduced objective is kappa-strongly convex on a ball with z and u*. kappa = alpha + min(0, lambda), with
     lambda the smallest eigenvalue of the Hessian of F o S at z (Lanczos): one point stands for the ball, which the
-    assumption says. One nonlinear state solve and two adjoint ones; two solves a Lanczos step for kappa.
+    assumption says. If that is not positive, the Hessian is restricted to the inactive set of z, which u* is then
+    assumed to share. One nonlinear state solve and two adjoint ones; two solves a Lanczos step for kappa.
     """
     q = at_u.adjoint(objective.state.gradient(at_u.value))
     z = objective.control.argmin(q)
     at = map.at(z, at_u.state)
     y = at.value
     adjoint = at.solve_adjoint(objective.state.gradient(y))
+    where, how = "on a ball that holds u and a local optimum", "which was not checked"
     if modulus is None:
-        modulus = objective.control.alpha + min(0.0, smallest_curvature(objective, map, at, adjoint))
-    residual = map.control.norm(q - adjoint.gradient)
+        how = "as its Hessian at u indicates"
+        modulus = objective.control.alpha + smallest_curvature(objective, map, at, adjoint, np.ones_like(z))
+        if modulus <= 0:
+            where += " with the same active set"
+            inactive = objective.control.inactive(adjoint.gradient).astype(float)
+            modulus = objective.control.alpha + smallest_curvature(objective, map, at, adjoint, inactive)
     if modulus > 0:
-        bound = residual / modulus
-        assumption = (
-            f"the reduced objective is {modulus:.2e}-strongly convex on a ball that holds u and a local optimum, "
-            f"as its Hessian at u indicates; {map.arithmetic}"
-        )
+        bound = map.control.norm(q - adjoint.gradient) / modulus
+        assumption = f"the reduced objective is {modulus:.2e}-strongly convex {where}, {how}; {map.arithmetic}"
     else:
         bound = None
         assumption = f"nothing: the Hessian at u has a negative eigenvalue (modulus {modulus:.2e}), there is no bound"
-    certificate = Certificate(bound, map.control.norm(z), None, objective.value(z, y), assumption, False)
+    certificate = Certificate(bound, map.control.norm(z), None, objective.value(z, y), assumption)
     return Certified(z, certificate, at.state, adjoint.field), modulus
 
 
-def smallest_curvature(objective: Objective, map: SolutionMap, at: Linearisation, adjoint: Adjoint) -> float:
-    """Smallest eigenvalue of the Hessian of F o S at a control (at most 12 Lanczos steps, two solves each)."""
+def smallest_curvature(
+    objective: Objective, map: SolutionMap, at: Linearisation, adjoint: Adjoint, mask: Array
+) -> float:
+    """min(0, smallest eigenvalue of the Hessian of F o S) on the set of a mask (12 Lanczos steps, two solves each)."""
     tracked = objective.state.tracked
-    return lanczos(lambda h: at.hessian(h, adjoint, tracked), map.control, 12, 0.01, largest=False)
+
+    def apply(h: Array) -> Array:
+        return mask * at.hessian(mask * h, adjoint, tracked)
+
+    return min(0.0, lanczos(apply, map.control, 12, 0.01, largest=False)) if mask.any() else 0.0
 
 
 def judge(objective: Objective, map: SolutionMap, u: Array) -> Certificate:
@@ -204,32 +246,29 @@ def judge(objective: Objective, map: SolutionMap, u: Array) -> Certificate:
 
     Notes
     -----
-    ||u - u*|| <= ||u - z|| + bound(z) with the projected control z. The gap of an affine problem is the Fenchel-Young
-    residual of u in G, infinite for infeasible u; where alpha/2 ||u - u*||^2 <= gap says more, as it does near the
-    optimum for small alpha, that is the bound.
+    ||u - u*|| <= ||u - z|| + bound(z) with the projected control z of S(u) - y_d; for affine maps the bound from the
+    gap of u, infinite where u is infeasible, if it is smaller, as it is near the optimum for small alpha.
     """
     at = map.at(u)
     p = objective.state.gradient(at.value)
+    gap = None
     if map.affine:
         adjoint = at.solve_adjoint(p)
         certified = project(objective, map, p, adjoint)
-        step = map.control.norm(u - certified.control)
-        gap = (
-            objective.control.residual(u, adjoint.gradient)
-            + 0.5 * at.error**2 + adjoint.error * step + dual_error(objective, adjoint.error)
-        )  # fmt: skip
+        own = weigh(objective, at, map, u, p, adjoint).certificate
+        gap = own.gap
     else:
         certified, _ = project_nonlinear(objective, map, at)
-        step, gap = map.control.norm(u - certified.control), None
-    inner = certified.certificate
-    bound = None if inner.bound is None else step + inner.bound
-    if bound is not None and gap is not None:
-        bound = min(bound, float(np.sqrt(2.0 * gap / objective.control.alpha)))
+        own = None
+    projected = certified.certificate
+    bound = None if projected.bound is None else map.control.norm(u - certified.control) + projected.bound
+    if bound is not None and own is not None and own.bound is not None:
+        bound = min(bound, own.bound)
     return replace(
-        inner,
+        projected,
         bound=bound,
         norm=map.control.norm(u),
         gap=gap,
         objective=objective.value(u, at.value),
-        optimal=inner.optimal and not u.any(),
+        optimal=projected.optimal and not u.any(),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -16,7 +17,7 @@ from .fem.meshes import Mesh
 from .maps import SolutionMap
 from .problem import L1, ControlProblem, Tikhonov, check_number
 from .result import Result, npz
-from .solvers import METHODS, PrimalDual, SemismoothNewton, loop
+from .solvers import FISTA, METHODS, SemismoothNewton, loop
 from .solvers.method import Method, Start
 from .space import Array, Data, Field
 from .terms import Objective, as_control, bind
@@ -108,7 +109,8 @@ def solve(
     problem, mesh, backend, degree, linear_solver : see `discretise`.
     method, tol, options : see `minimise`: atol, start, max_iterations, max_solves, callback, checkpoint,
         checkpoint_seconds, restart, progress.
-    discretisation : also estimate the distance to the continuous optimum, by solving on the refined mesh.
+    discretisation : also estimate the distance to the continuous optimum, by solving on the refined mesh (its solves
+        and time are not counted in the result).
 
     Returns
     -------
@@ -128,8 +130,11 @@ def solve(
     >>> result.success and result.certificate.relative <= 1e-6
     True
     """
+    begin = perf_counter()
     map = discretise(problem, mesh, backend, degree, linear_solver)
+    setup = perf_counter() - begin
     result = minimise(problem, map, method, tol, **options)
+    result = replace(result, seconds=setup + result.seconds)
     if discretisation:
         fine = discretise(problem, mesh.refine(), backend, degree, linear_solver)
         estimate = estimate_discretisation(problem, result, fine)
@@ -189,6 +194,9 @@ def minimise(
     check_number(tol, "tol", positive=True)
     check_number(atol, "atol")
     check_number(checkpoint_seconds, "checkpoint_seconds")
+    check_number(max_iterations, "max_iterations")
+    if max_solves != np.inf:
+        check_number(max_solves, "max_solves")
     if restart and checkpoint is None:
         raise ProblemError("restart=True needs the file to go on from: checkpoint=path.")
     objective = bind(problem, map)
@@ -324,20 +332,22 @@ def estimate_discretisation(problem: ControlProblem, result: Result, fine: Solut
 
 def _control(data: Data | Field, map: SolutionMap, name: str) -> Array:
     if isinstance(data, Field):
-        data = data.array if data.space.size == map.control.size else data
+        here, there = map.control.points, data.space.points
+        if here is None or (there is not None and np.array_equal(here, there)):
+            data = data.array
     return as_control(data, map.control, name)
 
 
 def _start(objective: Objective, map: SolutionMap, start: StartData) -> Start:
     """Zero moved into the box, with a cold dual; or the control given, with the dual vector of a Result if it fits."""
     if start is None:
-        return Start(np.clip(map.control.zeros(), objective.control.lower, objective.control.upper), None)
+        zero = np.clip(map.control.zeros(), objective.control.lower, objective.control.upper)
+        return Start(zero, cold=True)
     if isinstance(start, Result):
         u = _control(start.control, map, "start")
         fits = start.dual is not None and start.dual.shape == objective.state.target.shape
-        return Start(u, start.dual if fits else objective.state.gradient(map.solve(u)))
-    u = _control(start, map, "start")
-    return Start(u, objective.state.gradient(map.solve(u)))
+        return Start(u, start.dual if fits else None)
+    return Start(_control(start, map, "start"))
 
 
 def _method(method: str | Method[Any], objective: Objective, map: SolutionMap) -> tuple[Method[Any], str]:
@@ -350,6 +360,6 @@ def _method(method: str | Method[Any], objective: Objective, map: SolutionMap) -
         names = ", ".join(repr(name) for name in ("auto", *METHODS))
         raise ProblemError(f"unknown method {method!r}: take one of {names}, or an object such as PrimalDual().")
     if objective.control.alpha == 0:
-        return PrimalDual(steps="accelerated"), "auto: there is no Tikhonov term"
+        return FISTA(), "auto: there is no Tikhonov term"
     kind = "linear" if map.affine else "nonlinear"
     return SemismoothNewton(), f"auto: alpha > 0 and a {kind} equation, where it needs the fewest solves"

@@ -53,7 +53,7 @@ def poisson(alpha: float) -> Reference:
 
 
 def box(alpha: float) -> Reference:
-    """E1: -Lap y = u + f with |u| <= 1/2 active on 37 % of the domain, y* = sin(pi x) sin(pi y).
+    """E1: -Lap y = u + f with -1/2 <= u <= 1/2 active on 37 % of the domain, y* = sin(pi x) sin(pi y).
 
     q* = alpha sin(2 pi x) sin(2 pi y), u* = clip(-q*/alpha, -1/2, 1/2), f = 2 pi^2 y* - u*, y_d = y* - 8 pi^2 q*;
     J* = 8 pi^4 alpha^2 + alpha/2 ||u*||^2 with ||u*||^2 = 0.134022.
@@ -73,7 +73,7 @@ def box(alpha: float) -> Reference:
 
 
 def stadler(alpha: float, beta: float = 1e-3) -> Reference:
-    """S1, a sparse control: -Lap y = u, y_d = sin(2 pi x) sin(2 pi y) exp(2 x)/6, |u| <= 30, L1 weight beta.
+    """S1, a sparse control: -Lap y = u, y_d = sin(2 pi x) sin(2 pi y) exp(2 x)/6, -30 <= u <= 30, L1 weight beta.
 
     No exact solution is known; J is about 0.025053 at alpha = 1e-4 and 0.016887 at 1e-5 (beta = 1e-3). G. Stadler,
     Comput. Optim. Appl. 44 (2009) 159-181.

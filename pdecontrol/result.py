@@ -6,6 +6,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -31,7 +32,9 @@ class Status(Enum):
     CERTIFIED = "the certificate meets the tolerance"
     ITERATIONS = "the limit of iterations was met: raise max_iterations, loosen tol, or try another method"
     SOLVES = "the limit of solves was met: raise max_solves or loosen tol"
-    STALLED = "the certificate stopped improving, at the rounding of the solves: loosen tol or raise alpha"
+    STALLED = (
+        "the certificate stopped improving, for rounding or for lack of progress: loosen tol or try another method"
+    )
     FAILED = "a state equation could not be solved on the way: this is the last control, and its certificate"
     NONCONVEX = "a stationary point without certificate: the reduced objective is not convex there; raise alpha"
     STOPPED = "the callback asked to stop"
@@ -95,7 +98,7 @@ class Result:
     history : one row an iteration.
     solves : PDE solves by kind ("state", "tangent", "adjoint", their "total", ..), norm estimates and certificates
         included.
-    seconds : wall time.
+    seconds : wall time, discretisation included where `solve` did it.
     method, tol, fingerprint : the algorithm, the tolerance, and a digest of the discretised problem.
     dual : the last dual vector of the method, for warm starts.
     """
@@ -125,9 +128,14 @@ class Result:
     def objective(self) -> float:
         return self.certificate.objective
 
+    def __repr__(self) -> str:
+        return f"<Result: {self.status.name.lower()}, objective {self.objective:.6e}, {self.method}>"
+
     def __str__(self) -> str:
         iterations = self.history["iteration"][-1] if len(self.history) else 0
         solves = ", ".join(f"{self.solves[kind]:.0f} {kind}" for kind in ("state", "tangent", "adjoint"))
+        if self.solves["linear"]:
+            solves += f"; {self.solves['linear']:.0f} Newton steps in the state"
         solves = f"{self.solves['total']:.0f} ({solves}), factorisations: {self.solves['factorisations']:.0f}"
         certificate = str(self.certificate).replace("\n", "\n                ")
         return "\n".join([
@@ -241,27 +249,30 @@ def npz(path: str | Path) -> Path:
 
 
 def write_arrays(path: Path, header: dict[str, Any], arrays: dict[str, Array]) -> Path:
-    """Write a JSON header and arrays to one .npz file, whole or not at all; returns its path."""
+    """Write a JSON header and arrays to one .npz file, whole or not at all; raises ResultFileError."""
     path = npz(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"format": FORMAT, **header}).encode()
     contents: dict[str, Any] = {"header": np.frombuffer(text, dtype=np.uint8), **arrays}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             np.savez_compressed(file, **contents)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise ResultFileError(f"{path} cannot be written ({error.strerror or error}).") from error
         raise
     return path
 
 
 def read_arrays(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Array]]:
     """The header and arrays of a file of `write_arrays`, checked; raises ResultFileError."""
-    path = npz(path)
+    path = path if path.is_file() else npz(path)
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

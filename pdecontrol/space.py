@@ -174,6 +174,9 @@ class Field:
     space: Space
     name: str = "field"
 
+    def __repr__(self) -> str:
+        return f"<Field {self.name!r}, {self.array.size} values>"
+
     def __call__(self, points: Array) -> Array:
         """Values at points of shape (dim, n); raises DataError for points outside the domain."""
         return self._elements().evaluate(self.array, np.asarray(points, dtype=float))

@@ -16,7 +16,7 @@ LONG_STEPS = (2.0**-5, 2.0**-6, 2.0**-7, 2.0**-8)
 
 
 def adjoint_error(map: SolutionMap, u: Array | None = None, seed: int = 271828, count: int = 3) -> float:
-    """|<S'(u) h, w>_Y - <h, S'(u)* w>_U| / max(||S'(u) h|| ||w||, ||h|| ||S'(u)* w||), the largest of `count` pairs.
+    """<S'(u) h, w>_Y - <h, S'(u)* w>_U over max(||S'(u) h|| ||w||, ||h|| ||S'(u)* w||), the largest of `count` pairs.
 
     The pairs (h, w) are random, u is a smooth control by default. Exact adjoints err by rounding; NaN if anything is.
 
@@ -48,7 +48,7 @@ def taylor_rates(
     steps: Sequence[float] = STEPS,
     objective: Objective | None = None,
 ) -> Array:
-    """|J(u + e h) - J(u) - e <grad J(u), h>| = O(e^2), J = F o S: the observed orders, 2 for an exact adjoint.
+    """J(u + e h) - J(u) - e <grad J(u), h> = O(e^2), J = F o S: the observed orders, 2 for an exact adjoint.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def hessian_rates(
     steps: Sequence[float] = LONG_STEPS,
     objective: Objective | None = None,
 ) -> Array:
-    """|J(u + e h) - J(u) - e <grad J, h> - e^2/2 <H h, h>| = O(e^3): 3 for an exact Hessian; nonlinear maps only.
+    """J(u + e h) - J(u) - e <grad J, h> - e^2/2 <H h, h> = O(e^3): 3 for an exact Hessian; nonlinear maps only.
 
     The parameters are those of `taylor_rates`.
 

@@ -103,7 +103,7 @@ def test_a_full_disk_loses_nothing(result, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(pc.ResultFileError, match="No space"):
         result.save(path)
     assert path.read_bytes() == before
     assert [item.name for item in tmp_path.iterdir()] == ["run.npz"]

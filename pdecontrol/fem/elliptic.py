@@ -56,7 +56,7 @@ class EllipticMap(SolutionMap):
         self.fingerprint = system.fingerprint
         self.solves = Counter()
         self.arithmetic = (
-            "linear systems solved to rounding by sparse factors"
+            "linear systems solved by sparse factors, rounding neglected"
             if system.exact
             else "linear systems solved iteratively, with error bounds from estimated spectral constants"
         )

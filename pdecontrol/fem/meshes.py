@@ -131,6 +131,12 @@ class Mesh:
             tagged[tag] = facets[:, kept]
         return {"boundary": boundary, **tagged}
 
+    def __repr__(self) -> str:
+        return (
+            f"<Mesh in {self.dim}D: {self.points.shape[1]} points, {self.cells.shape[1]} cells, "
+            f"parts {list(self.parts)}, boundaries {list(self.boundaries)}>"
+        )
+
     @property
     def dim(self) -> int:
         """Dimension of the domain, 1 to 3."""

@@ -130,7 +130,9 @@ class SkfemSystem:
         for array in (self._load, self._fixed, self._fixed_values):
             digest.update(array.tobytes())
         if not self.affine:
-            digest.update(self._apply(self._r, np.linspace(-2.0, 2.0, 41)).tobytes())
+            far = np.geomspace(2.0, 1e6, 60)
+            probe = np.concatenate([np.linspace(-2.0, 2.0, 41), far, -far])
+            digest.update(self._apply(self._r, probe).tobytes())
             digest.update(self._r_weight.tobytes())
         return digest.hexdigest()
 

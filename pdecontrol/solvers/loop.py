@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..certificate import Certificate, Certified, project, project_nonlinear
+from ..certificate import Certificate, Certified, project, project_nonlinear, weigh
 from ..errors import ConvergenceError, ProblemError, ResultFileError, SolveLimitError
 from ..maps import SolutionMap
 from ..result import History, Result, Row, Status, read_arrays, write_arrays
@@ -77,6 +78,11 @@ def minimise(
         status = run.iterate()
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
+    except SolveLimitError:
+        status = Status.SOLVES
+    except BaseException:
+        run.save()  # an error of the callback, say, loses nothing
+        raise
     return run.finish(status, note)
 
 
@@ -99,8 +105,8 @@ class _Run:
         self.iteration = 0
         self.best: Certified | None = None
         self.certified_at = -1
-        self.modulus = objective.control.alpha
-        self.concave = False
+        self.modulus: float | None = objective.control.alpha
+        self.concave = self.zero_tested = False
         self.schedule, self.history = Schedule(), History()
         self.clock, self.counts = perf_counter(), map.solves.snapshot()
         self.limit = map.solves.total + stopping.solves
@@ -117,10 +123,13 @@ class _Run:
             raise ProblemError(
                 f"max_solves = {self.stopping.solves:.0f} does not suffice to start {self.method.name}: allow more."
             ) from None
+        self.zero_tested = not start.u.any()
+        if self.checkpoint is not None:
+            self._write(self.checkpoint.path)  # a path that cannot be written to is found out now
 
     def iterate(self) -> Status:
         saved = perf_counter()
-        reserve = 3 if self.map.affine else 5  # for the certificate of the last control
+        reserve = 4 if self.map.affine else 5  # for the certificate of the last control
         while True:
             row = self._record()
             if self.best is not None and self.best.certificate.meets(self.stopping.tol, self.stopping.atol):
@@ -134,13 +143,11 @@ class _Run:
             if self.iteration >= self.stopping.iterations:
                 return Status.ITERATIONS
             if self.checkpoint is not None and perf_counter() - saved >= self.checkpoint.seconds:
-                self._write(self.checkpoint.path)
+                self.save()
                 saved = perf_counter()
             try:
                 with self.map.solves.limited(self.limit - reserve):
                     self.state = self.method.step(self.objective, self.map, self.state)
-            except SolveLimitError:
-                return Status.SOLVES
             except ConvergenceError:
                 if self.iteration == 0:
                     raise
@@ -148,11 +155,13 @@ class _Run:
             self.iteration += 1
 
     def finish(self, status: Status, note: str) -> Result:
+        if not self.map.affine and status is not Status.CERTIFIED:
+            self.best, self.modulus = None, None  # what is returned has its modulus computed
+            self.certified_at = -1
         if self.certified_at < self.iteration:
             with suppress(SolveLimitError):
                 self._certify()
-        if self.checkpoint is not None:
-            self._write(self.checkpoint.path)
+        self.save()
         best = self.best or self._uncertified()
         if best.certificate.meets(self.stopping.tol, self.stopping.atol):
             status = Status.CERTIFIED
@@ -198,31 +207,58 @@ class _Run:
         return max(self.stopping.tol * size, self.stopping.atol)
 
     def _certify(self) -> float:
-        """The bound on the error of the projected control (the relative gap where alpha = 0); keeps the best."""
-        objective, map = self.objective, self.map
-        with map.solves.limited(self.limit):
-            if map.affine:
-                certified = project(objective, map, *self.method.best_dual(objective, self.state))
-            else:
-                certified = self._certify_nonlinear()
-        certificate = certified.certificate
-        measured = certificate.relative_gap if objective.control.alpha == 0 else certificate.bound
-        bound = np.inf if measured is None else measured
-        if self.best is None or certificate.optimal or bound <= min(self.schedule.bounds, default=np.inf):
+        """The bound of a new certificate (the relative gap where alpha = 0); keeps the best."""
+        with self.map.solves.limited(self.limit):
+            certified = self._certify_affine() if self.map.affine else self._certify_nonlinear()
+            if not self.zero_tested and not certified.certificate.excludes_zero:
+                with suppress(SolveLimitError):
+                    certified = self._zero() or certified
+                    self.zero_tested = True
+        bound = certified.certificate.measure
+        if self.best is None or self.concave or bound <= self.best.certificate.measure:
             self.best = certified
         self.certified_at = self.iteration
         self.schedule.certified(self.iteration, bound)
         return bound
 
+    def _certify_affine(self) -> Certified:
+        """The projected control, or the iterate itself where its own duality gap says more."""
+        objective, map, state = self.objective, self.map, self.state
+        certified = project(objective, map, *self.method.best_dual(objective, state))
+        estimate, _ = self._estimate(objective.value(state.u, state.y))
+        if estimate < certified.certificate.measure:
+            own = weigh(objective, map.at(state.u), map, state.u, state.dual, state.adjoint)
+            certified = min(certified, own, key=lambda item: item.certificate.measure)
+        return certified
+
     def _certify_nonlinear(self) -> Certified:
-        """The modulus of convexity is computed where success is near, and kept for what follows."""
+        """The modulus of convexity is assumed at first, and computed where success is near."""
         at = self.map.at(self.state.u, self.best.state if self.best is not None else None)
-        certified, _ = project_nonlinear(self.objective, self.map, at, self.modulus)
-        if certified.certificate.meets(self.stopping.tol, self.stopping.atol):
+        certified, modulus = project_nonlinear(self.objective, self.map, at, self.modulus)
+        if self.modulus is not None and certified.certificate.meets(self.stopping.tol, self.stopping.atol):
             certified, modulus = project_nonlinear(self.objective, self.map, at)
             self.concave = modulus <= 0
-            self.modulus = modulus if modulus > 0 else self.modulus
+        self.modulus = modulus if modulus > 0 else self.modulus
         return certified
+
+    def _zero(self) -> Certified | None:
+        """The certificate of u = 0 if that is the fixed point of the optimality system, which no iterate may reach."""
+        at = self.map.at(self.map.control.zeros())
+        p = self.objective.state.gradient(at.value)
+        adjoint = at.solve_adjoint(p)
+        if self.objective.control.argmin(adjoint.gradient).any():
+            return None
+        if self.map.affine:
+            return project(self.objective, self.map, p, adjoint)
+        return project_nonlinear(self.objective, self.map, at)[0]
+
+    def save(self) -> None:
+        """Write the checkpoint; a failure warns, since the run is worth more."""
+        if self.checkpoint is not None:
+            try:
+                self._write(self.checkpoint.path)
+            except ResultFileError as error:
+                warnings.warn(f"no checkpoint: {error}", stacklevel=3)
 
     def _uncertified(self) -> Certified:
         state, unknown = self.state, np.full(self.map.solution.size, np.nan)
@@ -241,7 +277,6 @@ class _Run:
             "seconds": perf_counter() - self.clock,
             "solves": self.map.solves.since(self.counts),
             "ratio": self.schedule.ratio,
-            "due": self.schedule.due,
             "modulus": self.modulus,
         }
         arrays = {f"state.{name}": value for name, value in pack(self.state).items()} | self.history.arrays()
@@ -259,7 +294,7 @@ class _Run:
         self.iteration, self.modulus = header["iteration"], header["modulus"]
         # The last row is recorded again when the loop goes on.
         self.history = History.from_arrays(arrays, slice(-1))
-        self.schedule = Schedule(header["ratio"], header["due"], arrays["bounds"].tolist())
+        self.schedule = Schedule(header["ratio"], bounds=arrays["bounds"].tolist())
         self.map.solves.add(header["solves"])
         self.clock -= header["seconds"]
 

@@ -31,10 +31,14 @@ AnyState = TypeVar("AnyState", bound=State)
 
 
 class Start(NamedTuple):
-    """Where a method begins: a control, and a dual vector or None for a cold start."""
+    """Where a method begins: a control u, and a dual vector p where one is known.
+
+    Without one it is S(u) - y_d, or zero in a cold start.
+    """
 
     u: Array
-    p: Array | None
+    p: Array | None = None
+    cold: bool = False
 
 
 class Method(ABC, Generic[AnyState]):

@@ -98,7 +98,10 @@ class PrimalDual(Method[PrimalDualState]):
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> PrimalDualState:
         at = map.at(start.u)
-        p = objective.state.initial_dual() if start.p is None else start.p
+        if start.p is not None:
+            p = start.p
+        else:
+            p = objective.state.initial_dual() if start.cold else objective.state.gradient(at.value)
         norm = self.norm if self.norm is not None else map_norm(at, map, objective.state.tracked)
         r, s = self._steps(objective, norm, at.value)
         y = at.value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -13,9 +15,9 @@ class Schedule:
     Where the estimate tells nothing, certificates come after 12, 34, 78, .. iterations.
     """
 
-    def __init__(self, ratio: float = 0.01, due: float = 0.0, bounds: list[float] | None = None) -> None:
-        self.ratio, self.due = ratio, due
-        self.bounds = bounds if bounds is not None else []
+    def __init__(self, ratio: float = 0.01, bounds: Sequence[float] = ()) -> None:
+        self.ratio, self.due = ratio, 0
+        self.bounds = list(bounds)
         self._look = 0
         self._last = (0, np.inf)
 
@@ -45,5 +47,5 @@ class Schedule:
 
     @property
     def stalled(self) -> bool:
-        """Whether the last five bounds brought nothing: rounding, or a method at its end."""
-        return len(self.bounds) > 8 and min(self.bounds[-5:]) > 0.95 * min(self.bounds[:-5])
+        """Whether the last eight bounds brought nothing: rounding, or a method at its end."""
+        return len(self.bounds) > 12 and min(self.bounds[-8:]) > 0.95 * min(self.bounds[:-8])
