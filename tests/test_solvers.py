@@ -6,13 +6,14 @@ from matrix_map import MatrixMap, random_problem
 
 import pdecontrol as pc
 from pdecontrol import reference
+from pdecontrol.certificate import project_nonlinear, smallest_curvature
 from pdecontrol.maps import lanczos, map_norm
 from pdecontrol.solvers import loop
 from pdecontrol.solvers.method import Start
 from pdecontrol.solvers.newton import conjugate_gradients, line_search
 from pdecontrol.solvers.primal_dual import balanced_step, extrapolate
 from pdecontrol.space import Space
-from pdecontrol.terms import ControlCost, Objective, StateCost
+from pdecontrol.terms import ControlCost, Objective, StateCost, bind
 
 METHODS = [pc.PrimalDual(steps=steps) for steps in ("classical", "enlarged", "balanced", "accelerated")] + [
     pc.FISTA(),
@@ -328,3 +329,135 @@ def test_progress_is_quiet_unless_asked(small, capsys):
     pc.minimise(*small, "primal-dual", progress=True)
     output = capsys.readouterr()
     assert output.out == "" and "certified" in output.err and len(output.err.splitlines()) >= 3
+
+
+# -- what users ran into ---------------------------------------------------------------------------------------------
+
+
+def bang_bang():
+    return pc.ControlProblem(
+        equation=pc.Elliptic(),
+        boundary={"boundary": pc.Dirichlet()},
+        control=pc.Distributed(),
+        tracking=pc.Tracking(lambda x: 0.02 * np.sin(2 * np.pi * x[0])),
+        terms=[pc.Box(-1, 1)],
+    )
+
+
+def test_without_tikhonov_term_the_better_of_iterate_and_projection_is_returned():
+    """The projection of a nearly singular dual vector chatters; the iterate has the far smaller gap."""
+    result = pc.solve(bang_bang(), pc.unit_square(24), tol=2e-3)
+    assert result.success
+    assert np.mean(np.abs(result.control.array) < 1.0) > 0.0  # not a projection onto the vertices of the box
+
+
+def test_zero_is_recognised_from_any_start():
+    """u* = 0 is found by its optimality, not by iterates that underflow."""
+    for equation in (pc.Elliptic(), pc.Elliptic(semilinear=pc.Semilinear(np.sinh, np.cosh))):
+        problem = pc.ControlProblem(
+            equation, pc.Distributed(), pc.Tracking(0.0), [pc.Tikhonov(1e-2)], {"boundary": pc.Dirichlet()}
+        )
+        result = pc.solve(problem, pc.unit_square(8), start=1.0)
+        assert result.success and not result.control.array.any() and result.solves["total"] < 40
+
+
+@identify
+def test_any_limit_of_solves_is_kept(small, method):
+    problem, map = small
+    for limit in range(14):
+        before = map.solves.total
+        try:
+            result = pc.minimise(problem, map, method, tol=1e-14, max_solves=limit)
+        except pc.ProblemError:
+            assert map.solves.total - before <= limit
+        else:
+            assert result.solves["total"] == map.solves.total - before <= limit
+    assert map.solves.limit == np.inf
+
+
+def test_the_solves_of_a_start_are_counted(small):
+    problem, map = small
+    before = map.solves.total
+    result = pc.minimise(problem, map, "primal-dual", start=1.0)
+    assert result.solves["total"] == map.solves.total - before
+
+
+def test_a_checkpoint_that_cannot_be_written_is_found_out_at_once(small, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    calls = []
+    with pytest.raises(pc.ResultFileError, match="cannot be written"):
+        pc.minimise(*small, "fista", checkpoint=tmp_path / "file" / "run", callback=calls.append)
+    assert not calls
+
+
+def test_an_error_of_the_callback_leaves_a_checkpoint(small, tmp_path):
+    def fails(row):
+        if row.iteration == 5:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        pc.minimise(*small, "fista", tol=1e-14, checkpoint=tmp_path / "run", callback=fails)
+    result = pc.minimise(*small, "fista", tol=1e-14, checkpoint=tmp_path / "run", restart=True, max_iterations=6)
+    assert result.history["iteration"].tolist() == list(range(7))
+
+
+def test_fields_of_another_mesh_are_evaluated():
+    problem = reference.stadler(1e-3).problem
+    one = pc.solve(problem, pc.unit_square((4, 6)))
+    map = pc.discretise(problem, pc.unit_square((6, 4)))
+    by_field = pc.certify(problem, one.control, map)
+    by_values = pc.certify(problem, one.control(map.control.points), map)
+    assert by_field.bound == pytest.approx(by_values.bound, rel=1e-9)
+
+
+def test_an_unchecked_modulus_is_not_called_checked():
+    problem = semilinear()
+    map = pc.discretise(problem, pc.unit_square(8))
+    stopped = pc.minimise(problem, map, "proximal-gradient", max_iterations=1)
+    assert "as its Hessian at u indicates" in stopped.certificate.assumption
+    limited = pc.minimise(problem, map, "proximal-gradient", max_solves=stopped.solves["total"] - 3)
+    assert limited.certificate.bound is None or "Hessian" in limited.certificate.assumption
+
+
+def test_the_modulus_of_a_concave_problem():
+    """Where y < 0 and the target is above, -r''(y) p (S' h)^2 is negative and outweighs a small alpha."""
+    problem = pc.ControlProblem(
+        pc.Elliptic(semilinear=pc.Semilinear(lambda y: 10 * y**3, lambda y: 30 * y**2)),
+        pc.Distributed(),
+        pc.Tracking(3.0),
+        [pc.Tikhonov(1e-5), pc.Box(-20, -19)],
+        {"boundary": pc.Dirichlet()},
+    )
+    map = pc.discretise(problem, pc.unit_square(8))
+    objective = bind(problem, map)
+    at = map.at(np.full(map.control.size, -19.0))
+    adjoint = at.solve_adjoint(objective.state.gradient(at.value))
+    assert smallest_curvature(objective, map, at, adjoint, np.ones(map.control.size)) < -1e-5
+    assert "with the same active set" in pc.certify(problem, -19.0, map).assumption
+    free = pc.ControlProblem(
+        problem.equation, problem.control, problem.tracking, [pc.Tikhonov(1e-7, reference=-20.0)], problem.boundary
+    )
+    objective = bind(free, map)
+    everywhere = Objective(objective.state, PinnedCost(**vars(objective.control)))
+    certified, modulus = project_nonlinear(everywhere, map, at)
+    assert modulus < 0 and certified.certificate.bound is None
+    assert certified.certificate.assumption.startswith("nothing")
+
+
+class PinnedCost(ControlCost):
+    """A control cost whose projected control is -19, as if that were the stationary point."""
+
+    def argmin(self, q):
+        return np.full_like(q, -19.0)
+
+
+def test_a_restart_notices_a_change_of_the_semilinear_term_far_out(tmp_path):
+    def problem(cut):
+        term = pc.Semilinear(lambda y: np.minimum(y**3, cut), lambda y: np.where(y**3 < cut, 3 * y**2, 0.0))
+        return pc.ControlProblem(
+            pc.Elliptic(semilinear=term), pc.Distributed(), pc.Tracking(1.0), [pc.Tikhonov(1e-2)],
+            {"boundary": pc.Dirichlet()},
+        )  # fmt: skip
+
+    maps = [pc.discretise(problem(cut), pc.unit_square(4)) for cut in (1e9, 1e3)]
+    assert maps[0].fingerprint != maps[1].fingerprint

@@ -20,6 +20,7 @@ class Schedule:
         self.bounds = list(bounds)
         self._look = 0
         self._last = (0, np.inf)
+        self._best = (0, np.inf)
 
     def looks(self, iteration: int) -> bool:
         """Whether to compute the estimate, which costs no solve but some vector operations."""
@@ -28,6 +29,8 @@ class Schedule:
     def wants(self, iteration: int, estimate: float, target: float) -> bool:
         """Whether to certify now; `estimate` and `target` are in the unit of the bounds."""
         (before, old), self._last = self._last, (iteration, estimate)
+        if not estimate >= 0.95 * self._best[1]:
+            self._best = self._last
         self._look = iteration + 1
         if 0 < target < self.ratio * estimate and estimate < old < np.inf:
             rate = np.log(old / estimate) / (iteration - before)
@@ -47,5 +50,8 @@ class Schedule:
 
     @property
     def stalled(self) -> bool:
-        """Whether the last eight bounds brought nothing: rounding, or a method at its end."""
-        return len(self.bounds) > 12 and min(self.bounds[-8:]) > 0.95 * min(self.bounds[:-8])
+        """Whether neither the last eight bounds nor half as many more iterations brought anything."""
+        waited = self._last[0] - self._best[0]
+        return waited > 100 + self._best[0] // 2 or (
+            len(self.bounds) > 12 and min(self.bounds[-8:]) > 0.95 * min(self.bounds[:-8])
+        )
