@@ -77,7 +77,8 @@ class Certificate:
     def __str__(self) -> str:
         lines = []
         if self.bound is not None:
-            lines.append(f"||u - u*|| <= {self.bound:.3e}   ({self.relative:.1e} of ||u|| = {self.norm:.6g})")
+            share = f"{self.relative:.1e} of " if self.norm > 0 else ""
+            lines.append(f"||u - u*|| <= {self.bound:.3e}   ({share}||u|| = {self.norm:.6g})")
         if self.gap is not None:
             lines.append(f"J(u) - J(u*) <= {self.gap:.3e}   ({self.relative_gap:.1e} relative)")
         if self.optimal:
@@ -138,6 +139,7 @@ def project(objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint |
     is u* = 0.
     """
     if adjoint is None:
+        p = objective.state.in_domain(p)
         adjoint = map.at(map.control.zeros()).solve_adjoint(p)
     control = objective.control
     z = control.argmin(adjoint.gradient)
@@ -152,7 +154,9 @@ def project(objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint |
     optimal = False
     if not z.any():
         fixed = adjoint if distance == 0.0 else at.solve_adjoint(objective.state.gradient(y))
-        optimal = at.error == fixed.error == 0.0 and not control.argmin(fixed.gradient).any()
+        spread = fixed.error / np.sqrt(control.space.mass)  # what an error of q may be at each node
+        ends = control.argmin(fixed.gradient - spread), control.argmin(fixed.gradient + spread)
+        optimal = at.error == 0.0 and not ends[0].any() and not ends[1].any()
     if optimal:
         bound, gap = None if bound is None else 0.0, 0.0
     certificate = Certificate(
@@ -232,13 +236,18 @@ def project_nonlinear(
 def smallest_curvature(
     objective: Objective, map: SolutionMap, at: Linearisation, adjoint: Adjoint, mask: Array
 ) -> float:
-    """min(0, smallest eigenvalue of the Hessian of F o S) on the set of a mask (12 Lanczos steps, two solves each)."""
-    tracked = objective.state.tracked
+    """min(0, smallest eigenvalue of the Hessian of F o S on the set of a mask), from below to a twentieth of alpha.
+
+    At most 40 Lanczos steps, two solves each; what they leave unresolved makes the value smaller.
+    """
+    tracked, resolution = objective.state.tracked, 0.05 * objective.control.alpha
 
     def apply(h: Array) -> Array:
         return mask * at.hessian(mask * h, adjoint, tracked)
 
-    return min(0.0, lanczos(apply, map.control, 12, 0.01, largest=False)) if mask.any() else 0.0
+    if not mask.any():
+        return 0.0
+    return min(0.0, lanczos(apply, map.control, 40, 0.0, largest=False, resolution=resolution))
 
 
 def judge(objective: Objective, map: SolutionMap, u: Array) -> Certificate:

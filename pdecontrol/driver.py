@@ -15,7 +15,7 @@ from .errors import MeshError, ProblemError
 from .fem.elliptic import EllipticMap
 from .fem.meshes import Mesh
 from .maps import SolutionMap
-from .problem import L1, ControlProblem, Tikhonov, check_number
+from .problem import ControlProblem, check_number
 from .result import Result, npz
 from .solvers import FISTA, METHODS, SemismoothNewton, loop
 from .solvers.method import Method, Start
@@ -207,7 +207,7 @@ def minimise(
         map,
         chosen,
         begin,
-        loop.Stopping(tol, atol, max_iterations, max_solves),
+        loop.Stopping(float(tol), float(atol), max_iterations, max_solves),
         callback=callback,
         checkpoint=None if checkpoint is None else loop.Checkpoint(npz(checkpoint), checkpoint_seconds, restart),
         progress=progress,
@@ -260,7 +260,7 @@ def continuation(
     ----------
     problem, mesh, backend, degree, linear_solver : see `discretise`; the map is built once.
     alpha, beta : the weights of the stages, of equal length where both are given; None keeps the problem's.
-    method, tol, options : see `minimise`; limits are those of one stage.
+    method, tol, options : see `minimise`; limits are those of one stage, and checkpoints have its number at the end.
 
     Returns
     -------
@@ -285,27 +285,19 @@ def continuation(
             "continuation needs alpha or beta as lists of weights, of equal length where both are given."
         )
     stages = lengths.pop()
+    checkpoint = options.pop("checkpoint", None)
     map = discretise(problem, mesh, backend, degree, linear_solver)
     results: list[Result] = []
     for stage in range(stages):
         weights = (None if path is None else path[stage] for path in (alpha, beta))
-        results.append(minimise(with_weights(problem, *weights), map, method, tol, **options))
+        if checkpoint is not None:
+            options["checkpoint"] = f"{checkpoint}-{stage}"
+        results.append(minimise(problem.with_weights(*weights), map, method, tol, **options))
         options["start"] = results[-1]
     return results
 
 
-def with_weights(problem: ControlProblem, alpha: float | None = None, beta: float | None = None) -> ControlProblem:
-    """The problem with other weights; a term that it lacks is added."""
-    terms = list(problem.terms)
-    old = next((term for term in terms if isinstance(term, Tikhonov)), Tikhonov(0.0))
-    if alpha is not None:
-        terms = [term for term in terms if not isinstance(term, Tikhonov)] + [replace(old, alpha=alpha)]
-    if beta is not None:
-        terms = [term for term in terms if not isinstance(term, L1)] + [L1(beta)]
-    return replace(problem, terms=terms)
-
-
-def estimate_discretisation(problem: ControlProblem, result: Result, fine: SolutionMap) -> float:
+def estimate_discretisation(problem: ControlProblem, result: Result, fine: SolutionMap) -> float | None:
     """||u_h - u|| in the norm of the control space, estimated from the solution on the uniformly refined mesh.
 
     Parameters
@@ -313,21 +305,32 @@ def estimate_discretisation(problem: ControlProblem, result: Result, fine: Solut
     problem, result : what was solved, and its result on a mesh.
     fine : the map of the problem on the refinement of that mesh.
 
+    Returns
+    -------
+    The estimate, or None if the refined problem was not solved.
+
     Notes
     -----
-    For nodal controls and actuators, whose errors are of order 2, 4/3 ||u_h - u_{h/2}|| at the nodes of the coarse
-    mesh. For P0 controls, where u_h is nearly the projection of u_{h/2}, (4/3)^(1/2) ||u_h - u_{h/2}|| in L2. The
-    refined problem is solved to 1e-4, started from u_h.
+    For nodal controls and actuators, 4/3 ||u_h - u_{h/2}|| at the nodes of the coarse mesh, as for errors of order 2.
+    For P0 controls, where u_h is nearly the projection of u_{h/2}, (4/3)^(1/2) ||u_h - u_{h/2}|| in L2. The refined
+    problem is solved from u_h to a fiftieth of that difference.
     """
     u, space = result.control.array, result.control.space
+
+    def estimate(refined: Field) -> float:
+        if space.elements is None:
+            return space.norm(refined.array - u) * 4 / 3
+        if space.elements.degree == 1:
+            return space.norm(refined(space.nodes) - u) * 4 / 3
+        parents = np.tile(u, refined.array.size // u.size)  # child j of cell c is cell c + j m
+        return fine.control.norm(refined.array - parents) * (4 / 3) ** 0.5
+
     start = u if space.elements is None else result.control(fine.control.nodes)
-    refined = minimise(problem, fine, tol=1e-4, start=start).control
-    if space.elements is None:
-        return space.norm(refined.array - u) * 4 / 3
-    if space.elements.degree == 1:
-        return space.norm(refined(space.nodes) - u) * 4 / 3
-    parents = np.tile(u, refined.array.size // u.size)  # child j of cell c is cell c + j m
-    return fine.control.norm(refined.array - parents) * (4 / 3) ** 0.5
+    refined = minimise(problem, fine, tol=1e-3, start=start)
+    bound = refined.certificate.bound
+    if bound is not None and refined.success and bound > 0.02 * estimate(refined.control):
+        refined = minimise(problem, fine, tol=1e-14, atol=0.02 * estimate(refined.control), start=refined)
+    return estimate(refined.control) if refined.success else None
 
 
 def _control(data: Data | Field, map: SolutionMap, name: str) -> Array:
@@ -345,8 +348,9 @@ def _start(objective: Objective, map: SolutionMap, start: StartData) -> Start:
         return Start(zero, cold=True)
     if isinstance(start, Result):
         u = _control(start.control, map, "start")
-        fits = start.dual is not None and start.dual.shape == objective.state.target.shape
-        return Start(u, start.dual if fits else None)
+        if start.dual is not None and start.dual.shape == objective.state.target.shape:
+            return Start(u, objective.state.in_domain(start.dual))
+        return Start(u)
     return Start(_control(start, map, "start"))
 
 

@@ -49,8 +49,8 @@ class Counter:
 
     @contextmanager
     def limited(self, limit: float) -> Iterator[None]:
-        """Refuse solves beyond a total with SolveLimitError."""
-        before, self.limit = self.limit, limit
+        """Refuse solves beyond a total, or an outer limit, with SolveLimitError."""
+        before, self.limit = self.limit, min(limit, self.limit)
         try:
             yield
         finally:
@@ -176,20 +176,34 @@ def smooth_start(space: Space) -> Array:
     return 1.0 + np.cos(waves @ scaled + generator.uniform(0, 6, (6, 1))).sum(axis=0) / 3.0
 
 
-def lanczos(apply: Callable[[Array], Array], space: Space, steps: int, accuracy: float, largest: bool = True) -> float:
-    """Extreme eigenvalue of a self-adjoint operator on a space, to a relative accuracy, by Lanczos iteration.
+def rough_start(space: Space) -> Array:
+    """Like `smooth_start`, with all frequencies and signs: for eigenvectors that a smooth start may miss."""
+    start = smooth_start(space)
+    return start + np.modf(1e4 * np.sin(1e3 * start))[0]
+
+
+def lanczos(
+    apply: Callable[[Array], Array],
+    space: Space,
+    steps: int,
+    accuracy: float,
+    largest: bool = True,
+    resolution: float = 0.0,
+) -> float:
+    """Largest eigenvalue of a self-adjoint operator on a space, or a value below its smallest, by Lanczos iteration.
 
     Parameters
     ----------
     apply : the operator, (n,) -> (n,), self-adjoint in the inner product of `space`.
     steps : at most so many applications.
-    accuracy : stop once the residual of the Ritz pair is below accuracy times the largest Ritz value.
-    largest : the largest eigenvalue, else the smallest.
+    accuracy, resolution : stop once the residual of the Ritz pair, which bounds its distance to an eigenvalue, is below
+        accuracy times the largest Ritz value, or below the resolution.
+    largest : the largest Ritz value, else the smallest one less its residual.
     """
-    v = smooth_start(space)
+    v = smooth_start(space) if largest else rough_start(space)
     v = v / space.norm(v)
     basis, diagonal, off = [v], list[float](), list[float]()
-    ritz = 0.0
+    value = 0.0
     for _ in range(min(steps, space.size)):
         w = apply(basis[-1])
         diagonal.append(space.inner(w, basis[-1]))
@@ -197,13 +211,14 @@ def lanczos(apply: Callable[[Array], Array], space: Space, steps: int, accuracy:
             w = w - space.inner(w, b) * b
         matrix = np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1)
         values, vectors = np.linalg.eigh(matrix)
-        pick = -1 if largest else 0
-        ritz, beta = float(values[pick]), space.norm(w)
-        if beta * abs(vectors[-1, pick]) <= accuracy * np.abs(values).max() or beta == 0.0:
+        beta, pick = space.norm(w), -1 if largest else 0
+        residual = beta * abs(vectors[-1, pick])
+        value = float(values[pick]) if largest else float(values[pick] - residual)
+        if residual <= max(accuracy * np.abs(values).max(), resolution) or beta == 0.0:
             break
         basis.append(w / beta)
         off.append(beta)
-    return ritz
+    return value
 
 
 def map_norm(linearisation: Linearisation, map: SolutionMap, weights: Array, inflation: float = 0.01) -> float:

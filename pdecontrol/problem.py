@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, Literal, TypeVar, cast
 
@@ -368,6 +368,16 @@ class ControlProblem:
     def term(self, kind: type[T]) -> T | None:
         """The term of a kind, if the problem has one."""
         return next((term for term in self.terms if isinstance(term, kind)), None)
+
+    def with_weights(self, alpha: float | None = None, beta: float | None = None) -> ControlProblem:
+        """The problem with other weights; a term that it lacks is added, and None keeps what there is."""
+        terms = list(self.terms)
+        if alpha is not None:
+            old = self.term(Tikhonov) or Tikhonov(0.0)
+            terms = [term for term in terms if not isinstance(term, Tikhonov)] + [replace(old, alpha=alpha)]
+        if beta is not None:
+            terms = [term for term in terms if not isinstance(term, L1)] + [L1(beta)]
+        return replace(self, terms=terms)
 
 
 def _several(items: Any) -> tuple[Any, ...]:

@@ -44,7 +44,8 @@ class Status(Enum):
 class Row(NamedTuple):
     """One iteration: `estimate` is free and uncertified, `bound` the certificate's (nan where not computed).
 
-    Both are for ||u - u*||, or relative gaps where alpha = 0.
+    Both are for ||u - u*||, or relative gaps where alpha = 0. The objective of PrimalDual on nonlinear maps takes the
+    state at the extrapolated control.
     """
 
     iteration: int

@@ -142,9 +142,6 @@ class Space:
         """<1, a>."""
         return float(self.dual(a).sum())
 
-    def max(self, a: Array) -> float:
-        return float(np.max(a, initial=-np.inf))
-
     def interpolate(self, data: Data, name: str = "data", infinite: bool = False) -> Array:
         """Nodal values of a number, an array or a function of x; raises DataError (see `sample`)."""
         points = self.points if self.points is not None else np.zeros((0, self.size))

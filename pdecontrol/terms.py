@@ -90,7 +90,7 @@ class ControlCost:
             integrand += self.beta * np.abs(u) - s * u
             normal -= s
         at_bound = (z <= self.lower) | (z >= self.upper)
-        return self.space.integral(integrand + at_bound * normal * (z - u))
+        return max(self.space.integral(integrand + at_bound * normal * (z - u)), 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +123,10 @@ class StateCost:
     def initial_dual(self) -> Array:
         """The dual vector of a cold start: 0 on the tracked components, 1 (all of dom F*) on linear ones."""
         return 1.0 - self.tracked
+
+    def in_domain(self, p: Array) -> Array:
+        """The dual vector with its linear components in dom F*, which is 1."""
+        return self._with_linear(p.copy(), 1.0)
 
     def prox_conjugate(self, v: Array, s: float) -> Array:
         """argmin_p s F*(p) + 1/2 ||p - v||^2."""

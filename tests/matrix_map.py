@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from pdecontrol.maps import Adjoint, Counter, Linearisation, SolutionMap
@@ -13,10 +15,12 @@ class MatrixMap(SolutionMap):
     affine = True
     arithmetic = "products with a matrix"
 
-    def __init__(self, matrix, offset, control: Space, observation: Space, adjoint_noise=None) -> None:
+    def __init__(
+        self, matrix, offset, control: Space, observation: Space, adjoint_noise=None, state_noise=None
+    ) -> None:
         self.matrix, self.offset = matrix, offset
         self.control, self.observation, self.solution = control, product([observation]), observation
-        self.adjoint_noise = adjoint_noise
+        self.adjoint_noise, self.state_noise = adjoint_noise, state_noise
         self.solves = Counter()
         self.fingerprint = "matrix"
 
@@ -25,17 +29,25 @@ class MatrixMap(SolutionMap):
 
 
 class MatrixLinearisation(Linearisation):
-    error = 0.0
-
     def __init__(self, map: MatrixMap, u) -> None:
         self.map, self.u = map, u
 
+    @cached_property
+    def _solved(self):
+        with self.map.solves.solving("state"):
+            y = self.map.matrix @ self.u + self.map.offset
+        noise = self.map.state_noise() if self.map.state_noise is not None else np.zeros_like(y)
+        return y + noise, self.map.observation.norm(noise)
+
     @property
     def value(self):
-        with self.map.solves.solving("state"):
-            return self.map.matrix @ self.u + self.map.offset
+        return self._solved[0]
 
     state = value
+
+    @property
+    def error(self):
+        return self._solved[1]
 
     def tangent(self, h):
         with self.map.solves.solving("tangent"):
@@ -59,7 +71,7 @@ def random_spd(generator, size: int):
     return factor @ factor.T / size + 0.1 * np.eye(size)
 
 
-def random_problem(generator, alpha: float, adjoint_noise: float = 0.0) -> tuple[Objective, MatrixMap]:
+def random_problem(generator, alpha: float, noise: float = 0.0) -> tuple[Objective, MatrixMap]:
     """A problem with random size, ill-conditioned L, weights, box (with or without zero), L1 weight and reference."""
     m, n = generator.integers(3, 20, size=2)
     left, _ = np.linalg.qr(generator.normal(size=(m, m)))
@@ -76,11 +88,17 @@ def random_problem(generator, alpha: float, adjoint_noise: float = 0.0) -> tuple
     beta = generator.choice([0.0, 0.01, 0.3])
     reference = generator.choice([0.0, 1.0]) * generator.normal(size=n)
 
-    def noise():
-        v = generator.normal(size=n)
-        return adjoint_noise * v / control.norm(v)
+    def errors(space: Space, size: float):
+        def draw():
+            v = generator.normal(size=space.size)
+            return size * v / space.norm(v)
 
-    map = MatrixMap(matrix, generator.normal(size=m), control, observation, noise if adjoint_noise else None)
+        return draw if noise else None
+
+    map = MatrixMap(
+        matrix, generator.normal(size=m), control, observation, errors(control, noise),
+        errors(observation, noise / np.sqrt(alpha)),
+    )  # fmt: skip
     target = generator.normal(size=m)
     state = StateCost(map.observation, target, np.ones(m))
     return Objective(state, ControlCost(control, alpha, reference, beta, lower, upper)), map

@@ -8,7 +8,7 @@ from matrix_map import MatrixMap, manufactured, random_problem
 
 import pdecontrol as pc
 from pdecontrol import reference
-from pdecontrol.certificate import error_bound, judge, project
+from pdecontrol.certificate import error_bound, judge, project, weigh
 from pdecontrol.driver import loop
 from pdecontrol.solvers.method import Start
 from pdecontrol.space import Space
@@ -87,8 +87,8 @@ def test_never_violated_on_random_problems(alpha, noise):
             count += 1
             if error > 100 * allowance and np.isfinite(certificate.gap):
                 effectivity.append(certificate.bound / error)
-                gap = objective.value(u, map.solve(u)) - objective.value(u_star, map.solve(u_star))
-                assert gap <= certificate.gap + 1e-12 * abs(objective.value(u, map.solve(u)))
+                value, least = (objective.value(v, exact(map).solve(v)) for v in (u, u_star))
+                assert value - least <= certificate.gap + 1e-12 * abs(value)
     assert count == 120
     assert min(effectivity) >= 1.0 - 1e-6
     print(f"alpha {alpha:.0e}, noise {noise}: effectivity {np.median(effectivity):.2g} (worst {max(effectivity):.2g})")
@@ -168,3 +168,47 @@ def test_inexact_linear_solvers(method):
         result = pc.minimise(problem, map, method, tol=tol)
         assert result.success and "estimated" in result.certificate.assumption and result.solves["inner"] > 0
         assert map.control.norm(result.control.array - u_star) <= result.certificate.bound
+
+
+def test_the_gap_is_primal_minus_dual():
+    """Against D(p) = <p, S(0)> - F*(p) - G*(-q) with the conjugates written out, in problems of moderate size."""
+    generator = np.random.default_rng(23)
+    for _ in range(30):
+        objective, map = random_problem(generator, 0.5)
+        c, f = objective.control, objective.state
+        u = np.clip(generator.normal(size=map.control.size), c.lower, c.upper)
+        p = generator.normal(size=map.observation.size)
+        adjoint = map.at(u).solve_adjoint(p)
+        z = c.argmin(adjoint.gradient)
+        conjugate_g = -c.value(z) - map.control.inner(adjoint.gradient, z)
+        conjugate_f = 0.5 * map.observation.norm(p) ** 2 + map.observation.inner(p, f.target)
+        dual = map.observation.inner(p, map.offset) - conjugate_f - conjugate_g
+        for control in (u, z):
+            primal = objective.value(control, map.solve(control))
+            gap = weigh(objective, map.at(control), map, control, p, adjoint).certificate.gap
+            assert gap == pytest.approx(primal - dual, rel=1e-9, abs=1e-9)
+        projected = project(objective, map, p).certificate
+        assert projected.optimal or projected.gap == pytest.approx(primal - dual, rel=1e-9, abs=1e-9)
+
+
+def test_errors_of_solves_enter_the_certificate():
+    """An error e of q is worth e^2/(2 alpha) in the gap of z, e diam(box) without alpha; one of S(z) adds to d."""
+    generator = np.random.default_rng(29)
+    objective, map = random_problem(generator, 0.5)
+    p = generator.normal(size=map.observation.size)
+    adjoint = map.at(np.zeros(map.control.size)).solve_adjoint(p)
+    clean = project(objective, map, p, adjoint).certificate
+    e = 0.3
+    inexact = project(objective, map, p, adjoint._replace(error=e)).certificate
+    assert inexact.gap == pytest.approx(clean.gap + e**2 / (2 * 0.5))
+    assert inexact.bound == pytest.approx((e + np.sqrt(e**2 + 0.5 * 2 * clean.gap)) / (2 * 0.5))
+    noise = generator.normal(size=map.observation.size)
+    map.state_noise = lambda: noise
+    d = objective.state.distance(map.solve(project(objective, exact(map), p, adjoint).control), p)
+    assert project(objective, map, p, adjoint).certificate.bound == pytest.approx(
+        (d + map.observation.norm(noise)) / (2 * np.sqrt(0.5))
+    )
+    box = replace(objective.control, alpha=0.0, lower=-np.ones(map.control.size), upper=np.ones(map.control.size))
+    without = Objective(objective.state, box)
+    gaps = [project(without, exact(map), p, adjoint._replace(error=size)).certificate.gap for size in (0.0, e)]
+    assert gaps[1] - gaps[0] == pytest.approx(e * map.control.norm(2 * np.ones(map.control.size)))

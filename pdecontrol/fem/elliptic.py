@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..errors import ConvergenceError
+from ..errors import ConvergenceError, SingularEquationError
 from ..maps import Adjoint, Counter, Linearisation, SolutionMap, lanczos
 from ..space import Array, Space
 from .linear import LinearSolver
@@ -170,12 +170,22 @@ def newton(system: SteadySystem, u: Array, y: Array, counter: Counter) -> Array:
     """
     residual = system.restrict(system.residual(y, u))
     first = size = float(np.linalg.norm(residual))
-    for _ in range(50):
+    for iteration in range(50):
         if not np.isfinite(size):
             break
         if size == 0.0:
             return y
-        step = system.extend(system.factorise(y, counter).solve(residual).x)
+        try:
+            factors = system.factorise(y, counter)
+        except SingularEquationError:
+            if iteration > 0:
+                raise
+            # r' may vanish where the iteration starts, as that of y^3 does at 0: start elsewhere.
+            y = y + system.extend(np.ones_like(residual))
+            residual = system.restrict(system.residual(y, u))
+            first = size = float(np.linalg.norm(residual))
+            factors = system.factorise(y, counter)
+        step = system.extend(factors.solve(residual).x)
         counter.linear += 1
         length = 1.0
         while True:

@@ -68,8 +68,8 @@ class Multigrid(LinearSolver):
     Notes
     -----
     With the preconditioner B and a lower bound mu of the spectrum of B A, the residual r = b - A x bounds the error
-    e of x: e' A e = r' A^-1 r <= r' B r / mu. The value of mu is half a Lanczos estimate. The rounding of r itself is
-    at most eps (|A| |x| + |b|), and is added to it: for nearly singular equations it is what counts.
+    e of x: e' A e = r' A^-1 r <= r' B r / mu. The value of mu is a tenth of a Lanczos estimate. The rounding of r
+    itself is at most eps (|A| |x| + |b|), and is added to it: for nearly singular equations it is what counts.
     """
 
     exact = False
@@ -87,7 +87,7 @@ class Multigrid(LinearSolver):
         self._preconditioner = hierarchy.aspreconditioner()
         counter.factorisations += 1
         energy = Space(matrix)
-        self._mu = 0.5 * lanczos(lambda x: self._preconditioner @ (matrix @ x), energy, 10, 0.02, largest=False)
+        self._mu = 0.1 * lanczos(lambda x: self._preconditioner @ (matrix @ x), energy, 20, 0.05, largest=False)
         if not self._mu > 0:
             raise ProblemError("the matrix of the equation is not positive definite: use linear_solver='direct'.")
 

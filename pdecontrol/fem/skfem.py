@@ -190,7 +190,7 @@ class SkfemSystem:
             "with Neumann conditions alone and no reaction" if self.affine else
             "where Newton's method is, with r' = 0, no reaction and Neumann conditions alone"
         )  # fmt: skip
-        remedy = "" if self.affine else ", or start from a control with a state where r' > 0"
+        remedy = "" if self.affine else ", or start from a control (start=) with another state"
         raise SingularEquationError(
             f"the equation has no unique solution: {reason}, constants may be added to the state in the part of the "
             f"domain around x = {where}. Add a Dirichlet or Robin condition, or a positive reaction{remedy}."

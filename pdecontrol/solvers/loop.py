@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..certificate import Certificate, Certified, project, project_nonlinear, weigh
-from ..errors import ConvergenceError, ProblemError, ResultFileError, SolveLimitError
+from ..errors import ConvergenceError, ProblemError, ResultFileError, SingularEquationError, SolveLimitError
 from ..maps import SolutionMap
 from ..result import History, Result, Row, Status, read_arrays, write_arrays
 from ..space import Field
@@ -155,13 +156,15 @@ class _Run:
             self.iteration += 1
 
     def finish(self, status: Status, note: str) -> Result:
+        self.save()  # before the last certificate, so that a restart goes on as if there had been no stop
+        earlier = self.best
         if not self.map.affine and status is not Status.CERTIFIED:
-            self.best, self.modulus = None, None  # what is returned has its modulus computed
+            self.best, self.modulus = None, None  # what is returned has its modulus computed, if solves are left
             self.certified_at = -1
         if self.certified_at < self.iteration:
             with suppress(SolveLimitError):
                 self._certify()
-        self.save()
+        self.best = self.best or earlier
         best = self.best or self._uncertified()
         if best.certificate.meets(self.stopping.tol, self.stopping.atol):
             status = Status.CERTIFIED
@@ -209,11 +212,15 @@ class _Run:
     def _certify(self) -> float:
         """The bound of a new certificate (the relative gap where alpha = 0); keeps the best."""
         with self.map.solves.limited(self.limit):
-            certified = self._certify_affine() if self.map.affine else self._certify_nonlinear()
+            try:
+                certified = self._certify_affine() if self.map.affine else self._certify_nonlinear()
+            except ConvergenceError:  # of the state at a projected control far from the iterate
+                self.schedule.certified(self.iteration, np.inf)
+                return np.inf
             if not self.zero_tested and not certified.certificate.excludes_zero:
-                with suppress(SolveLimitError):
+                with suppress(SolveLimitError, ConvergenceError, SingularEquationError):
                     certified = self._zero() or certified
-                    self.zero_tested = True
+                self.zero_tested = True
         bound = certified.certificate.measure
         if self.best is None or self.concave or bound <= self.best.certificate.measure:
             self.best = certified
@@ -276,11 +283,10 @@ class _Run:
             "iteration": self.iteration,
             "seconds": perf_counter() - self.clock,
             "solves": self.map.solves.since(self.counts),
-            "ratio": self.schedule.ratio,
+            "schedule": asdict(self.schedule),
             "modulus": self.modulus,
         }
         arrays = {f"state.{name}": value for name, value in pack(self.state).items()} | self.history.arrays()
-        arrays["bounds"] = np.array(self.schedule.bounds)
         write_arrays(path, header, arrays)
 
     def _read(self, path: Path) -> None:
@@ -294,7 +300,7 @@ class _Run:
         self.iteration, self.modulus = header["iteration"], header["modulus"]
         # The last row is recorded again when the loop goes on.
         self.history = History.from_arrays(arrays, slice(-1))
-        self.schedule = Schedule(header["ratio"], bounds=arrays["bounds"].tolist())
+        self.schedule = Schedule(**header["schedule"])
         self.map.solves.add(header["solves"])
         self.clock -= header["seconds"]
 

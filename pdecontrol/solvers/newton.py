@@ -87,7 +87,13 @@ class SemismoothNewton(Method[State]):
         adjoint = at.solve_adjoint(p)
         if map.affine:
             return _dual_state(objective, map, p, adjoint, 0.0)
-        return _normal_state(objective, map, adjoint.gradient, at.state, float(np.sqrt(objective.control.alpha)))
+        root = float(np.sqrt(objective.control.alpha))
+        try:
+            return _normal_state(objective, map, adjoint.gradient, at.state, root)
+        except ConvergenceError:  # the state at argmin G + <q, .>: a proximal gradient step is nearer
+            before = State(start.u, at.value, p, adjoint)
+            u, _, root = backtrack(objective, map, before, at.state, root)
+            return _normal_state(objective, map, adjoint.gradient + root**2 * (u - start.u), at.state, root)
 
     def step(self, objective: Objective, map: SolutionMap, state: State) -> State:
         if isinstance(state, NormalState):

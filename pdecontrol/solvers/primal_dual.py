@@ -36,6 +36,8 @@ PATIENCE = 20
 class PrimalDualState(State):
     """r and s are the steps, norm the estimate of ||S'||, trail the last four observations, y being the latest.
 
+    The primal step takes the gradient S'* p, extrapolated where alpha = 0 and the steps are accelerated.
+
     For nonlinear maps y = S(ubar), the adjoint is taken at ubar, field is the PDE solution there, least the smallest
     ||u+ - u|| so far and waited the number of iterations without a smaller one.
     """
@@ -44,6 +46,7 @@ class PrimalDualState(State):
     s: float
     norm: float
     trail: tuple[Array, ...]
+    gradient: Array
     ubar: Array
     field: Array
     least: float = np.inf
@@ -105,7 +108,8 @@ class PrimalDual(Method[PrimalDualState]):
         norm = self.norm if self.norm is not None else map_norm(at, map, objective.state.tracked)
         r, s = self._steps(objective, norm, at.value)
         y = at.value
-        return PrimalDualState(start.u, y, p, _adjoint(map, at, p), r, s, norm, (y,), start.u, at.state)
+        adjoint = _adjoint(map, at, p)
+        return PrimalDualState(start.u, y, p, adjoint, r, s, norm, (y,), adjoint.gradient, start.u, at.state)
 
     def step(self, objective: Objective, map: SolutionMap, state: PrimalDualState) -> PrimalDualState:
         return (self._affine_step if map.affine else self._nonlinear_step)(objective, map, state)
@@ -115,18 +119,28 @@ class PrimalDual(Method[PrimalDualState]):
         return objective.state.gradient(extrapolate(state.trail, objective.state.space)), None
 
     def _affine_step(self, objective: Objective, map: SolutionMap, state: PrimalDualState) -> PrimalDualState:
-        u = objective.control.prox(state.u - state.r * state.adjoint.gradient, state.r)  # 1
+        alpha, r, s = objective.control.alpha, state.r, state.s
+        u = objective.control.prox(state.u - r * state.gradient, r)  # 1
         at = map.at(u)
         y = at.value
-        theta, r, s = self._relaxation(objective, state)
-        y_bar = y + theta * (y - state.y)  # 2, S being affine
-        p = objective.state.prox_conjugate(state.dual + s * y_bar, s)  # 3
-        return PrimalDualState(u, y, p, _adjoint(map, at, p), r, s, state.norm, (*state.trail[-3:], y), u, state.field)
+        theta = self._theta(alpha, r, s)
+        if self.steps == "accelerated" and alpha == 0:  # F* is strongly convex: the dual is extrapolated instead
+            p = objective.state.prox_conjugate(state.dual + s * y, s)  # 3
+            adjoint = _adjoint(map, at, p)
+            gradient = adjoint.gradient + theta * (adjoint.gradient - state.adjoint.gradient)  # 2
+            r, s = r / theta, s * theta
+        else:
+            y_bar = y + theta * (y - state.y)  # 2, S being affine
+            p = objective.state.prox_conjugate(state.dual + s * y_bar, s)  # 3
+            adjoint = _adjoint(map, at, p)
+            gradient = adjoint.gradient
+        trail = (*state.trail[-3:], y)
+        return PrimalDualState(u, y, p, adjoint, r, s, state.norm, trail, gradient, u, state.field)
 
     def _nonlinear_step(self, objective: Objective, map: SolutionMap, state: PrimalDualState) -> PrimalDualState:
-        u = objective.control.prox(state.u - state.r * state.adjoint.gradient, state.r)  # 1
-        theta, r, s = self._relaxation(objective, state)
-        ubar = u + theta * (u - state.u)  # 2
+        r, s = state.r, state.s
+        u = objective.control.prox(state.u - r * state.gradient, r)  # 1
+        ubar = u + self._theta(objective.control.alpha, r, s) * (u - state.u)  # 2
         at = map.at(ubar, state.field)
         y = at.value
         p = objective.state.prox_conjugate(state.dual + s * y, s)  # 3
@@ -138,24 +152,20 @@ class PrimalDual(Method[PrimalDualState]):
         if waited == PATIENCE:
             r, s, least, waited = r / 2, s / 2, np.inf, 0
         adjoint, trail = _adjoint(map, at, p), (*state.trail[-3:], y)
-        return PrimalDualState(u, y, p, adjoint, r, s, norm, trail, ubar, at.state, least, waited)
+        return PrimalDualState(u, y, p, adjoint, r, s, norm, trail, adjoint.gradient, ubar, at.state, least, waited)
 
-    def _relaxation(self, objective: Objective, state: PrimalDualState) -> tuple[float, float, float]:
-        """theta and the steps r, s of the next dual and primal updates."""
-        alpha, r, s = objective.control.alpha, state.r, state.s
+    def _theta(self, alpha: float, r: float, s: float) -> float:
+        """The length of the extrapolation."""
         if self.steps != "accelerated":
-            return 1.0, r, s
-        if alpha > 0:
-            return 1.0 / (1.0 + 2.0 * alpha * r), r, s
-        theta = 1.0 / float(np.sqrt(1.0 + 2.0 * s))
-        return theta, r / theta, s * theta
+            return 1.0
+        return 1.0 / (1.0 + 2.0 * alpha * r) if alpha > 0 else 1.0 / float(np.sqrt(1.0 + 2.0 * s))
 
     def _steps(self, objective: Objective, norm: float, y: Array) -> tuple[float, float]:
         if not isinstance(self.steps, str):
             return self.steps
         alpha = objective.control.alpha
-        if norm == 0.0:
-            raise ProblemError("the observation does not depend on the control: check the tags of both.")
+        if norm == 0.0:  # nothing that is tracked depends on the control: any steps will do
+            return 1.0, 1.0
         if alpha == 0:
             ratio = _scale(objective, y)
             root = float(np.sqrt(SAFETY * (4.0 / 3.0 if self.steps in ("enlarged", "balanced") else 1.0)))

@@ -81,13 +81,15 @@ def backtrack(
     Returns the control, the map there and the root of the Lipschitz constant accepted.
     """
     value, q = objective.state.value(state.y), state.adjoint.gradient
+    misfit = objective.state.distance(state.y, map.observation.zeros())
+    rounding = 1e-14 * (abs(value) + map.observation.norm(state.y) * misfit)
     for _ in range(60):
         u = objective.control.prox(state.u - q / root**2, 1.0 / root**2)
         step = u - state.u
         model = value + map.control.inner(q, step) + 0.5 * root**2 * map.control.norm(step) ** 2
         try:
             at = map.at(u, field)
-            if objective.state.value(at.value) <= model + 1e-14 * abs(value):
+            if objective.state.value(at.value) <= model + rounding:
                 return u, at, root
         except ConvergenceError:  # of the state at the trial control
             pass

@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 
+@dataclass
 class Schedule:
     """Spaces the certificates of a run.
 
     A free estimate of the error, from the duality gap of the method's own pair, is compared with the target: first with
     a margin, since certificates are ahead of it, then times a part of the ratio of the last bound to its estimate.
     Where the estimate tells nothing, certificates come after 12, 34, 78, .. iterations.
+
+    `due` and `look` are the iterations before which there is no certificate and no estimate, `last` and `best` the
+    iterations of the last and the least estimate, with these.
     """
 
-    def __init__(self, ratio: float = 0.01, bounds: Sequence[float] = ()) -> None:
-        self.ratio, self.due = ratio, 0
-        self.bounds = list(bounds)
-        self._look = 0
-        self._last = (0, np.inf)
-        self._best = (0, np.inf)
+    ratio: float = 0.01
+    bounds: list[float] = field(default_factory=list)
+    due: int = 0
+    look: int = 0
+    last: tuple[int, float] = (0, np.inf)
+    best: tuple[int, float] = (0, np.inf)
 
     def looks(self, iteration: int) -> bool:
         """Whether to compute the estimate, which costs no solve but some vector operations."""
-        return iteration >= self._look
+        return iteration >= self.look
 
     def wants(self, iteration: int, estimate: float, target: float) -> bool:
         """Whether to certify now; `estimate` and `target` are in the unit of the bounds."""
-        (before, old), self._last = self._last, (iteration, estimate)
-        if not estimate >= 0.95 * self._best[1]:
-            self._best = self._last
-        self._look = iteration + 1
+        (before, old), self.last = self.last, (iteration, estimate)
+        if not estimate >= 0.95 * self.best[1]:
+            self.best = self.last
+        self.look = iteration + 1
         if 0 < target < self.ratio * estimate and estimate < old < np.inf:
             rate = np.log(old / estimate) / (iteration - before)
             halfway = 0.5 * np.log(self.ratio * estimate / target) / rate
-            self._look = iteration + int(np.clip(halfway, 1, max(1, iteration // 8)))
+            self.look = iteration + int(np.clip(halfway, 1, max(1, iteration // 8)))
         if iteration < self.due:
             return False
         return not self.bounds or self.ratio * estimate <= target or iteration >= 2 * self.due + 10
@@ -44,14 +48,14 @@ class Schedule:
         """Take note of a bound; the next certificate may come after one iteration, later ones after 4 % more."""
         self.bounds.append(bound)
         self.due = iteration + max(1, iteration // 25)
-        estimate = self._last[1]
+        estimate = self.last[1]
         if iteration > 0 and np.isfinite(bound) and np.isfinite(estimate) and estimate > 0:
             self.ratio = 0.3 * bound / estimate  # bounds gain on the estimate as the iteration settles
 
     @property
     def stalled(self) -> bool:
         """Whether neither the last eight bounds nor half as many more iterations brought anything."""
-        waited = self._last[0] - self._best[0]
-        return waited > 100 + self._best[0] // 2 or (
+        waited = self.last[0] - self.best[0]
+        return waited > 100 + self.best[0] // 2 or (
             len(self.bounds) > 12 and min(self.bounds[-8:]) > 0.95 * min(self.bounds[:-8])
         )
