@@ -119,21 +119,36 @@ class Elliptic:
 
 @dataclass(frozen=True)
 class Dirichlet:
-    """y = value on the boundary part."""
+    """y = value on the boundary part.
+
+    Examples
+    --------
+    >>> boundary = {"left": Dirichlet(1.0), "right": Dirichlet(lambda x: x[1])}
+    """
 
     value: Data = 0.0
 
 
 @dataclass(frozen=True)
 class Neumann:
-    """kappa dy/dn = flux (+ control) on the boundary part. Where no condition is given, the flux is zero."""
+    """kappa dy/dn = flux (+ control) on the boundary part. Where no condition is given, the flux is zero.
+
+    Examples
+    --------
+    >>> boundary = {"top": Neumann(lambda x: x[0] * (1 - x[0]))}
+    """
 
     flux: Data = 0.0
 
 
 @dataclass(frozen=True)
 class Robin:
-    """kappa dy/dn + coefficient y = value (+ control) on the boundary part."""
+    """kappa dy/dn + coefficient y = value (+ control) on the boundary part.
+
+    Examples
+    --------
+    >>> cooling = Robin(coefficient=2.0, value=2.0 * 20.0)  # kappa dy/dn = 2 (20 - y)
+    """
 
     coefficient: Data
     value: Data = 0.0
@@ -152,6 +167,10 @@ class Distributed:
     """A control that is a source term, on the domain or on the part with tag `on`.
 
     `element` is "P1" (nodal values, diagonal mass) or "P0" (one value a cell).
+
+    Examples
+    --------
+    >>> control = Distributed(on="heated", element="P0")
     """
 
     on: str | None = None
@@ -164,7 +183,12 @@ class Distributed:
 
 @dataclass(frozen=True)
 class Boundary:
-    """A control that is added to the Neumann or Robin data on the boundary part with tag `on`."""
+    """A control that is added to the Neumann or Robin data on the boundary part with tag `on`.
+
+    Examples
+    --------
+    >>> control = Boundary(on="top")
+    """
 
     on: str
     element: Element = "P1"
@@ -212,6 +236,10 @@ class Tracking:
     on : tag of a part (L2 norm over it) or of a boundary (L2 norm along it); None is the whole domain.
     points : shape (dim, k): the sum of squares over these points instead of an L2 norm.
     weight : a positive number.
+
+    Examples
+    --------
+    >>> tracking = [Tracking(1.0, on="core"), Tracking([0.9, 1.1], points=np.array([[0.2, 0.8], [0.5, 0.5]]))]
     """
 
     target: Data
@@ -236,7 +264,12 @@ class Tracking:
 
 @dataclass(frozen=True)
 class Linear:
-    """The linear functional int weight y of the state, over the domain, a part or a boundary (`on`)."""
+    """The linear functional int weight y of the state, over the domain, a part or a boundary (`on`).
+
+    Examples
+    --------
+    >>> outflow = Linear(-12.0, on="boundary")
+    """
 
     weight: Data
     on: str | None = None
@@ -247,7 +280,12 @@ class Linear:
 
 @dataclass(frozen=True)
 class Tikhonov:
-    """alpha/2 ||u - reference||^2."""
+    """alpha/2 ||u - reference||^2.
+
+    Examples
+    --------
+    >>> terms = [Tikhonov(1e-4, reference=lambda x: x[0])]
+    """
 
     alpha: float
     reference: Data = 0.0
@@ -258,7 +296,12 @@ class Tikhonov:
 
 @dataclass(frozen=True)
 class L1:
-    """beta ||u||_L1, which makes the control exactly zero on a set."""
+    """beta ||u||_L1, which makes the control exactly zero on a set.
+
+    Examples
+    --------
+    >>> terms = [Tikhonov(1e-5), L1(1e-3)]
+    """
 
     beta: float
 
@@ -268,7 +311,12 @@ class L1:
 
 @dataclass(frozen=True)
 class Box:
-    """lower <= u <= upper: numbers, or functions of x."""
+    """lower <= u <= upper: numbers, or functions of x.
+
+    Examples
+    --------
+    >>> terms = [Tikhonov(1e-4), Box(lower=0.0, upper=lambda x: 1 + x[0])]
+    """
 
     lower: Data = -np.inf
     upper: Data = np.inf

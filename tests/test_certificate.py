@@ -25,7 +25,7 @@ def exact(map):
 def optimum(objective, map):
     """The optimum to rounding, by the dual Newton method and a direct solve on the inactive set."""
     stopping = loop.Stopping(1e-13, 0.0, 300, np.inf)
-    start = Start(np.clip(np.zeros(map.control.size), objective.control.lower, objective.control.upper), None, True)
+    start = Start(np.clip(np.zeros(map.control.size), objective.control.lower, objective.control.upper), cold=True)
     result = loop.minimise(objective, exact(map), pc.SemismoothNewton(forcing=1e-3), start, stopping, progress=False)
     u = polish(objective, map, result.control.array)
     return min((u, result.control.array), key=lambda v: rounding(objective, map, v))

@@ -114,7 +114,7 @@ SOLVES = {1e-2: 35, 1e-3: 55, 1e-4: 125, 1e-5: 400}
 def iterations_to(problem, map, method, optimum, tol):
     """First iteration with ||u_k - u_h|| <= tol ||u_h||, from zero."""
     objective, space = bind(problem, map), map.control
-    state = method.begin(objective, map, Start(space.zeros(), None, True))
+    state = method.begin(objective, map, Start(space.zeros(), cold=True))
     for iteration in range(1, 300):
         state = method.step(objective, map, state)
         if space.norm(state.u - optimum) <= tol * space.norm(optimum):
@@ -150,7 +150,7 @@ def first_certified(problem, map):
     from pdecontrol.certificate import project
 
     objective, method = bind(problem, map), pc.PrimalDual()
-    state = method.begin(objective, map, Start(map.control.zeros(), None, True))
+    state = method.begin(objective, map, Start(map.control.zeros(), cold=True))
     for iteration in range(1, 300):
         state = method.step(objective, map, state)
         if project(objective, map, *method.best_dual(objective, state)).certificate.meets(1e-6):

@@ -41,7 +41,7 @@ def semilinear(alpha=1e-2):
 
 
 def run(objective, map, method, tol=1e-8, iterations=20_000):
-    start = Start(np.clip(np.zeros(map.control.size), objective.control.lower, objective.control.upper), None, True)
+    start = Start(np.clip(np.zeros(map.control.size), objective.control.lower, objective.control.upper), cold=True)
     return loop.minimise(objective, map, method, start, loop.Stopping(tol, 0.0, iterations, np.inf), progress=False)
 
 
@@ -55,7 +55,7 @@ def test_first_primal_dual_iterates_by_hand():
     method = pc.PrimalDual(steps=(0.3, 0.7))
     u = np.clip(np.zeros(map.control.size), c.lower, c.upper)
     p = np.zeros(map.observation.size)
-    state = method.begin(objective, map, Start(u, None, True))
+    state = method.begin(objective, map, Start(u, cold=True))
     for _ in range(3):
         q = map.matrix.T @ map.observation.dual(p) / map.control.mass
         new = np.clip(
@@ -111,7 +111,7 @@ def test_enlarged_condition_is_necessary():
             ControlCost(map.control, alpha, np.zeros(1), 0.0, -free, free),
         )
         method = pc.PrimalDual(steps=(r, s))
-        state = method.begin(objective, map, Start(np.zeros(1), None, True))
+        state = method.begin(objective, map, Start(np.zeros(1), cold=True))
         for _ in range(1000):
             state = method.step(objective, map, state)
         optimum = np.sqrt(z2) / (z2 + alpha)

@@ -160,7 +160,9 @@ class SkfemSystem:
             where = self._cell_points[:, cell, point].round(6).tolist()
             raise ProblemError(f"diffusion must be positive, it is {kappa[cell, point]:.6g} at x = {where}.")
         reaction = self._on_cells(equation.reaction, "reaction", 0.0)
-        matrix = diffusion.assemble(self.basis, weight=kappa) + mass.assemble(self.basis, weight=reaction)
+        matrix = diffusion.assemble(self.basis, weight=kappa)
+        if reaction.any():
+            matrix = matrix + mass.assemble(self.basis, weight=reaction)
         if equation.advection is not None:
             velocity = self._on_cells(equation.advection, "advection", 0.0, self._components)
             matrix = matrix + advection.assemble(self.basis, weight=velocity)
