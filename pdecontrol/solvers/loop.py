@@ -268,11 +268,16 @@ class _Run:
                 warnings.warn(f"no checkpoint: {error}", stacklevel=3)
 
     def _uncertified(self) -> Certified:
-        state, unknown = self.state, np.full(self.map.solution.size, np.nan)
-        value = self.objective.value(state.u, state.y)
-        reason = "nothing: the limit of solves left none for a certificate"
-        certificate = Certificate(None, self.map.control.norm(state.u), None, value, reason)
-        return Certified(state.u, certificate, unknown, unknown)
+        """The last control, with its state and adjoint if solves are left for them."""
+        u = self.state.u
+        field = adjoint = np.full(self.map.solution.size, np.nan)
+        value = self.objective.value(u, self.state.y)
+        with suppress(SolveLimitError, ConvergenceError), self.map.solves.limited(self.limit):
+            at = self.map.at(u)
+            field, value = at.state, self.objective.value(u, at.value)
+            adjoint = at.solve_adjoint(self.objective.state.gradient(at.value)).field
+        reason = "nothing: no certificate could be computed, for want of solves or of a state at the projected control"
+        return Certified(u, Certificate(None, self.map.control.norm(u), None, value, reason), field, adjoint)
 
     def _write(self, path: Path) -> None:
         header = {
