@@ -38,8 +38,8 @@ class Schedule:
         self.look = iteration + 1
         if 0 < target < self.ratio * estimate and estimate < old < np.inf:
             rate = np.log(old / estimate) / (iteration - before)
-            halfway = 0.5 * np.log(self.ratio * estimate / target) / rate
-            self.look = iteration + int(np.clip(halfway, 1, max(1, iteration // 8)))
+            ahead = 0.7 * np.log(self.ratio * estimate / target) / rate
+            self.look = iteration + int(np.clip(ahead, 1, max(1, iteration // 2)))
         if iteration < self.due:
             return False
         return not self.bounds or self.ratio * estimate <= target or iteration >= 2 * self.due + 10
