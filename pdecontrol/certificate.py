@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -70,9 +70,6 @@ class Certificate:
         if self.bound is not None:
             return self.bound <= tol * (self.norm - self.bound) or self.bound <= atol
         return self.relative_gap is not None and self.relative_gap <= tol
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
     def __str__(self) -> str:
         lines = []

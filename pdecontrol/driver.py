@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -330,7 +331,10 @@ def estimate_discretisation(problem: ControlProblem, result: Result, fine: Solut
     bound = refined.certificate.bound
     if bound is not None and refined.success and bound > 0.02 * estimate(refined.control):
         refined = minimise(problem, fine, tol=1e-14, atol=0.02 * estimate(refined.control), start=refined)
-    return estimate(refined.control) if refined.success else None
+    if not refined.success:
+        warnings.warn(f"no estimate of the discretisation error: on the refined mesh, {refined.message}", stacklevel=3)
+        return None
+    return estimate(refined.control)
 
 
 def _control(data: Data | Field, map: SolutionMap, name: str) -> Array:

@@ -7,7 +7,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -153,7 +153,7 @@ class Result:
         header = {
             "kind": "result", "status": self.status.name, "method": self.method, "solves": self.solves,
             "seconds": self.seconds, "tol": self.tol, "fingerprint": self.fingerprint,
-            "certificate": self.certificate.as_dict(),
+            "certificate": asdict(self.certificate),
         }  # fmt: skip
         arrays = self.history.arrays()
         for item in (self.control, self.state, self.adjoint):

@@ -560,3 +560,28 @@ def test_curvature_against_a_dense_matrix():
         dense = np.linalg.eigvalsh((columns + 0.0) * root[:, None] / root[None, :])[0]
         value = smallest_curvature(objective, map, at, adjoint, ones)
         assert min(dense, 0.0) - 0.06e-3 <= value <= min(dense, 0.0) + 1e-9
+
+
+@pytest.mark.parametrize("method", [pc.SemismoothNewton(), pc.ProximalGradient()], ids=repr)
+def test_a_stationary_point_without_convexity_is_not_a_success(method, monkeypatch):
+    problem = semilinear()
+    map = pc.discretise(problem, pc.unit_square(6))
+    assert pc.minimise(problem, map, method, tol=1e-4).success
+    monkeypatch.setattr("pdecontrol.certificate.smallest_curvature", lambda *_: -1.0)
+    result = pc.minimise(problem, map, method, tol=1e-4)
+    assert result.status is pc.Status.NONCONVEX and not result.success
+    assert result.certificate.bound is None and np.isfinite(result.state.array).all()
+
+
+def test_secants_raise_a_norm_that_was_too_small():
+    problem = semilinear()
+    map = pc.discretise(problem, pc.unit_square(6))
+    objective = bind(problem, map)
+    start = Start(map.control.zeros(), cold=True)
+    true = map_norm(map.at(start.u), map, objective.state.tracked) / 1.01
+    method = pc.PrimalDual(norm=0.05 * true)
+    state = method.begin(objective, map, start)
+    r = state.r
+    for _ in range(5):
+        state = method.step(objective, map, state)
+    assert state.norm > 0.1 * true and state.r <= r * 0.05 * true / state.norm * (1 + 1e-12)
