@@ -121,13 +121,23 @@ def dual_error(objective: Objective, adjoint_error: float) -> float:
     return adjoint_error * control.diameter
 
 
-def project(objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint | None = None) -> Certified:
+class Near(NamedTuple):
+    """PDE solutions near to those of a certificate, for iterative solvers to begin from."""
+
+    state: Array | None = None
+    adjoint: Array | None = None
+
+
+def project(
+    objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint | None = None, near: Near = Near()
+) -> Certified:
     """The projected control z = argmin G + <q, .>, q = S* p, of a dual vector p with its certificate, for affine maps.
 
     Parameters
     ----------
     p : a vector of the observation space in the domain of F*, such as S(u) - y_d.
-    adjoint : the adjoint solution for p where it is known, which saves a solve.
+    adjoint : the adjoint solution for p where it is known with its error, which saves a solve.
+    near : where solves begin.
 
     Notes
     -----
@@ -135,12 +145,12 @@ def project(objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint |
     if q errs by e. If z = 0, one more adjoint solve tells whether 0 is the fixed point of the optimality system, that
     is u* = 0.
     """
-    if adjoint is None:
+    if adjoint is None or adjoint.error == np.inf:
         p = objective.state.in_domain(p)
-        adjoint = map.at(map.control.zeros()).solve_adjoint(p)
+        adjoint = map.at(map.control.zeros()).solve_adjoint(p, near.adjoint if adjoint is None else adjoint.field)
     control = objective.control
     z = control.argmin(adjoint.gradient)
-    at = map.at(z)
+    at = map.at(z, near.state)
     y, error = at.value, adjoint.error
     distance = objective.state.distance(y, p) + at.error
     if control.alpha > 0:
@@ -149,11 +159,12 @@ def project(objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint |
         bound = None
     gap = 0.5 * distance**2 + dual_error(objective, error)
     optimal = False
-    if not z.any():
+    space = control.space
+    if not space.any(z):
         fixed = adjoint if distance == 0.0 else at.solve_adjoint(objective.state.gradient(y))
-        spread = fixed.error / np.sqrt(control.space.mass)  # what an error of q may be at each node
+        spread = fixed.error / np.sqrt(space.mass)  # what an error of q may be at each node
         ends = control.argmin(fixed.gradient - spread), control.argmin(fixed.gradient + spread)
-        optimal = at.error == 0.0 and not ends[0].any() and not ends[1].any()
+        optimal = at.error == 0.0 and not space.any(ends[0]) and not space.any(ends[1])
     if optimal:
         bound, gap = None if bound is None else 0.0, 0.0
     certificate = Certificate(
@@ -168,7 +179,8 @@ def project(objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint |
 
 
 def weigh(objective: Objective, at: Linearisation, map: SolutionMap, u: Array, p: Array, adjoint: Adjoint) -> Certified:
-    """A feasible control u with the certificate that the duality gap gives, for affine maps: no solve but that of `at`.
+    """A feasible control u with the certificate that the duality gap gives, for affine maps: no solve but that of `at`,
+    and of an adjoint whose error is not known.
 
     Notes
     -----
@@ -176,6 +188,8 @@ def weigh(objective: Objective, at: Linearisation, map: SolutionMap, u: Array, p
     and that of G at u. An error e of q moves the latter by at most e ||u - z|| and what it does at z.
     """
     control, y = objective.control, at.value
+    if adjoint.error == np.inf:
+        adjoint = at.solve_adjoint(p, adjoint.field)
     distance = objective.state.distance(y, p) + at.error
     moved = adjoint.error and adjoint.error * map.control.norm(u - control.argmin(adjoint.gradient))
     gap = 0.5 * distance**2 + control.residual(u, adjoint.gradient) + moved + dual_error(objective, adjoint.error)
@@ -242,7 +256,7 @@ def smallest_curvature(
     def apply(h: Array) -> Array:
         return mask * at.hessian(mask * h, adjoint, tracked)
 
-    if not mask.any():
+    if not map.control.any(mask):
         return 0.0
     return min(0.0, lanczos(apply, map.control, 40, 0.0, largest=False, resolution=resolution))
 
@@ -276,5 +290,5 @@ def judge(objective: Objective, map: SolutionMap, u: Array) -> Certificate:
         norm=map.control.norm(u),
         gap=gap,
         objective=objective.value(u, at.value),
-        optimal=projected.optimal and not u.any(),
+        optimal=projected.optimal and not map.control.any(u),
     )

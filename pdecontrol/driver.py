@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +15,9 @@ from .certificate import Certificate, judge
 from .errors import MeshError, ProblemError
 from .fem.elliptic import EllipticMap
 from .fem.meshes import Mesh
+from .fem.system import Engine, System
 from .maps import SolutionMap
+from .parallel import ALONE, started_ranks, world
 from .problem import ControlProblem, check_number
 from .result import Result, npz
 from .solvers import FISTA, METHODS, SemismoothNewton, loop
@@ -24,7 +26,7 @@ from .space import Array, Data, Field
 from .terms import Objective, as_control, bind
 
 StartData = Data | Field | Result | None
-BACKENDS = ("auto", "skfem")
+BACKENDS = ("auto", "skfem", "dolfinx")
 
 
 def discretise(
@@ -33,15 +35,20 @@ def discretise(
     backend: str = "auto",
     degree: int = 1,
     linear_solver: str = "auto",
+    petsc_options: Mapping[str, object] | None = None,
 ) -> SolutionMap:
     """The exact map u -> y = S(u) of a problem on a mesh.
 
     Parameters
     ----------
     problem, mesh : what to discretise.
-    backend : the finite-element engine, "skfem" (also "auto").
-    degree : of the state, 1 or 2; controls are P1 with lumped mass, or P0.
-    linear_solver : "direct", "amg" (CG with pyamg), or "auto": multigrid for large symmetric 3D problems.
+    backend : the finite-element engine: "skfem", embedded and serial, "dolfinx", distributed by MPI, or "auto", which is
+        the distributed engine where the MPI launcher started several processes, and the embedded one else.
+    degree : of the state, 1 or 2, or any with "dolfinx"; controls are P1 with lumped mass, or P0.
+    linear_solver : "direct", "amg" (conjugate gradients with algebraic multigrid), or "auto": multigrid for large
+        symmetric problems.
+    petsc_options : for "dolfinx", options of PETSc with the prefix state_ or adjoint_, such as
+        {"state_pc_type": "hypre"}. Those of the command line win.
 
     Raises
     ------
@@ -68,13 +75,30 @@ def discretise(
         raise MeshError(f"expected a mesh (unit_square(n), read_mesh(path), ..), got {type(mesh).__name__}.")
     if backend not in BACKENDS:
         raise ProblemError(f"unknown backend {backend!r}: take one of {', '.join(map(repr, BACKENDS))}.")
-    if degree not in (1, 2):
-        raise ProblemError(f"the degree of the state is 1 or 2, not {degree!r}.")
     if linear_solver not in ("auto", "direct", "amg"):
         raise ProblemError(f"unknown linear_solver {linear_solver!r}: take 'auto', 'direct' or 'amg'.")
-    from .fem.skfem import SkfemSystem
+    if backend == "auto":
+        backend = "dolfinx" if started_ranks() > 1 else "skfem"
+    with (world() if backend == "dolfinx" else ALONE).together():
+        return EllipticMap(System(problem, _engine(mesh, backend, degree, linear_solver, petsc_options)))
 
-    return EllipticMap(SkfemSystem(problem, mesh, degree, linear_solver))
+
+def _engine(
+    mesh: Mesh, backend: str, degree: int, linear_solver: str, petsc_options: Mapping[str, object] | None
+) -> Engine:
+    if not isinstance(degree, int) or degree < 1:
+        raise ProblemError(f"the degree of the state is a positive integer, not {degree!r}.")
+    if backend == "dolfinx":
+        from .fem.dolfinx import DolfinxEngine
+
+        return DolfinxEngine(mesh, degree, linear_solver, petsc_options)
+    if degree > 2:
+        raise ProblemError(f"the degree of the state is 1 or 2, not {degree}: higher ones need backend='dolfinx'.")
+    if petsc_options:
+        raise ProblemError("petsc_options need backend='dolfinx'.")
+    from .fem.skfem import SkfemEngine
+
+    return SkfemEngine(mesh, degree, linear_solver)
 
 
 class Options(TypedDict, total=False):
@@ -87,6 +111,7 @@ class Options(TypedDict, total=False):
     callback: loop.Callback | None
     checkpoint: str | Path | None
     checkpoint_seconds: float
+    checkpoint_iterations: float
     restart: bool
     progress: bool | None
 
@@ -100,6 +125,7 @@ def solve(
     *,
     degree: int = 1,
     linear_solver: str = "auto",
+    petsc_options: Mapping[str, object] | None = None,
     discretisation: bool = False,
     **options: Unpack[Options],
 ) -> Result:
@@ -107,7 +133,7 @@ def solve(
 
     Parameters
     ----------
-    problem, mesh, backend, degree, linear_solver : see `discretise`.
+    problem, mesh, backend, degree, linear_solver, petsc_options : see `discretise`.
     method, tol, options : see `minimise`: atol, start, max_iterations, max_solves, callback, checkpoint,
         checkpoint_seconds, restart, progress.
     discretisation : also estimate the distance to the continuous optimum, by solving on the refined mesh (its solves
@@ -132,13 +158,13 @@ def solve(
     True
     """
     begin = perf_counter()
-    map = discretise(problem, mesh, backend, degree, linear_solver)
-    setup = perf_counter() - begin
-    result = minimise(problem, map, method, tol, **options)
+    with discretise(problem, mesh, backend, degree, linear_solver, petsc_options) as map:
+        setup = perf_counter() - begin
+        result = minimise(problem, map, method, tol, **options)
     result = replace(result, seconds=setup + result.seconds)
     if discretisation:
-        fine = discretise(problem, mesh.refine(), backend, degree, linear_solver)
-        estimate = estimate_discretisation(problem, result, fine)
+        with discretise(problem, mesh.refine(), backend, degree, linear_solver, petsc_options) as fine:
+            estimate = estimate_discretisation(problem, result, fine)
         result = replace(result, certificate=replace(result.certificate, discretisation=estimate))
     return result
 
@@ -156,6 +182,7 @@ def minimise(
     callback: loop.Callback | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_seconds: float = 60.0,
+    checkpoint_iterations: float = np.inf,
     restart: bool = False,
     progress: bool | None = None,
 ) -> Result:
@@ -172,7 +199,8 @@ def minimise(
     max_iterations, max_solves : limits; the result is then returned with success False. Norm estimates and
         certificates count as solves.
     callback : called with each row of the history; return True to stop.
-    checkpoint, checkpoint_seconds, restart : a file to save the state to, how often, and whether to go on from it.
+    checkpoint, checkpoint_seconds, checkpoint_iterations, restart : a file to save the state to, after how many seconds
+        or iterations, and whether to go on from it, on any number of processes.
     progress : print rows of the history: True, False, or None for a terminal after two seconds.
 
     Returns
@@ -200,20 +228,23 @@ def minimise(
         check_number(max_solves, "max_solves")
     if restart and checkpoint is None:
         raise ProblemError("restart=True needs the file to go on from: checkpoint=path.")
-    objective = bind(problem, map)
-    begin = _start(objective, map, start)
-    chosen, note = _method(method, objective, map)
-    return loop.minimise(
-        objective,
-        map,
-        chosen,
-        begin,
-        loop.Stopping(float(tol), float(atol), max_iterations, max_solves),
-        callback=callback,
-        checkpoint=None if checkpoint is None else loop.Checkpoint(npz(checkpoint), checkpoint_seconds, restart),
-        progress=progress,
-        note=note,
-    )
+    saving = None
+    if checkpoint is not None:
+        saving = loop.Checkpoint(npz(checkpoint), checkpoint_seconds, checkpoint_iterations, restart)
+    with map.control.group.together():
+        objective = bind(problem, map)
+        chosen, note = _method(method, objective, map)
+        return loop.minimise(
+            objective,
+            map,
+            chosen,
+            _start(objective, map, start),
+            loop.Stopping(float(tol), float(atol), max_iterations, max_solves),
+            callback=callback,
+            checkpoint=saving,
+            progress=progress,
+            note=note,
+        )
 
 
 def certify(problem: ControlProblem, control: Data | Field, map: SolutionMap) -> Certificate:
@@ -239,7 +270,8 @@ def certify(problem: ControlProblem, control: Data | Field, map: SolutionMap) ->
     >>> certificate.bound > 0
     True
     """
-    return judge(bind(problem, map), map, _control(control, map, "the control"))
+    with map.control.group.together():
+        return judge(bind(problem, map), map, _control(control, map, "the control"))
 
 
 def continuation(
@@ -253,13 +285,14 @@ def continuation(
     tol: float = 1e-6,
     degree: int = 1,
     linear_solver: str = "auto",
+    petsc_options: Mapping[str, object] | None = None,
     **options: Unpack[Options],
 ) -> list[Result]:
     """Solve along a path of weights alpha and beta, each stage started from the one before.
 
     Parameters
     ----------
-    problem, mesh, backend, degree, linear_solver : see `discretise`; the map is built once.
+    problem, mesh, backend, degree, linear_solver, petsc_options : see `discretise`; the map is built once.
     alpha, beta : the weights of the stages, of equal length where both are given; None keeps the problem's.
     method, tol, options : see `minimise`; limits are those of one stage, and checkpoints have its number at the end.
 
@@ -287,14 +320,14 @@ def continuation(
         )
     stages = lengths.pop()
     checkpoint = options.pop("checkpoint", None)
-    map = discretise(problem, mesh, backend, degree, linear_solver)
     results: list[Result] = []
-    for stage in range(stages):
-        weights = (None if path is None else path[stage] for path in (alpha, beta))
-        if checkpoint is not None:
-            options["checkpoint"] = f"{checkpoint}-{stage}"
-        results.append(minimise(problem.with_weights(*weights), map, method, tol, **options))
-        options["start"] = results[-1]
+    with discretise(problem, mesh, backend, degree, linear_solver, petsc_options) as map:
+        for stage in range(stages):
+            weights = (None if path is None else path[stage] for path in (alpha, beta))
+            if checkpoint is not None:
+                options["checkpoint"] = f"{checkpoint}-{stage}"
+            results.append(minimise(problem.with_weights(*weights), map, method, tol, **options))
+            options["start"] = results[-1]
     return results
 
 
@@ -316,17 +349,22 @@ def estimate_discretisation(problem: ControlProblem, result: Result, fine: Solut
     For P0 controls, where u_h is nearly the projection of u_{h/2}, (4/3)^(1/2) ||u_h - u_{h/2}|| in L2. The refined
     problem is solved from u_h to a fiftieth of that difference.
     """
-    u, space = result.control.array, result.control.space
+    coarse = result.control.gather()
+    u, space = coarse.array, coarse.space
 
-    def estimate(refined: Field) -> float:
+    def estimate(control: Field) -> float:
+        refined = control.gather()
+        return result.group.on_root(lambda: distance(refined))
+
+    def distance(refined: Field) -> float:
         if space.elements is None:
             return space.norm(refined.array - u) * 4 / 3
         if space.elements.degree == 1:
             return space.norm(refined(space.nodes) - u) * 4 / 3
         parents = np.tile(u, refined.array.size // u.size)  # child j of cell c is cell c + j m
-        return fine.control.norm(refined.array - parents) * (4 / 3) ** 0.5
+        return refined.space.norm(refined.array - parents) * (4 / 3) ** 0.5
 
-    start = u if space.elements is None else result.control(fine.control.nodes)
+    start: StartData = result.control
     refined = minimise(problem, fine, tol=1e-3, start=start)
     bound = refined.certificate.bound
     if bound is not None and refined.success and bound > 0.02 * estimate(refined.control):
@@ -338,11 +376,23 @@ def estimate_discretisation(problem: ControlProblem, result: Result, fine: Solut
 
 
 def _control(data: Data | Field, map: SolutionMap, name: str) -> Array:
-    if isinstance(data, Field):
-        here, there = map.control.points, data.space.points
-        if here is None or (there is not None and np.array_equal(here, there)):
-            data = data.array
-    return as_control(data, map.control, name)
+    space = map.control
+    if isinstance(data, Field) and data.space is not space:
+        whole, target = data.gather(), space.whole
+        here, there = target.points, whole.space.points
+
+        def fits() -> bool:
+            return here is None or (there is not None and np.array_equal(here, there))
+
+        if not space.group.on_root(fits):
+            data = data(space.nodes)
+        else:
+            with space.group.agree():
+                array = as_control(whole.array, target, name) if space.group.root else whole.array
+            data = space.scatter(array)
+    elif isinstance(data, Field):
+        data = data.array
+    return as_control(data, space, name)
 
 
 def _start(objective: Objective, map: SolutionMap, start: StartData) -> Start:
@@ -352,8 +402,12 @@ def _start(objective: Objective, map: SolutionMap, start: StartData) -> Start:
         return Start(zero, cold=True)
     if isinstance(start, Result):
         u = _control(start.control, map, "start")
-        if start.dual is not None and start.dual.shape == objective.state.target.shape:
-            return Start(u, objective.state.in_domain(start.dual))
+        observation = map.observation
+        if start.dual is not None and start.dual.space.count == observation.count:
+            dual = start.dual.array
+            if start.dual.space is not observation:
+                dual = observation.scatter(start.dual.gather().array)
+            return Start(u, objective.state.in_domain(dual))
         return Start(u)
     return Start(_control(start, map, "start"))
 

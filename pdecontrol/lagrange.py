@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
 from .errors import DataError
@@ -30,7 +32,7 @@ _OUTSIDE = 1e-8
 
 @dataclass(frozen=True, eq=False)
 class Lagrange:
-    """Piecewise polynomials of degree 0, 1 or 2 on a set of simplices (cells, or facets of a boundary).
+    """Piecewise polynomials on a set of simplices (cells, or facets of a boundary).
 
     Parameters
     ----------
@@ -38,13 +40,14 @@ class Lagrange:
     simplices : shape (k + 1, m), k <= dim, the vertex numbers of the simplices.
     dofs : shape (local, m), the numbers of the degrees of freedom in coefficient vectors: the simplex itself
         for degree 0; its vertices for degree 1; its vertices, then its edges for degree 2, in the order 01 12
-        02 03 13 23.
+        02 03 13 23. For higher degrees, its vertices first, then as `nodes` has them.
     degree : of the polynomials.
+    nodes : (local, k + 1), for degrees from 3 on the barycentric coordinates of the local degrees of freedom.
 
     Raises
     ------
     DataError
-        If the degree is not 0, 1 or 2, or the shapes do not fit together.
+        If the degree has no nodes, or the shapes do not fit together.
 
     Examples
     --------
@@ -58,10 +61,11 @@ class Lagrange:
     simplices: Array
     dofs: Array
     degree: int
+    nodes: Array | None = None
 
     def __post_init__(self) -> None:
-        if self.degree not in (0, 1, 2):
-            raise DataError(f"The degree of piecewise polynomials must be 0, 1 or 2, got {self.degree!r}.")
+        if self.nodes is None and self.degree not in (0, 1, 2):
+            raise DataError(f"The degree of piecewise polynomials without nodes must be 0, 1 or 2, got {self.degree!r}.")
         corners = len(self.simplices)
         local = math.comb(corners - 1 + self.degree, self.degree)
         if corners - 1 > len(self.vertices) or self.dofs.shape != (local, self.simplices.shape[1]):
@@ -79,10 +83,7 @@ class Lagrange:
     @cached_property
     def points(self) -> Array:
         """Where each degree of freedom sits, shape (dim, size): a vertex or a midpoint."""
-        corners = len(self.simplices)
-        nodes = np.eye(corners) if self.degree else np.full((1, corners), 1 / corners)
-        if self.degree == 2:
-            nodes = np.vstack([nodes, *((nodes[i] + nodes[j]) / 2 for i, j in self._edges)])
+        nodes = self._nodes
         points = np.full((len(self.vertices), self.size), np.nan)
         points[:, self.dofs] = np.einsum("li,dim->dlm", nodes, self.vertices[:, self.simplices])
         return points
@@ -104,7 +105,7 @@ class Lagrange:
         >>> space.evaluate([3.0, 4.0], [[0.1, 0.9]]).tolist()
         [3.0, 4.0]
         """
-        array = self._coefficients(array)
+        array = self._checked_array(array)
         points = self._checked(points)
         found, coordinates, distance = self._locate(points)
         outside = ~self._near(distance)
@@ -115,14 +116,7 @@ class Lagrange:
                 f"first is point {first} at x = {points[:, first].tolist()}; evaluate at points of the "
                 "domain only."
             )
-        if self.degree == 0:
-            shapes = np.ones((1, len(found)))
-        elif self.degree == 1:
-            shapes = coordinates
-        else:
-            bubbles = [4 * coordinates[i] * coordinates[j] for i, j in self._edges]
-            shapes = np.vstack([coordinates * (2 * coordinates - 1), *bubbles])
-        return np.einsum("lp,lp->p", shapes, array[self.dofs[:, found]])
+        return np.einsum("lp,lp->p", self._shapes(coordinates), array[self.dofs[:, found]])
 
     def contains(self, points: Array) -> Array:
         """Whether `evaluate` takes each of the points of shape (dim, p): booleans (p,).
@@ -146,7 +140,7 @@ class Lagrange:
         >>> cell_lagrange(unit_interval(2), 0).nodal([3.0, 4.0]).tolist()
         [3.0, 3.5, 4.0]
         """
-        array = self._coefficients(array)
+        array = self._checked_array(array)
         count = self.vertices.shape[1]
         if self.degree == 0:
             weights = np.broadcast_to(self._measures, self.simplices.shape)
@@ -177,6 +171,75 @@ class Lagrange:
             raise DataError("Polynomials of degree 2 have no positive lumped mass; use degree 0 or 1.")
         shares = np.broadcast_to(self._measures / len(self.dofs), self.dofs.shape)
         return np.bincount(self.dofs.ravel(), shares.ravel(), self.size)
+
+    def mass_matrix(self) -> csr_matrix:
+        """The matrix (size, size) of the L2 inner product over the simplices.
+
+        Examples
+        --------
+        >>> from pdecontrol.fem.meshes import unit_interval
+        >>> (cell_lagrange(unit_interval(1), 1).mass_matrix().toarray() * 6).round(12).tolist()
+        [[2.0, 1.0], [1.0, 2.0]]
+        """
+        powers = self._powers[:, None] + self._powers[None]
+        dim, factorial = len(self.simplices) - 1, np.vectorize(math.factorial, otypes=[float])
+        # The integral of a product of powers of barycentric coordinates, over the volume of the simplex.
+        gram = math.factorial(dim) * factorial(powers).prod(axis=2) / math.factorial(2 * self.degree + dim)
+        local = self._coefficients.T @ gram @ self._coefficients
+        entries = local[:, :, None] * self._measures
+        rows, columns = np.broadcast_arrays(self.dofs[:, None], self.dofs[None])
+        return csr_matrix((entries.ravel(), (rows.ravel(), columns.ravel())), (self.size, self.size))
+
+    def quadratic(self, array: Array) -> tuple[Lagrange, Array]:
+        """The interpolant of degree 2 of a function of higher degree, with its coefficients."""
+        corners, edges = self.simplices, self._edges
+        pairs = np.hstack([np.sort(corners[[i, j]], axis=0) for i, j in edges])
+        _, numbers = np.unique(pairs, axis=1, return_inverse=True)
+        vertices = self.vertices.shape[1]
+        dofs = np.vstack([corners, vertices + numbers.reshape(len(edges), -1)])
+        elements = Lagrange(self.vertices, corners, dofs, 2)
+        values = self._shapes(elements._nodes.T).T @ array[self.dofs]
+        coefficients = np.zeros(elements.size)
+        coefficients[dofs] = values
+        return elements, coefficients
+
+    @classmethod
+    def from_nodes(cls, vertices: Array, simplices: Array, dofs: Array, degree: int, nodes: Array) -> Lagrange:
+        """Those whose local degrees of freedom sit at nodes (local, k + 1), in any order of those of degree 2."""
+        if degree > 2:
+            return cls(vertices, simplices, dofs, degree, nodes)
+        own = cls(vertices, simplices, dofs, degree)._nodes
+        return cls(vertices, simplices, dofs[np.abs(own[:, None] - nodes[None]).sum(axis=2).argmin(axis=1)], degree)
+
+    @cached_property
+    def _nodes(self) -> Array:
+        """Barycentric coordinates (local, k + 1) of the local degrees of freedom."""
+        if self.nodes is not None:
+            return self.nodes
+        corners = len(self.simplices)
+        nodes = np.eye(corners) if self.degree else np.full((1, corners), 1 / corners)
+        if self.degree == 2:
+            nodes = np.vstack([nodes, *((nodes[i] + nodes[j]) / 2 for i, j in self._edges)])
+        return nodes
+
+    @cached_property
+    def _powers(self) -> Array:
+        """The exponents (local, k + 1) of the products of barycentric coordinates that span the polynomials."""
+        every = product(range(self.degree + 1), repeat=len(self.simplices))
+        return np.array([powers for powers in every if sum(powers) == self.degree])
+
+    @cached_property
+    def _coefficients(self) -> Array:
+        """The basis functions (columns) in terms of these products."""
+        return np.linalg.inv((self._nodes[:, None] ** self._powers).prod(axis=2))
+
+    def _shapes(self, coordinates: Array) -> Array:
+        """The basis functions (local, p) at barycentric coordinates (k + 1, p)."""
+        if self.degree == 0:
+            return np.ones((1, coordinates.shape[1]))
+        if self.degree == 1:
+            return coordinates
+        return self._coefficients.T @ (coordinates[None] ** self._powers[:, :, None]).prod(axis=1)
 
     @property
     def _edges(self) -> tuple[tuple[int, int], ...]:
@@ -236,7 +299,7 @@ class Lagrange:
         groups = [np.flatnonzero(size_classes == size_class) for size_class in np.unique(size_classes)]
         return [(radii[group].max(), group, cKDTree(self._midpoints[:, group].T)) for group in groups]
 
-    def _coefficients(self, array: Array) -> Array:
+    def _checked_array(self, array: Array) -> Array:
         array = np.asarray(array)
         if array.shape != (self.size,):
             raise DataError(f"Expected {self.size} coefficients, got an array of shape {array.shape}.")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -82,7 +82,10 @@ class Counter:
 
 
 class Adjoint(NamedTuple):
-    """q = S'(u)* w with the PDE solution behind it and a bound on ||q - S'(u)* w|| (0 for direct solvers)."""
+    """q = S'(u)* w with the PDE solution behind it and a bound on ||q - S'(u)* w||.
+
+    The bound is 0 for direct solvers, and infinite where an accuracy was asked for, as it would cost too much.
+    """
 
     gradient: Array
     field: Array
@@ -95,6 +98,10 @@ class Linearisation(ABC):
     Notes
     -----
     Law: <tangent(h), w>_Y == <h, adjoint(w)>_U for all h and w, in the inner products of the map's spaces.
+
+    An `accuracy` is that of iterative linear solvers: the factor by which they reduce the residual that they begin with,
+    that of `start` where it is given. Without one they go on to about 1e-11 of the right-hand side. Direct solvers
+    need neither.
     """
 
     @property
@@ -110,18 +117,18 @@ class Linearisation(ABC):
     @property
     @abstractmethod
     def error(self) -> float:
-        """A bound on ||value - S(u)||_Y from the algebraic error; 0 for direct solvers."""
+        """A bound on ||value - S(u)||_Y from the algebraic error, 0 for direct solvers; see `Adjoint`."""
 
     @abstractmethod
-    def tangent(self, h: Array) -> Array:
+    def tangent(self, h: Array, accuracy: float | None = None) -> Array:
         """S'(u) h."""
 
     @abstractmethod
-    def solve_adjoint(self, w: Array) -> Adjoint:
-        """S'(u)* w with its PDE solution and error."""
+    def solve_adjoint(self, w: Array, start: Array | None = None, accuracy: float | None = None) -> Adjoint:
+        """S'(u)* w with its PDE solution and error; `start` is an adjoint PDE solution near to it."""
 
     @abstractmethod
-    def hessian(self, h: Array, adjoint: Adjoint, weights: Array) -> Array:
+    def hessian(self, h: Array, adjoint: Adjoint, weights: Array, accuracy: float | None = None) -> Array:
         """S'(u)* D S'(u) h + <w, S''(u)[h, .]> with D = diag(weights) and adjoint = solve_adjoint(w)."""
 
     def adjoint(self, w: Array) -> Array:
@@ -154,12 +161,25 @@ class SolutionMap(ABC):
     arithmetic: str
 
     @abstractmethod
-    def at(self, u: Array, start: Array | None = None) -> Linearisation:
-        """The map at the control u (n,); `start` is a PDE solution from which a nonlinear solve begins."""
+    def at(self, u: Array, start: Array | None = None, accuracy: float | None = None) -> Linearisation:
+        """The map at the control u (n,).
+
+        `start` is a PDE solution from which nonlinear and iterative solves begin, `accuracy` that of an affine state
+        (see `Linearisation`); nonlinear ones are solved to rounding.
+        """
 
     def solve(self, u: Array, start: Array | None = None) -> Array:
         """S(u)."""
         return self.at(u, start).value
+
+    def close(self) -> None:  # noqa: B027
+        """Free what linear solvers hold; on several processes all of them do, before the map goes."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def field(self, u: Array) -> Field:
         """The PDE solution for the control u."""
@@ -204,7 +224,7 @@ def lanczos(
     v = v / space.norm(v)
     basis, diagonal, off = [v], list[float](), list[float]()
     value = 0.0
-    for _ in range(min(steps, space.size)):
+    for _ in range(min(steps, space.count)):
         w = apply(basis[-1])
         diagonal.append(space.inner(w, basis[-1]))
         for b in basis * 2:  # twice is enough to keep the basis orthogonal
@@ -229,7 +249,7 @@ def map_norm(linearisation: Linearisation, map: SolutionMap, weights: Array, inf
     """
 
     def apply(h: Array) -> Array:
-        return linearisation.adjoint(weights * linearisation.tangent(h))
+        return linearisation.solve_adjoint(weights * linearisation.tangent(h, 1e-4), accuracy=1e-4).gradient
 
     square = lanczos(apply, map.control, steps=12, accuracy=inflation / 4)
     return (1.0 + inflation) * float(np.sqrt(max(square, 0.0)))

@@ -1,6 +1,6 @@
 """Reference problems: with exact solutions, or with values known from other discretisations.
 
-Tests, benchmarks and users check solvers against them. All are posed on the unit square.
+Tests, benchmarks and users check solvers against them. All are posed on the unit square, some on the unit cube too.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Reference:
 
 
 def sines(k: int) -> Function:
-    """sin(k pi x) sin(k pi y)."""
-    return lambda x: np.sin(k * PI * x[0]) * np.sin(k * PI * x[1])
+    """The product of sin(k pi x_i) over the axes."""
+    return lambda x: np.asarray(np.sin(k * PI * x).prod(axis=0))
 
 
 def poisson(alpha: float) -> Reference:
@@ -52,24 +52,26 @@ def poisson(alpha: float) -> Reference:
     return Reference(problem, lambda x: factor * sines(1)(x), alpha * factor / 8)
 
 
-def box(alpha: float) -> Reference:
-    """E1: -Lap y = u + f with -1/2 <= u <= 1/2 active on 37 % of the domain, y* = sin(pi x) sin(pi y).
+def box(alpha: float, dimension: int = 2) -> Reference:
+    """E1: -Lap y = u + f with -1/2 <= u <= 1/2 active on 37 % of the square, y* = sin(pi x) sin(pi y), or in the cube.
 
-    q* = alpha sin(2 pi x) sin(2 pi y), u* = clip(-q*/alpha, -1/2, 1/2), f = 2 pi^2 y* - u*, y_d = y* - 8 pi^2 q*;
-    J* = 8 pi^4 alpha^2 + alpha/2 ||u*||^2 with ||u*||^2 = 0.134022.
+    With d the dimension, 2 or 3, and products of d sines, y* = s(pi x), q* = alpha s(2 pi x),
+    u* = clip(-q*/alpha, -1/2, 1/2), f = d pi^2 y* - u*, y_d = y* - 4 d pi^2 q*;
+    J* = 8 d^2 pi^4 alpha^2/2^d + alpha/2 ||u*||^2 with ||u*||^2 = 0.134022 in 2D, 0.0834398 in 3D.
     """
 
     def control(x: Array) -> Array:
         return np.clip(-sines(2)(x), -0.5, 0.5)
 
     problem = ControlProblem(
-        equation=Elliptic(source=lambda x: 2 * PI**2 * sines(1)(x) - control(x)),
+        equation=Elliptic(source=lambda x: dimension * PI**2 * sines(1)(x) - control(x)),
         boundary={"boundary": Dirichlet()},
         control=Distributed(),
-        tracking=Tracking(lambda x: sines(1)(x) - 8 * PI**2 * alpha * sines(2)(x)),
+        tracking=Tracking(lambda x: sines(1)(x) - 4 * dimension * PI**2 * alpha * sines(2)(x)),
         terms=[Tikhonov(alpha), Box(-0.5, 0.5)],
     )
-    return Reference(problem, control, 8 * PI**4 * alpha**2 + alpha / 2 * 0.134022)
+    square = {2: 0.134022, 3: 0.0834398}[dimension]
+    return Reference(problem, control, 8 * dimension**2 * PI**4 * alpha**2 / 2**dimension + alpha / 2 * square)
 
 
 def stadler(alpha: float, beta: float = 1e-3) -> Reference:

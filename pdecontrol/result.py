@@ -7,7 +7,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from .certificate import Certificate
 from .errors import ResultFileError
 from .lagrange import Lagrange
+from .parallel import Group
 from .space import Array, Field, Space
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Result:
     seconds: float
     tol: float
     fingerprint: str
-    dual: Array | None = field(default=None, repr=False)
+    dual: Field | None = field(default=None, repr=False)
 
     @property
     def success(self) -> bool:
@@ -150,6 +151,10 @@ class Result:
 
     def save(self, path: str | Path) -> Path:
         """Write everything to one .npz file, whole or not at all; `pdecontrol.load` reads it."""
+        whole = self.gather()
+        return self.group.on_root(lambda: whole._write(Path(path)))
+
+    def _write(self, path: Path) -> Path:
         header = {
             "kind": "result", "status": self.status.name, "method": self.method, "solves": self.solves,
             "seconds": self.seconds, "tol": self.tol, "fingerprint": self.fingerprint,
@@ -161,20 +166,37 @@ class Result:
         for item in (self.control, self.state):
             arrays |= {f"{item.name}.{name}": a for name, a in _space_arrays(item.space).items()}
         if self.dual is not None:
-            arrays["dual"] = self.dual
-        return write_arrays(Path(path), header, arrays)
+            arrays["dual"] = self.dual.array
+        return write_arrays(path, header, arrays)
 
-    def plot(self, path: str | Path | None = None) -> Figure:
-        """Draw state, control, adjoint and the zero set of the control; the matplotlib figure, written to `path`."""
+    @property
+    def group(self) -> Group:
+        """The processes that share the result."""
+        return self.control.space.group
+
+    def gather(self) -> Result:
+        """The result with whole fields on a single process: on rank 0, where it is divided; empty ones on others."""
+        if self.group.size == 1:
+            return self
+        fields = {item.name: item.gather() for item in (self.control, self.state, self.adjoint)}
+        return replace(self, **fields, dual=self.dual and self.dual.gather())
+
+    def plot(self, path: str | Path | None = None) -> Figure | None:
+        """Draw state, control, adjoint and the zero set of the control; the figure (on rank 0), written to `path`."""
         from .plot import draw_result
 
-        return draw_result(self, path)
+        whole = self.gather()
+        with self.group.agree():
+            return draw_result(whole, path) if self.group.root else None
 
     def export(self, path: str | Path) -> list[Path]:
         """Write state, adjoint and control for ParaView (.vtu); returns the files."""
+        whole = self.gather()
+        return self.group.on_root(lambda: whole._export(Path(path)))
+
+    def _export(self, path: Path) -> list[Path]:
         from .export import export
 
-        path = Path(path)
         states = export({"state": self.state, "adjoint": self.adjoint}, path)
         if self.control.space.elements is None:
             return [states]
@@ -209,7 +231,7 @@ def load(path: str | Path) -> Result:
             seconds=header["seconds"],
             tol=header["tol"],
             fingerprint=header["fingerprint"],
-            dual=arrays.get("dual"),
+            dual=Field(arrays["dual"], Space(np.ones(arrays["dual"].size)), "dual") if "dual" in arrays else None,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ResultFileError(f"{path} is not a result of this version of pdecontrol ({error!r}).") from None

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .errors import DataError
 from .lagrange import Lagrange
+from .parallel import ALONE, Group
 
 Array = NDArray[np.float64]
 Data = float | Callable[[Array], Array] | Array
@@ -77,23 +77,47 @@ def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = 
 
 
 @dataclass(frozen=True, eq=False)
-class Space:
-    """Vectors a of shape (n,) with the inner product <a, b> = a' M b.
-
-    Every reduction that an algorithm needs goes through its spaces, so that algorithms are array expressions.
+class Layout:
+    """How the vectors of a space are divided among the processes of a group.
 
     Parameters
     ----------
-    mass : the matrix M, as its diagonal (n,) where it is diagonal.
-    elements : the finite elements whose coefficients the vectors are; None for plain numbers.
+    group : the processes.
+    keys : (k, n), what identifies each entry of this process on every partition. Whole vectors are ordered by keys,
+        the first row counting most; those of different entries differ.
+    whole : the same space on a single process, with its entries in the order of the keys; called on rank 0 alone.
+    """
+
+    group: Group
+    keys: NDArray[np.int64]
+    whole: Callable[[], Space]
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Vectors a of shape (n,) with the inner product <a, b> = a' M b.
+
+    Every reduction that an algorithm needs goes through its spaces, so that algorithms are array expressions. Where
+    several processes share a space, each holds the n entries that it owns, and every method but `zeros`, `dual`,
+    `riesz` and `split` is called by all of them.
+
+    Parameters
+    ----------
+    mass : the matrix M, as its diagonal (n,) where it is diagonal; None for products.
+    elements : the finite elements whose coefficients the vectors are; None for plain numbers, and where the space is
+        divided.
     points : (dim, n), where data are sampled; the nodes of `elements` by default.
     factors : the spaces of which this one is the product, in order.
+    diameter : of the domain; that of the elements or points by default.
+    layout : how it is divided; None on a single process.
     """
 
     mass: Any
     elements: Lagrange | None = None
     points: Array | None = None
     factors: tuple[Space, ...] = field(default=())
+    diameter: float | None = None
+    layout: Layout | None = None
 
     def __post_init__(self) -> None:
         if self.points is None and self.elements is not None:
@@ -101,23 +125,38 @@ class Space:
 
     @property
     def size(self) -> int:
-        return int(self.mass.shape[0])
+        """The number of entries on this process."""
+        return sum(f.size for f in self.factors) if self.mass is None else int(self.mass.shape[0])
+
+    @cached_property
+    def count(self) -> int:
+        """The number of entries on all processes."""
+        return int(self.group.sum(self.size))
+
+    @property
+    def group(self) -> Group:
+        """The processes that share the space."""
+        if self.factors:
+            return self.factors[0].group
+        return ALONE if self.layout is None else self.layout.group
 
     @property
     def nodes(self) -> Array:
         """The points (dim, n) where data are sampled; raises DataError for plain numbers."""
         if self.points is None:
-            raise DataError(f"a space of {self.size} plain numbers has no points.")
+            raise DataError(f"a space of {self.count} plain numbers has no points.")
         return self.points
 
     @property
     def diagonal(self) -> bool:
         """Whether M is diagonal, so that proximal maps act pointwise."""
-        return bool(self.mass.ndim == 1)
+        return self.mass is not None and bool(self.mass.ndim == 1)
 
     @cached_property
     def scale(self) -> float:
         """Diameter of the domain, 1 for plain numbers."""
+        if self.diameter is not None:
+            return self.diameter
         corners = self.elements.vertices if self.elements is not None else self.points
         return float(np.linalg.norm(np.ptp(corners, axis=1))) or 1.0 if corners is not None else 1.0
 
@@ -126,41 +165,112 @@ class Space:
 
     def dual(self, a: Array) -> Array:
         """M a, the functional <a, .> as a vector of values on the basis."""
+        if self.mass is None:
+            return np.concatenate([f.dual(part) for f, part in zip(self.factors, self.split(a), strict=True)])
         return self.mass * a if self.diagonal else self.mass @ a
 
     def riesz(self, functional: Array) -> Array:
         """M^-1 f, the vector that represents a functional; for diagonal M."""
         return functional / self.mass
 
+    def apply(self, functional: Array, a: Array) -> float:
+        """f(a), a functional given by its values on the basis."""
+        return self.group.sum(np.einsum("i,i->", functional, a))  # one thread: the same sum on every run
+
     def inner(self, a: Array, b: Array) -> float:
-        return float(np.einsum("i,i->", a, self.dual(b)))  # one thread: the same sum on every run
+        return self.apply(a, self.dual(b))
 
     def norm(self, a: Array) -> float:
         return float(np.sqrt(max(self.inner(a, a), 0.0)))
 
+    def sum(self, a: Array) -> float:
+        """The sum of the entries."""
+        return self.group.sum(a.sum())
+
     def integral(self, a: Array) -> float:
         """<1, a>."""
-        return float(self.dual(a).sum())
+        return self.sum(self.dual(a))
+
+    def any(self, a: Array) -> bool:
+        """Whether an entry is not zero (or true)."""
+        return self.group.any(a.any())
 
     def interpolate(self, data: Data, name: str = "data", infinite: bool = False) -> Array:
         """Nodal values of a number, an array or a function of x; raises DataError (see `sample`)."""
-        points = self.points if self.points is not None else np.zeros((0, self.size))
-        if callable(data) and self.points is None:
-            raise DataError(f"{name}: this space has no points, give {self.size} numbers instead of a function.")
-        return sample(data, points, self.scale, name, infinite)
+        with self.group.agree():
+            points = self.points if self.points is not None else np.zeros((0, self.size))
+            if callable(data) and self.points is None:
+                raise DataError(f"{name}: this space has no points, give {self.size} numbers instead of a function.")
+            return sample(data, points, self.scale, name, infinite)
 
     def split(self, a: Array) -> list[Array]:
         """The components of a vector of a product space."""
         return np.split(a, np.cumsum([factor.size for factor in self.factors])[:-1])
 
+    # -- between the processes --------------------------------------------------------------------------------
+
+    @cached_property
+    def whole(self) -> Space:
+        """The same space on a single process: on rank 0, where this one is divided; it has no entries on others."""
+        if self.factors:
+            return product([factor.whole for factor in self.factors])
+        if self.layout is None:
+            return self
+        return self.layout.whole() if self.group.root else Space(np.zeros(0))
+
+    def gather(self, a: Array) -> Array:
+        """The whole vector, in an order that does not depend on the partition: on rank 0, empty on others."""
+        if self.factors:
+            pairs = zip(self.factors, self.split(a), strict=True)
+            return np.concatenate([factor.gather(part) for factor, part in pairs])
+        if self.layout is None:
+            return a
+        parts, order = self.group.collect_on_root(np.asarray(a)), self._order
+        return np.concatenate(parts)[order] if self.group.root else np.zeros(0)
+
+    def scatter(self, whole: Array) -> Array:
+        """The entries of this process of a whole vector on rank 0, what others give being ignored."""
+        if self.factors:
+            parts = np.split(whole, np.cumsum([f.count for f in self.factors])[:-1])
+            return np.concatenate([factor.scatter(part) for factor, part in zip(self.factors, parts, strict=True)])
+        if self.layout is None:
+            return whole
+        sizes, order = self.group.collect_on_root(self.size), self._order
+        ordered = np.empty(len(whole))
+        if self.group.root:
+            ordered[order] = whole
+        return np.array(self.group.distribute(np.split(ordered, np.cumsum(sizes)[:-1])))
+
+    def digest(self, a: Array | float) -> str:
+        """A hash of the values, the same on every partition."""
+        if self.factors:
+            pairs = zip(self.factors, self.split(a + self.zeros()), strict=True)
+            return "".join(factor.digest(part) for factor, part in pairs)
+        keys = np.arange(self.size)[None] if self.layout is None else self.layout.keys
+        return digest(self.group, keys, a + self.zeros())
+
+    @cached_property
+    def _order(self) -> NDArray[np.intp]:
+        """On rank 0, where the entries of the whole vector stand among those of the processes."""
+        assert self.layout is not None
+        keys = self.group.collect_on_root(self.layout.keys)
+        return np.lexsort(np.hstack(keys)[::-1]) if self.group.root else np.zeros(0, dtype=np.intp)
+
+
+def digest(group: Group, keys: NDArray[np.int64], values: Array) -> str:
+    """A hash of the values (n,) or (rows, n) of entries with keys (k, n), in any order and on any partition."""
+    columns = np.vstack([keys.astype(np.uint64), (np.atleast_2d(values) + 0.0).view(np.uint64)])
+    mixed = np.zeros(keys.shape[1], dtype=np.uint64)
+    for column in columns:  # multiply and shift, as hash functions for tables do; overflow is meant
+        mixed = (mixed ^ column) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(29)
+    total = sum(int(part) for part in group.collect(int(mixed.sum(dtype=np.uint64))))
+    return f"{total % 2**64:016x}"
+
 
 def product(factors: Sequence[Space]) -> Space:
     """The product of spaces: vectors stacked, inner products added."""
-    blocks = [
-        sp.csr_matrix((f.mass, 2 * (np.arange(f.size),))) if f.diagonal else sp.csr_matrix(f.mass) for f in factors
-    ]
-    mass = sp.csr_matrix(sp.block_diag(blocks))
-    return Space(mass, factors=tuple(factors))
+    return Space(None, factors=tuple(factors))
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,20 +285,40 @@ class Field:
         return f"<Field {self.name!r}, {self.array.size} values>"
 
     def __call__(self, points: Array) -> Array:
-        """Values at points of shape (dim, n); raises DataError for points outside the domain."""
-        return self._elements().evaluate(self.array, np.asarray(points, dtype=float))
+        """Values at points of shape (dim, n); raises DataError for points outside the domain.
+
+        Under MPI all processes call it, each with its own points.
+        """
+        group, whole = self.space.group, self.gather()
+        parts = group.collect_on_root(np.asarray(points, dtype=float))
+
+        def evaluate() -> list[Array]:
+            return [whole._elements().evaluate(whole.array, part) for part in parts]
+
+        if group.size == 1:
+            return evaluate()[0]
+        with group.agree():
+            values = evaluate() if group.root else []
+        return group.distribute(values)
+
+    def gather(self) -> Field:
+        """The whole function on a single process: on rank 0, where it is divided; an empty one on others."""
+        return Field(self.space.gather(self.array), self.space.whole, self.name)
 
     def save(self, path: str | Path) -> Path:
         """Write the function to a file for ParaView, in the format of its ending, .vtu by default."""
         from .export import export
 
-        return export({self.name: self}, path)
+        whole = self.gather()
+        return self.space.group.on_root(lambda: export({whole.name: whole}, path))
 
     def plot(self, path: str | Path | None = None) -> Any:
-        """Draw the function; returns the matplotlib figure, written to `path` if one is given."""
+        """Draw the function; returns the matplotlib figure (on rank 0), written to `path` if one is given."""
         from .plot import draw
 
-        return draw({self.name: self}, path)
+        whole = self.gather()
+        with self.space.group.agree():
+            return draw({whole.name: whole}, path) if self.space.group.root else None
 
     def finite_values(self) -> Array:
         """The values; raises DataError if some are NaN or infinite, as those of an unknown state are."""

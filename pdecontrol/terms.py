@@ -35,7 +35,7 @@ class ControlCost:
     upper: Array | float
 
     def feasible(self, u: Array) -> bool:
-        return bool(np.all((u >= self.lower) & (u <= self.upper)))
+        return not self.space.any((u < self.lower) | (u > self.upper))
 
     @property
     def diameter(self) -> float:
@@ -115,7 +115,7 @@ class StateCost:
 
     def value(self, y: Array) -> float:
         misfit = self._with_linear(y - self.target, 0.0)
-        return 0.5 * self.space.norm(misfit) ** 2 + float(y[self._linear].sum())
+        return 0.5 * self.space.norm(misfit) ** 2 + self.space.sum(y[self._linear])
 
     def gradient(self, y: Array) -> Array:
         return self._with_linear(y - self.target, 1.0)
@@ -154,11 +154,10 @@ class Objective:
     def fingerprint(self, map: SolutionMap) -> str:
         """A digest of the discretised problem: equation, target, weights and bounds."""
         control = self.control
-        digest = hashlib.sha256(map.fingerprint.encode())
-        digest.update(np.array([control.alpha, control.beta]).tobytes())
-        for array in (control.reference, control.lower, control.upper, self.state.target, self.state.tracked):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
+        parts = [map.fingerprint, repr((control.alpha, control.beta))]
+        parts += [control.space.digest(array) for array in (control.reference, control.lower, control.upper)]
+        parts += [self.state.space.digest(array) for array in (self.state.target, self.state.tracked)]
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def bind(problem: ControlProblem, map: SolutionMap) -> Objective:
@@ -178,16 +177,8 @@ def bind(problem: ControlProblem, map: SolutionMap) -> Objective:
     l1, box = problem.term(L1) or L1(0.0), problem.term(Box) or Box()
     lower = space.interpolate(box.lower, "the lower bound of Box", infinite=True)
     upper = space.interpolate(box.upper, "the upper bound of Box", infinite=True)
-    if np.any(lower > upper):
-        at = int(np.argmax(lower > upper))
-        where = f"entry {at}" if space.points is None else f"x = {space.points[:, at].round(6).tolist()}"
-        raise ProblemError(f"Box: the lower bound {lower[at]:.6g} is above the upper bound {upper[at]:.6g} at {where}.")
-    if tikhonov.alpha == 0 and not (np.isfinite(lower).all() and np.isfinite(upper).all()):
-        raise ProblemError(
-            "alpha = 0 needs bounds that are finite everywhere: add a Tikhonov term or bound the control."
-        )
-    if np.any(np.isposinf(lower)) or np.any(np.isneginf(upper)):
-        raise ProblemError("Box: no finite control satisfies the bounds, one of them is infinite on the wrong side.")
+    with space.group.agree():
+        _check_bounds(space, lower, upper, tikhonov.alpha)
     reference = space.interpolate(tikhonov.reference, "the reference of Tikhonov")
     control = ControlCost(
         space, float(tikhonov.alpha), _compress(reference), float(l1.beta), _compress(lower), _compress(upper)
@@ -212,9 +203,22 @@ def bind(problem: ControlProblem, map: SolutionMap) -> Objective:
     return Objective(state, control)
 
 
+def _check_bounds(space: Space, lower: Array, upper: Array, alpha: float) -> None:
+    if np.any(lower > upper):
+        at = int(np.argmax(lower > upper))
+        where = f"entry {at}" if space.points is None else f"x = {space.points[:, at].round(6).tolist()}"
+        raise ProblemError(f"Box: the lower bound {lower[at]:.6g} is above the upper bound {upper[at]:.6g} at {where}.")
+    if alpha == 0 and not (np.isfinite(lower).all() and np.isfinite(upper).all()):
+        raise ProblemError(
+            "alpha = 0 needs bounds that are finite everywhere: add a Tikhonov term or bound the control."
+        )
+    if np.any(np.isposinf(lower)) or np.any(np.isneginf(upper)):
+        raise ProblemError("Box: no finite control satisfies the bounds, one of them is infinite on the wrong side.")
+
+
 def _compress(array: Array) -> Array | float:
     """The number that an array repeats, or the array."""
-    return float(array[0]) if np.all(array == array[0]) else array
+    return float(array[0]) if array.size and np.all(array == array[0]) else array
 
 
 def as_control(data: Data, space: Space, name: str) -> Array:
@@ -222,4 +226,5 @@ def as_control(data: Data, space: Space, name: str) -> Array:
     try:
         return space.interpolate(data, name)
     except DataError as error:
-        raise DataError(f"{error} A control of this problem has {space.size} values.") from None
+        where = f" on rank {space.group.rank}" if space.group.size > 1 else ""
+        raise DataError(f"{error} A control of this problem has {space.size} values{where}.") from None

@@ -36,8 +36,8 @@ class Case:
         """One map for all tests that do not count its solves."""
         return self.fresh_map()
 
-    def fresh_map(self, linear_solver="direct"):
-        return pc.discretise(self.problem, self.mesh, degree=self.degree, linear_solver=linear_solver)
+    def fresh_map(self, linear_solver="direct", backend="skfem"):
+        return pc.discretise(self.problem, self.mesh, backend, self.degree, linear_solver)
 
     def control(self):
         """A smooth control, with some noise."""

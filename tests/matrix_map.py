@@ -24,7 +24,7 @@ class MatrixMap(SolutionMap):
         self.solves = Counter()
         self.fingerprint = "matrix"
 
-    def at(self, u, start=None):
+    def at(self, u, start=None, accuracy=None):
         return MatrixLinearisation(self, u)
 
 
@@ -49,11 +49,11 @@ class MatrixLinearisation(Linearisation):
     def error(self):
         return self._solved[1]
 
-    def tangent(self, h):
+    def tangent(self, h, accuracy=None):
         with self.map.solves.solving("tangent"):
             return self.map.matrix @ h
 
-    def solve_adjoint(self, w):
+    def solve_adjoint(self, w, start=None, accuracy=None):
         with self.map.solves.solving("adjoint"):
             q = self.map.control.riesz(self.map.matrix.T @ self.map.observation.dual(w))
         error = 0.0
@@ -62,7 +62,7 @@ class MatrixLinearisation(Linearisation):
             q, error = q + noise, self.map.control.norm(noise)
         return Adjoint(q, w, error)
 
-    def hessian(self, h, adjoint, weights):
+    def hessian(self, h, adjoint, weights, accuracy=None):
         return self.adjoint(weights * self.tangent(h))
 
 

@@ -455,7 +455,7 @@ def test_controls_of_the_wrong_type():
         (ProblemError, "unknown method None", {"method": None}),
         (ProblemError, "unknown method", {"method": pc.PrimalDual}),
         (ProblemError, "degree of the state is 1 or 2, not 3", {"degree": 3}),
-        (ProblemError, "degree of the state is 1 or 2, not '1'", {"degree": "1"}),
+        (ProblemError, "degree of the state is a positive integer, not '1'", {"degree": "1"}),
         (ProblemError, "unknown linear_solver 'lu': take", {"linear_solver": "lu"}),
         (ProblemError, "unknown linear_solver None", {"linear_solver": None}),
         (ProblemError, "tol must be positive", {"tol": 0.0}),

@@ -48,7 +48,7 @@ def polish(objective, map, u):
     free = (u > c.lower) & (u < c.upper) & ((u != 0) | (c.beta == 0))
     if not free.any():
         return u
-    mass = map.observation.mass.toarray()
+    mass = np.stack([map.observation.dual(e) for e in np.eye(map.observation.size)], axis=1)
     mu = map.control.mass
     columns = map.matrix[:, free]
     fixed = map.matrix @ np.where(free, 0.0, u) + map.offset - objective.state.target

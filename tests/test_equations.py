@@ -413,7 +413,7 @@ def test_functions_see_the_points_that_users_mean():
 def test_quadrature_is_positive_and_inside(dim, degree):
     """Negative weights make matrices indefinite where coefficients jump; points on facets are on no side of a jump."""
     map = state_map(pc.Elliptic(), {"left": pc.Dirichlet()}, BOX[dim](1), degree)
-    points, weights = map.system.basis.quadrature
+    points, weights = map.system.engine.basis.quadrature
     assert weights.min() > 0 and points.min() > 0 and points.sum(axis=0).max() < 1
     for control in (pc.Distributed(element="P0"), pc.Distributed()):
         rough = pc.Elliptic(lambda x: 10.0 ** (6 * (np.sin(40 * x).sum(axis=0) > 0)))

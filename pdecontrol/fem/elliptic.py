@@ -13,11 +13,15 @@ from ..space import Array, Space
 from .linear import LinearSolver
 
 
+KEPT = 3  # factorised matrices of a nonlinear map, for as many linearisations
+
+
 class SteadySystem(Protocol):
     """A discretised equation A y + R(y) = load + C u with observation O y, as an engine provides it.
 
     State arrays y contain the fixed (Dirichlet) entries; tangents and adjoint solutions vanish there. Functionals
-    on states are arrays of values on the basis. `exact` tells whether linear systems are solved to rounding.
+    on states are arrays of values on the basis. `exact` tells whether linear systems are solved to rounding, `bounded`
+    whether errors of iterative solvers are bounded.
     """
 
     control: Space
@@ -25,9 +29,11 @@ class SteadySystem(Protocol):
     solution: Space
     affine: bool
     exact: bool
+    bounded: bool
 
     @property
     def fingerprint(self) -> str: ...
+    def norm(self, a: Array) -> float: ...  # Euclidean, of the entries of all processes
     def initial(self) -> Array: ...  # zero with the Dirichlet values
     def residual(self, y: Array, u: Array) -> Array: ...  # load + C u - A y - R(y)
     def couple(self, h: Array) -> Array: ...  # C h
@@ -59,16 +65,35 @@ class EllipticMap(SolutionMap):
             "linear systems solved by sparse factors, rounding neglected"
             if system.exact
             else "linear systems solved iteratively, with error bounds from estimated spectral constants"
+            if system.bounded
+            else "linear systems solved iteratively to relative residuals of 1e-11, which are neglected"
         )
+
+        self._open: list[LinearSolver] = []
 
     @cached_property
     def factors(self) -> LinearSolver:
         """The matrix of an affine map, ready to solve with."""
-        with self.solves.timing():
-            return self.system.factorise(self.system.initial(), self.solves)
+        return self.factorise(self.system.initial())
 
-    def at(self, u: Array, start: Array | None = None) -> Linearisation:
-        return SteadyLinearisation(self, self.control.interpolate(u, "the control"), start)
+    def factorise(self, y: Array) -> LinearSolver:
+        """The matrix at a state, ready to solve with; older ones are closed."""
+        with self.solves.timing():
+            self._open.append(self.system.factorise(y, self.solves))
+        for solver in self._open[:-KEPT]:
+            solver.close()
+        del self._open[:-KEPT]
+        return self._open[-1]
+
+    def close(self) -> None:
+        """Free what the linear solvers hold; the map can be used again, at the cost of a factorisation."""
+        for solver in self._open:
+            solver.close()
+        self._open.clear()
+        self.__dict__.pop("factors", None)
+
+    def at(self, u: Array, start: Array | None = None, accuracy: float | None = None) -> Linearisation:
+        return SteadyLinearisation(self, self.control.interpolate(u, "the control"), start, accuracy)
 
     @cached_property
     def constants(self) -> tuple[float, float]:
@@ -77,7 +102,7 @@ class EllipticMap(SolutionMap):
 
         def inverse(functional: Array) -> Array:
             with self.solves.solving("tangent"):
-                return system.extend(factors.solve(system.restrict(functional)).x)
+                return system.extend(factors.solve(system.restrict(functional), accuracy=1e-4).x)
 
         observed = lanczos(lambda w: system.observe(inverse(system.observe_transposed(w))), self.observation, 12, 0.005)
         controlled = lanczos(lambda h: system.couple_transposed(inverse(system.couple(h))), self.control, 12, 0.005)
@@ -87,9 +112,10 @@ class EllipticMap(SolutionMap):
 class SteadyLinearisation(Linearisation):
     """The map at u: the state is found when first needed (affine) or at once (nonlinear)."""
 
-    def __init__(self, map: EllipticMap, u: Array, start: Array | None) -> None:
+    def __init__(self, map: EllipticMap, u: Array, start: Array | None, accuracy: float | None) -> None:
         self._map, self._system, self._u = map, map.system, u
-        self._start = start
+        self._start, self._accuracy = start, accuracy
+        self._own: LinearSolver | None = None
         if not map.affine:
             _ = self._solved  # an equation that cannot be solved fails here
 
@@ -99,21 +125,24 @@ class SteadyLinearisation(Linearisation):
         factors = self._map.factors if self._map.affine else None  # timed apart
         with self._map.solves.solving("state"):
             y, error = self._system.initial(), 0.0
+            start = None if self._start is None else self._system.restrict(self._start)
             if factors is not None:
-                x, error = factors.solve(self._system.restrict(self._system.residual(y, self._u)))
+                b = self._system.restrict(self._system.residual(y, self._u))
+                x, error = factors.solve(b, start=start, accuracy=self._accuracy)
                 y += self._system.extend(x)
             else:
-                if self._start is not None:
-                    y += self._system.extend(self._system.restrict(self._start))
+                if start is not None:
+                    y += self._system.extend(start)
                 y = newton(self._system, self._u, y, self._map.solves)
             return y, self._system.observe(y), error
 
-    @cached_property
+    @property
     def _factors(self) -> LinearSolver:
         if self._map.affine:
             return self._map.factors
-        with self._map.solves.timing():
-            return self._system.factorise(self.state, self._map.solves)
+        if self._own is None or self._own.closed:
+            self._own = self._map.factorise(self.state)
+        return self._own
 
     @property
     def state(self) -> Array:
@@ -125,36 +154,42 @@ class SteadyLinearisation(Linearisation):
 
     @property
     def error(self) -> float:
-        energy = self._solved[2]
-        return energy and energy * self._map.constants[0]
+        return self._observed_error(self._solved[2], 0)
 
-    def tangent(self, h: Array) -> Array:
+    def tangent(self, h: Array, accuracy: float | None = None) -> Array:
         factors = self._factors
         with self._map.solves.solving("tangent"):
-            return self._system.observe(self._tangent_state(factors, h))
+            return self._system.observe(self._tangent_state(factors, h, accuracy))
 
-    def solve_adjoint(self, w: Array) -> Adjoint:
+    def solve_adjoint(self, w: Array, start: Array | None = None, accuracy: float | None = None) -> Adjoint:
         factors = self._factors
         with self._map.solves.solving("adjoint"):
             functional = self._system.restrict(self._system.observe_transposed(w))
-            p, energy = factors.solve(functional, transposed=True)
+            near = None if start is None else self._system.restrict(start)
+            p, energy = factors.solve(functional, transposed=True, start=near, accuracy=accuracy)
             field = self._system.extend(p)
             gradient = self._system.couple_transposed(field)
-        return Adjoint(gradient, field, energy and energy * self._map.constants[1])
+        return Adjoint(gradient, field, self._observed_error(energy, 1))
 
-    def hessian(self, h: Array, adjoint: Adjoint, weights: Array) -> Array:
+    def hessian(self, h: Array, adjoint: Adjoint, weights: Array, accuracy: float | None = None) -> Array:
         factors = self._factors
         with self._map.solves.solving("tangent"):
-            eta = self._tangent_state(factors, h)
+            eta = self._tangent_state(factors, h, accuracy)
         with self._map.solves.solving("adjoint"):
             functional = self._system.observe_transposed(weights * self._system.observe(eta))
             if not self._map.affine:
                 functional -= self._system.curvature(self.state, adjoint.field, eta)
-            p = factors.solve(self._system.restrict(functional), transposed=True).x
+            p = factors.solve(self._system.restrict(functional), transposed=True, accuracy=accuracy).x
             return self._system.couple_transposed(self._system.extend(p))
 
-    def _tangent_state(self, factors: LinearSolver, h: Array) -> Array:
-        return self._system.extend(factors.solve(self._system.restrict(self._system.couple(h))).x)
+    def _tangent_state(self, factors: LinearSolver, h: Array, accuracy: float | None) -> Array:
+        return self._system.extend(factors.solve(self._system.restrict(self._system.couple(h)), accuracy=accuracy).x)
+
+    def _observed_error(self, energy: float, which: int) -> float:
+        """What an error in the energy norm amounts to in the observation (0) or in the gradient (1)."""
+        if not self._map.affine:
+            return 0.0  # neglected beside that of Newton's method, which the arithmetic says
+        return energy * self._map.constants[which] if 0 < energy < np.inf else energy
 
 
 @np.errstate(over="ignore", invalid="ignore")  # backtracking deals with overflow
@@ -169,7 +204,7 @@ def newton(system: SteadySystem, u: Array, y: Array, counter: Counter) -> Array:
         If 50 steps do not suffice, or no step length reduces the residual.
     """
     residual = system.restrict(system.residual(y, u))
-    first = size = float(np.linalg.norm(residual))
+    first = size = system.norm(residual)
     for iteration in range(50):
         if not np.isfinite(size):
             break
@@ -183,18 +218,22 @@ def newton(system: SteadySystem, u: Array, y: Array, counter: Counter) -> Array:
             # r' may vanish where the iteration starts, as that of y^3 does at 0: start elsewhere.
             y = y + system.extend(np.ones_like(residual))
             residual = system.restrict(system.residual(y, u))
-            first = size = float(np.linalg.norm(residual))
+            first = size = system.norm(residual)
             factors = system.factorise(y, counter)
-        step = system.extend(factors.solve(residual).x)
+        try:
+            moved = factors.solve(residual).x
+        finally:
+            factors.close()
+        step = system.extend(moved)
         counter.linear += 1
         length = 1.0
         while True:
             trial = y + length * step
             residual = system.restrict(system.residual(trial, u))
-            new = float(np.linalg.norm(residual))
+            new = system.norm(residual)
             if new <= (1.0 - 1e-4 * length) * size:
                 break
-            if np.linalg.norm(step) <= 1e-9 * np.fmax(np.linalg.norm(y), 1e-300) or size <= 1e-10 * first:
+            if system.norm(moved) <= 1e-9 * np.fmax(system.norm(y), 1e-300) or size <= 1e-10 * first:
                 return y  # at the rounding of the residual
             length /= 2
             if length < 1e-6:
@@ -203,7 +242,7 @@ def newton(system: SteadySystem, u: Array, y: Array, counter: Counter) -> Array:
                     "step reduces it. Check the semilinear term, or start from a control nearer to the solution."
                 )
         # The error after a full step is of the order of its square.
-        converged = length == 1.0 and bool(np.linalg.norm(step) <= 1e-9 * np.linalg.norm(trial))
+        converged = length == 1.0 and system.norm(moved) <= 1e-9 * system.norm(trial)
         y, size = trial, new
         if converged:
             return y

@@ -19,7 +19,10 @@ LARGE = 30_000
 
 
 class Solution(NamedTuple):
-    """x with A x = b, and a bound on its error in the energy norm (x' A x)^1/2; 0 for direct solvers."""
+    """x with A x = b, and a bound on its error in the energy norm (x' A x)^1/2.
+
+    The bound is 0 for direct solvers, and infinite where an accuracy was asked for.
+    """
 
     x: Array
     error: float
@@ -29,10 +32,17 @@ class LinearSolver(ABC):
     """A matrix made ready for many right-hand sides; `exact` solvers err by rounding alone."""
 
     exact: bool
+    closed: bool = False
+
+    def close(self) -> None:
+        """Free what the solver holds; on several processes, all of them do. A closed one is not used again."""
+        self.closed = True
 
     @abstractmethod
-    def solve(self, b: Array, transposed: bool = False) -> Solution:
-        """x with A x = b, or A' x = b."""
+    def solve(
+        self, b: Array, transposed: bool = False, start: Array | None = None, accuracy: float | None = None
+    ) -> Solution:
+        """x with A x = b, or A' x = b; for `start` and `accuracy` see `maps.Linearisation`."""
 
 
 class Direct(LinearSolver):
@@ -58,7 +68,9 @@ class Direct(LinearSolver):
             ) from None
         counter.factorisations += 1
 
-    def solve(self, b: Array, transposed: bool = False) -> Solution:
+    def solve(
+        self, b: Array, transposed: bool = False, start: Array | None = None, accuracy: float | None = None
+    ) -> Solution:
         return Solution(self._factors.solve(b, "T" if transposed else "N"), 0.0)
 
 
@@ -91,20 +103,27 @@ class Multigrid(LinearSolver):
         if not self._mu > 0:
             raise ProblemError("the matrix of the equation is not positive definite: use linear_solver='direct'.")
 
-    def solve(self, b: Array, transposed: bool = False) -> Solution:
+    def solve(
+        self, b: Array, transposed: bool = False, start: Array | None = None, accuracy: float | None = None
+    ) -> Solution:
         scale = float(np.linalg.norm(b))
         if scale == 0.0:
             return Solution(np.zeros_like(b), 0.0)
-        x, residual, size = np.zeros_like(b), b, scale
+        x = np.zeros_like(b) if start is None else start
+        residual = b if start is None else b - self._matrix @ x
+        size = float(np.linalg.norm(residual))
+        goal = max(self.tolerance * scale, size * (accuracy or 0.0))
         # In passes, each on the residual of the last: one alone drifts away again at the rounding of the residual.
         for _ in range(6):
-            step = self._pass(residual, max(self.tolerance * scale / size, 1e-6))
+            if size <= goal:
+                break
+            step = self._pass(residual, max(goal / size, 1e-6))
             rest = b - self._matrix @ (x + step)
             if not np.linalg.norm(rest) <= 0.5 * size:
                 break
             x, residual, size = x + step, rest, float(np.linalg.norm(rest))
-            if size <= self.tolerance * scale:
-                break
+        if accuracy is not None:
+            return Solution(x, np.inf)
         rounding = np.finfo(float).eps * (self._absolute @ np.abs(x) + np.abs(b))
         if not size <= 100 * self.tolerance * scale + 10 * np.linalg.norm(rounding):
             raise ConvergenceError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations, permutations
@@ -179,7 +179,11 @@ class Mesh:
         [0, 1]
         """
         chosen = _select(name, predicate, self.points[:, self.cells].mean(axis=1))
-        return replace(self, parts={**self.parts, name: np.flatnonzero(chosen)})
+        if name == "boundary":
+            raise MeshError('"boundary" is reserved for the facets on the boundary; rename the part.')
+        if name in self.boundaries:
+            raise MeshError(f'"{name}" names both a part and a boundary; rename one of them.')
+        return _known(self.points, self.cells, {**self.parts, name: np.flatnonzero(chosen)}, self.boundaries)
 
     def tag_boundary(self, name: str, predicate: Callable[[Array], Array]) -> Mesh:
         """The mesh with a further boundary: the boundary facets whose midpoint satisfies the predicate.
@@ -202,7 +206,11 @@ class Mesh:
         """
         facets = self.boundaries["boundary"]
         chosen = _select(name, predicate, self.points[:, facets].mean(axis=1))
-        return replace(self, boundaries={**self.boundaries, name: facets[:, chosen]})
+        if name in self.parts:
+            raise MeshError(f'"{name}" names both a part and a boundary; rename one of them.')
+        if name == "boundary":
+            raise MeshError('"boundary" is reserved for all facets on the boundary of the domain; take another name.')
+        return _known(self.points, self.cells, self.parts, {**self.boundaries, name: facets[:, chosen]})
 
     def transform(self, function: Callable[[Array], Array]) -> Mesh:
         """The mesh with its points x of shape (dim, n) moved to function(x).
@@ -369,15 +377,35 @@ def _unit_box(n: Divisions, *sides: list[str]) -> Mesh:
     steps = np.cumprod([1, *(i + 1 for i in divisions)])[:dim]
     boxes = np.meshgrid(*map(np.arange, divisions), indexing="ij")
     corners = steps @ [x.ravel(order="F") for x in boxes]
-    paths = [np.cumsum([0, *steps[list(order)]]) for order in permutations(range(dim))]
-    mesh = Mesh(points, np.hstack([path[:, None] + corners for path in paths]))
-    facets = mesh.facets("boundary")
+    paths = np.array([np.cumsum([0, *steps[list(order)]]) for order in permutations(range(dim))]).T
+    paths = _oriented(points, paths)  # all boxes are alike
+    cells = np.hstack([path[:, None] + corners for path in paths.T])
+    outer = [np.sort(np.delete(cells, i, axis=0)[:, on], axis=0) for i, on in _on_sides(points, cells)]
+    facets = np.hstack(outer)
+    facets = facets[:, np.lexsort(facets[::-1])]
     boundaries = {
         name: facets[:, (points[axis, facets] == value).all(axis=0)]
         for axis, names in enumerate(sides)
         for value, name in enumerate(names)
     }
-    return replace(mesh, boundaries=boundaries)
+    return _known(points, cells, {}, {"boundary": facets, **boundaries})
+
+
+def _on_sides(points: Array, cells: Array) -> Iterator[tuple[int, Array]]:
+    """For each corner, the cells of the unit box whose facet opposite to it lies on a side."""
+    sides = [axis == value for axis in points for value in (0.0, 1.0)]
+    on = np.packbits(np.array(sides), axis=0)[0]  # a bit for each side
+    for i in range(len(cells)):
+        yield i, np.flatnonzero(np.bitwise_and.reduce(on[np.delete(cells, i, axis=0)], axis=0))
+
+
+def _known(points: Array, cells: Array, parts: dict[str, Array], boundaries: dict[str, Array]) -> Mesh:
+    """A mesh from arrays that need no check."""
+    mesh = object.__new__(Mesh)
+    values = {"points": points, "cells": cells, "parts": parts, "boundaries": boundaries}
+    for name, value in values.items():
+        object.__setattr__(mesh, name, value)
+    return mesh
 
 
 def _ring(k: int, sector: Array, i: Array) -> Array:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..certificate import Certificate, Certified, project, project_nonlinear, weigh
+from ..certificate import Certificate, Certified, Near, project, project_nonlinear, weigh
 from ..errors import ConvergenceError, ProblemError, ResultFileError, SingularEquationError, SolveLimitError
 from ..maps import SolutionMap
 from ..result import History, Result, Row, Status, read_arrays, write_arrays
@@ -35,10 +35,11 @@ class Stopping(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """Where and how often (in seconds) the loop saves its state; `restart` to go on from the file if it exists."""
+    """Where the loop saves its state, after how many seconds or iterations; `restart` to go on from the file if it exists."""
 
     path: Path
     seconds: float
+    iterations: float
     restart: bool
 
 
@@ -73,7 +74,8 @@ def minimise(
     """
     if objective.control.alpha == 0 and not map.affine:
         raise ProblemError("alpha = 0 with a nonlinear equation has no certificate: add a Tikhonov term.")
-    run = _Run(objective, map, method, stopping, callback, checkpoint, Printer(progress))
+    printer = Printer(progress if map.control.group.root else False)
+    run = _Run(objective, map, method, stopping, callback, checkpoint, printer)
     run.begin(start)
     try:
         status = run.iterate()
@@ -101,6 +103,7 @@ class _Run:
         printer: Printer,
     ) -> None:
         self.objective, self.map, self.method, self.stopping = objective, map, method, stopping
+        self.group = map.control.group
         self.callback, self.checkpoint, self.printer = callback, checkpoint, printer
         self.state: State
         self.iteration = 0
@@ -114,9 +117,11 @@ class _Run:
         self.fingerprint = objective.fingerprint(map)
 
     def begin(self, start: Start) -> None:
-        if self.checkpoint is not None and self.checkpoint.restart and self.checkpoint.path.exists():
-            self._read(self.checkpoint.path)
-            return
+        if self.checkpoint is not None and self.checkpoint.restart:
+            path = self.checkpoint.path
+            if self.group.on_root(path.exists):
+                self._read(path)
+                return
         try:
             with self.map.solves.limited(self.limit):
                 self.state = self.method.begin(self.objective, self.map, start)
@@ -124,12 +129,12 @@ class _Run:
             raise ProblemError(
                 f"max_solves = {self.stopping.solves:.0f} does not suffice to start {self.method.name}: allow more."
             ) from None
-        self.zero_tested = not start.u.any()
+        self.zero_tested = not self.map.control.any(start.u)
         if self.checkpoint is not None:
             self._write(self.checkpoint.path)  # a path that cannot be written to is found out now
 
     def iterate(self) -> Status:
-        saved = perf_counter()
+        saved, saved_at = perf_counter(), self.iteration
         reserve = 4 if self.map.affine else 5  # for the certificate of the last control
         while True:
             row = self._record()
@@ -139,13 +144,15 @@ class _Run:
                 return Status.NONCONVEX
             if self.schedule.stalled:
                 return Status.STALLED
-            if self.callback is not None and self.callback(row):
+            if self.callback is not None and self._asks_to_stop(self.callback, row):
                 return Status.STOPPED
             if self.iteration >= self.stopping.iterations:
                 return Status.ITERATIONS
-            if self.checkpoint is not None and perf_counter() - saved >= self.checkpoint.seconds:
-                self.save()
-                saved = perf_counter()
+            if self.checkpoint is not None:
+                late = self.group.share(perf_counter() - saved >= self.checkpoint.seconds)
+                if late or self.iteration - saved_at >= self.checkpoint.iterations:
+                    self.save()
+                    saved, saved_at = perf_counter(), self.iteration
             try:
                 with self.map.solves.limited(self.limit - reserve):
                     self.state = self.method.step(self.objective, self.map, self.state)
@@ -154,6 +161,11 @@ class _Run:
                     raise
                 return Status.FAILED
             self.iteration += 1
+
+    def _asks_to_stop(self, callback: Callback, row: Row) -> bool:
+        with self.group.agree():
+            answer = bool(callback(row))
+        return self.group.any(answer)
 
     def finish(self, status: Status, note: str) -> Result:
         self.save()  # before the last certificate, so that a restart goes on as if there had been no stop
@@ -181,7 +193,7 @@ class _Run:
             seconds=perf_counter() - self.clock,
             tol=self.stopping.tol,
             fingerprint=self.fingerprint,
-            dual=self.state.dual,
+            dual=Field(self.state.dual, self.map.observation, "dual"),
         )
 
     def _record(self) -> Row:
@@ -231,10 +243,11 @@ class _Run:
     def _certify_affine(self) -> Certified:
         """The projected control, or the iterate itself where its own duality gap says more."""
         objective, map, state = self.objective, self.map, self.state
-        certified = project(objective, map, *self.method.best_dual(objective, state))
+        near = Near(state.field, state.adjoint.field)
+        certified = project(objective, map, *self.method.best_dual(objective, state), near)
         estimate, _ = self._estimate(objective.value(state.u, state.y))
         if estimate < certified.certificate.measure:
-            own = weigh(objective, map.at(state.u), map, state.u, state.dual, state.adjoint)
+            own = weigh(objective, map.at(state.u, state.field), map, state.u, state.dual, state.adjoint)
             certified = min(certified, own, key=lambda item: item.certificate.measure)
         return certified
 
@@ -253,7 +266,7 @@ class _Run:
         at = self.map.at(self.map.control.zeros())
         p = self.objective.state.gradient(at.value)
         adjoint = at.solve_adjoint(p)
-        if self.objective.control.argmin(adjoint.gradient).any():
+        if self.map.control.any(self.objective.control.argmin(adjoint.gradient)):
             return None
         if self.map.affine:
             return project(self.objective, self.map, p, adjoint)
@@ -265,7 +278,8 @@ class _Run:
             try:
                 self._write(self.checkpoint.path)
             except ResultFileError as error:
-                warnings.warn(f"no checkpoint: {error}", stacklevel=3)
+                if self.group.root:
+                    warnings.warn(f"no checkpoint: {error}", stacklevel=3)
 
     def _uncertified(self) -> Certified:
         """The last control, with its state and adjoint if solves are left for them."""
@@ -291,17 +305,18 @@ class _Run:
             "schedule": asdict(self.schedule),
             "modulus": self.modulus,
         }
-        arrays = {f"state.{name}": value for name, value in pack(self.state).items()} | self.history.arrays()
-        write_arrays(path, header, arrays)
+        arrays = {f"state.{name}": value for name, value in pack(self.state, self.map).items()}
+        arrays |= self.history.arrays()
+        self.group.on_root(lambda: write_arrays(path, header, arrays))
 
     def _read(self, path: Path) -> None:
-        header, arrays = read_arrays(path, "checkpoint")
+        header, arrays = self.group.on_root(lambda: read_arrays(path, "checkpoint"))
         if header["fingerprint"] != self.fingerprint:
             raise ResultFileError(f"{path} is the checkpoint of a different problem, mesh or weights.")
         if header["method"] != repr(self.method):
             raise ResultFileError(f"{path} is a checkpoint of {header['method']}, not of {self.method!r}.")
         states = {name.removeprefix("state."): a for name, a in arrays.items() if name.startswith("state.")}
-        self.state = unpack(self.method, header["state"], states)
+        self.state = unpack(self.method, header["state"], states, self.map)
         self.iteration, self.modulus = header["iteration"], header["modulus"]
         # The last row is recorded again when the loop goes on.
         self.history = History.from_arrays(arrays, slice(-1))

@@ -13,18 +13,32 @@ from ..space import Array
 from ..terms import Objective
 
 
+# What iterative linear solvers leave of the residual that a step of a method brings.
+INCREMENT = 0.01
+
+
 @dataclass(frozen=True, eq=False)
 class State:
     """What a method carries from one iteration to the next.
 
     u is the control and y the observation S(u); `dual` is a dual vector and `adjoint` its adjoint solution. Methods add
-    what is theirs: arrays and numbers, which checkpoints hold, and linearisations, which they do without.
+    what is theirs: arrays and numbers, which checkpoints hold, and linearisations, which they do without. `field` is a
+    PDE solution near to that for u, from which the next solve begins.
     """
 
     u: Array
     y: Array
     dual: Array
     adjoint: Adjoint
+    field: Array
+
+
+# The space of each array of a state; checkpoints hold whole vectors, whatever the partition.
+SPACES = {
+    "control": ("u", "ubar", "v", "l", "gradient", "adjoint.gradient"),
+    "observation": ("y", "dual", "trail"),
+    "solution": ("field", "adjoint.field"),
+}
 
 
 AnyState = TypeVar("AnyState", bound=State)
@@ -60,8 +74,8 @@ class Method(ABC, Generic[AnyState]):
         """The dual vector that gives the best certificate for affine maps, with its adjoint solution where known."""
 
 
-def pack(state: State) -> dict[str, Array]:
-    """The arrays and numbers of a state, by name."""
+def pack(state: State, map: SolutionMap) -> dict[str, Array]:
+    """The arrays and numbers of a state, by name, with whole vectors on rank 0."""
     arrays: dict[str, Array] = {}
     for item in fields(state):
         value = getattr(state, item.name)
@@ -69,11 +83,26 @@ def pack(state: State) -> dict[str, Array]:
             arrays |= {f"{item.name}.{part}": np.asarray(a) for part, a in value._asdict().items()}
         elif value is not None and not isinstance(value, Linearisation):
             arrays[item.name] = np.asarray(value)  # a tuple of arrays is stacked
+    for where, names in SPACES.items():
+        space = getattr(map, where)
+        for name in names:
+            if name in arrays and arrays[name].ndim == 2:
+                arrays[name] = np.stack([space.gather(row) for row in arrays[name]])
+            elif name in arrays:
+                arrays[name] = space.gather(arrays[name])
     return arrays
 
 
-def unpack(method: Method[Any], kind: str, arrays: dict[str, Array]) -> State:
-    """The state of a method from the name of its class and its arrays."""
+def unpack(method: Method[Any], kind: str, whole: dict[str, Array], map: SolutionMap) -> State:
+    """The state of a method from the name of its class and what `pack` made of it."""
+    arrays = dict(whole)
+    for where, names in SPACES.items():
+        space = getattr(map, where)
+        for name in names:
+            if name in arrays and arrays[name].ndim == 2:
+                arrays[name] = np.stack([space.scatter(row) for row in arrays[name]])
+            elif name in arrays:
+                arrays[name] = space.scatter(arrays[name])
     cls = next(cls for cls in method.states if cls.__name__ == kind)
     values: dict[str, object] = {}
     for item in fields(cls):

@@ -29,8 +29,11 @@ from ..errors import ConvergenceError, ProblemError
 from ..maps import Adjoint, Linearisation, SolutionMap
 from ..space import Array, Space
 from ..terms import Objective
-from .method import Method, Start, State
+from .method import INCREMENT, Method, Start, State
 from .proximal import backtrack
+
+# What iterative linear solvers leave of the residual in products with the Hessian, and of that which a new control brings.
+PRODUCT = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,14 +47,13 @@ class DualState(State):
 class NormalState(State):
     """For nonlinear maps: u = argmin G + <l, .>; best is the smallest norm of R so far, the first being `first`.
 
-    root is the square root of the local Lipschitz constant of the gradient, and field the PDE solution.
+    root is the square root of the local Lipschitz constant of the gradient.
     """
 
     l: Array
     first: float
     best: float
     root: float
-    field: Array
     at: Linearisation | None = None
 
 
@@ -86,13 +88,13 @@ class SemismoothNewton(Method[State]):
         p = start.p if map.affine and start.p is not None else objective.state.gradient(at.value)
         adjoint = at.solve_adjoint(p)
         if map.affine:
-            return _dual_state(objective, map, p, adjoint, 0.0)
+            return _dual_state(objective, map, p, adjoint, at.state, 0.0)
         root = float(np.sqrt(objective.control.alpha))
         try:
             return _normal_state(objective, map, adjoint.gradient, at.state, root)
         except ConvergenceError:  # the state at argmin G + <q, .>: a proximal gradient step is nearer
-            before = State(start.u, at.value, p, adjoint)
-            u, _, root = backtrack(objective, map, before, at.state, root)
+            before = State(start.u, at.value, p, adjoint, at.state)
+            u, _, root = backtrack(objective, map, before, root)
             return _normal_state(objective, map, adjoint.gradient + root**2 * (u - start.u), at.state, root)
 
     def step(self, objective: Objective, map: SolutionMap, state: State) -> State:
@@ -109,30 +111,33 @@ class SemismoothNewton(Method[State]):
         p, q, z = state.dual, state.adjoint.gradient, state.u
         at = map.at(z)
         residual = tracked * (state.y - objective.state.target - p)
-        if not residual.any():
+        if not map.observation.any(residual):
             return state
         chi = objective.control.inactive(q)
 
         def operator(d: Array) -> tuple[Array, Array]:
-            q_d = at.adjoint(d)
-            return d + tracked * at.tangent(chi * q_d) / alpha, q_d
+            q_d, field, _ = at.solve_adjoint(d, accuracy=PRODUCT)
+            return d + tracked * at.tangent(chi * q_d, PRODUCT) / alpha, np.concatenate([q_d, field])
 
         tolerance = self._tolerance(map.observation.norm(residual), state.first)
-        d, q_d = conjugate_gradients(operator, residual, map.observation, tolerance, self.max_cg)  # 1
+        d, images = conjugate_gradients(operator, residual, map.observation, tolerance, self.max_cg)  # 1
+        q_d, field_d = np.split(images, [q.size])
         slope, curvature = -map.observation.inner(residual, d), map.observation.inner(d, d)
 
         def derivative(t: float) -> float:
             moved = objective.control.argmin(q + t * q_d) - z
             return slope + t * curvature - map.control.inner(moved, q_d)
 
-        p = p + line_search(derivative, slope) * d  # 2
-        return _dual_state(objective, map, p, at.solve_adjoint(p), state.first)
+        t = line_search(derivative, slope)
+        p = p + t * d  # 2
+        adjoint = at.solve_adjoint(p, state.adjoint.field + t * field_d, INCREMENT)
+        return _dual_state(objective, map, p, adjoint, state.field, state.first)
 
     def _normal_step(self, objective: Objective, map: SolutionMap, state: NormalState) -> NormalState:
         alpha, space = objective.control.alpha, map.control
         at = state.at if state.at is not None else map.at(state.u, state.field)
         residual = state.l - state.adjoint.gradient
-        if not residual.any():
+        if not space.any(residual):
             return state
         chi = objective.control.inactive(state.l)
 
@@ -150,7 +155,7 @@ class SemismoothNewton(Method[State]):
                 continue
             if trial.best <= (1.0 - 0.1 * t) * state.best:
                 return trial
-        u, _, root = backtrack(objective, map, state, at.state, state.root)
+        u, _, root = backtrack(objective, map, state, state.root)
         l = state.adjoint.gradient + root**2 * (u - state.u)  # so that u = argmin G + <l, .>
         return _normal_state(objective, map, l, at.state, root, state)
 
@@ -158,10 +163,12 @@ class SemismoothNewton(Method[State]):
         return min(self.forcing, float(np.sqrt(size / first))) if first > 0 else self.forcing
 
 
-def _dual_state(objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint, first: float) -> DualState:
+def _dual_state(
+    objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint, near: Array, first: float
+) -> DualState:
     z = objective.control.argmin(adjoint.gradient)
-    y = map.solve(z)
-    return DualState(z, y, p, adjoint, first or objective.state.distance(y, p))
+    at = map.at(z, near, PRODUCT)
+    return DualState(z, at.value, p, adjoint, at.state, first or objective.state.distance(at.value, p))
 
 
 def _normal_state(
@@ -178,7 +185,7 @@ def _normal_state(
     adjoint = at.solve_adjoint(dual)
     size = map.control.norm(l - adjoint.gradient)
     first, best = (before.first, min(before.best, size)) if before is not None else (size, size)
-    return NormalState(u, at.value, dual, adjoint, l, first, best, root, at.state, at)
+    return NormalState(u, at.value, dual, adjoint, at.state, l, first, best, root, at)
 
 
 def conjugate_gradients(

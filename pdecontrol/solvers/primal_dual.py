@@ -25,7 +25,7 @@ from ..maps import Adjoint, Linearisation, SolutionMap, map_norm
 from ..problem import check_number
 from ..space import Array, Space
 from ..terms import Objective
-from .method import Method, Start, State
+from .method import INCREMENT, Method, Start, State
 
 Steps = Literal["classical", "enlarged", "balanced", "accelerated"] | tuple[float, float]
 SAFETY = 0.999
@@ -38,8 +38,8 @@ class PrimalDualState(State):
 
     The primal step takes the gradient S'* p, extrapolated where alpha = 0 and the steps are accelerated.
 
-    For nonlinear maps y = S(ubar), the adjoint is taken at ubar, field is the PDE solution there, least the smallest
-    ||u+ - u|| so far and waited the number of iterations without a smaller one.
+    For nonlinear maps y = S(ubar), the adjoint is taken at ubar, least is the smallest ||u+ - u|| so far and waited the
+    number of iterations without a smaller one.
     """
 
     r: float
@@ -48,7 +48,6 @@ class PrimalDualState(State):
     trail: tuple[Array, ...]
     gradient: Array
     ubar: Array
-    field: Array
     least: float = np.inf
     waited: int = 0
 
@@ -109,7 +108,7 @@ class PrimalDual(Method[PrimalDualState]):
         r, s = self._steps(objective, norm, at.value)
         y = at.value
         adjoint = _adjoint(map, at, p)
-        return PrimalDualState(start.u, y, p, adjoint, r, s, norm, (y,), adjoint.gradient, start.u, at.state)
+        return PrimalDualState(start.u, y, p, adjoint, at.state, r, s, norm, (y,), adjoint.gradient, start.u)
 
     def step(self, objective: Objective, map: SolutionMap, state: PrimalDualState) -> PrimalDualState:
         return (self._affine_step if map.affine else self._nonlinear_step)(objective, map, state)
@@ -121,21 +120,21 @@ class PrimalDual(Method[PrimalDualState]):
     def _affine_step(self, objective: Objective, map: SolutionMap, state: PrimalDualState) -> PrimalDualState:
         alpha, r, s = objective.control.alpha, state.r, state.s
         u = objective.control.prox(state.u - r * state.gradient, r)  # 1
-        at = map.at(u)
+        at = map.at(u, state.field, INCREMENT)
         y = at.value
         theta = self._theta(alpha, r, s)
         if self.steps == "accelerated" and alpha == 0:  # F* is strongly convex: the dual is extrapolated instead
             p = objective.state.prox_conjugate(state.dual + s * y, s)  # 3
-            adjoint = _adjoint(map, at, p)
+            adjoint = _adjoint(map, at, p, state.adjoint.field)
             gradient = adjoint.gradient + theta * (adjoint.gradient - state.adjoint.gradient)  # 2
             r, s = r / theta, s * theta
         else:
             y_bar = y + theta * (y - state.y)  # 2, S being affine
             p = objective.state.prox_conjugate(state.dual + s * y_bar, s)  # 3
-            adjoint = _adjoint(map, at, p)
+            adjoint = _adjoint(map, at, p, state.adjoint.field)
             gradient = adjoint.gradient
         trail = (*state.trail[-3:], y)
-        return PrimalDualState(u, y, p, adjoint, r, s, state.norm, trail, gradient, u, state.field)
+        return PrimalDualState(u, y, p, adjoint, at.state, r, s, state.norm, trail, gradient, u)
 
     def _nonlinear_step(self, objective: Objective, map: SolutionMap, state: PrimalDualState) -> PrimalDualState:
         r, s = state.r, state.s
@@ -152,7 +151,7 @@ class PrimalDual(Method[PrimalDualState]):
         if waited == PATIENCE:
             r, s, least, waited = r / 2, s / 2, np.inf, 0
         adjoint, trail = _adjoint(map, at, p), (*state.trail[-3:], y)
-        return PrimalDualState(u, y, p, adjoint, r, s, norm, trail, adjoint.gradient, ubar, at.state, least, waited)
+        return PrimalDualState(u, y, p, adjoint, at.state, r, s, norm, trail, adjoint.gradient, ubar, least, waited)
 
     def _theta(self, alpha: float, r: float, s: float) -> float:
         """The length of the extrapolation."""
@@ -203,18 +202,18 @@ def extrapolate(trail: Sequence[Array], space: Space) -> Array:
     """
     changes = [after - before for before, after in pairwise(trail)]
     duals = [space.dual(change) for change in changes]
-    gram = np.array([[np.sum(a * b) for b in duals] for a in changes])
+    gram = np.array([[space.apply(b, a) for b in duals] for a in changes])
     if len(changes) < 2 or not np.trace(gram) > 0:
         return trail[-1]
     weights = np.linalg.solve(gram / np.trace(gram) + 1e-12 * np.eye(len(gram)), np.ones(len(gram)))
     return np.tensordot(weights / weights.sum(), np.stack(trail[1:]), axes=1)
 
 
-def _adjoint(map: SolutionMap, at: Linearisation, p: Array) -> Adjoint:
-    """S'* p, without a solve where p = 0."""
-    if not p.any():
+def _adjoint(map: SolutionMap, at: Linearisation, p: Array, start: Array | None = None) -> Adjoint:
+    """S'* p, without a solve where p = 0; for the increment, where there is a solution to start from."""
+    if not map.observation.any(p):
         return Adjoint(map.control.zeros(), map.solution.zeros(), 0.0)
-    return at.solve_adjoint(p)
+    return at.solve_adjoint(p, start, None if start is None else INCREMENT)
 
 
 def _scale(objective: Objective, y: Array) -> float:

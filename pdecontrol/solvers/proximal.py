@@ -18,15 +18,14 @@ from ..maps import Adjoint, Linearisation, SolutionMap, map_norm
 from ..problem import check_number
 from ..space import Array
 from ..terms import Objective
-from .method import Method, Start, State
+from .method import INCREMENT, Method, Start, State
 
 
 @dataclass(frozen=True, eq=False)
 class ProximalGradientState(State):
-    """norm is the estimate of ||S'||, the square root of the gradient's Lipschitz constant; field the PDE solution."""
+    """norm is the estimate of ||S'||, the square root of the gradient's Lipschitz constant."""
 
     norm: float
-    field: Array
 
 
 @dataclass(frozen=True)
@@ -59,22 +58,25 @@ class ProximalGradient(Method[ProximalGradientState]):
     def step(self, objective: Objective, map: SolutionMap, state: ProximalGradientState) -> ProximalGradientState:
         norm = state.norm
         if not map.affine:
-            return _evaluated(objective, *backtrack(objective, map, state, state.field, norm / float(np.sqrt(2.0))))
+            return _evaluated(objective, *backtrack(objective, map, state, norm / float(np.sqrt(2.0))))
         u = objective.control.prox(state.u - state.adjoint.gradient / norm**2, 1.0 / norm**2)
-        return _evaluated(objective, u, map.at(u), norm)
+        return _evaluated(objective, u, map.at(u, state.field, INCREMENT), norm, state.adjoint.field)
 
     def best_dual(self, objective: Objective, state: ProximalGradientState) -> tuple[Array, Adjoint]:
         return state.dual, state.adjoint
 
 
-def _evaluated(objective: Objective, u: Array, at: Linearisation, norm: float) -> ProximalGradientState:
+def _evaluated(
+    objective: Objective, u: Array, at: Linearisation, norm: float, near: Array | None = None
+) -> ProximalGradientState:
     y = at.value
     dual = objective.state.gradient(y)
-    return ProximalGradientState(u, y, dual, at.solve_adjoint(dual), norm, at.state)
+    adjoint = at.solve_adjoint(dual, near, None if near is None else INCREMENT)
+    return ProximalGradientState(u, y, dual, adjoint, at.state, norm)
 
 
 def backtrack(
-    objective: Objective, map: SolutionMap, state: State, field: Array, root: float
+    objective: Objective, map: SolutionMap, state: State, root: float
 ) -> tuple[Array, Linearisation, float]:
     """A proximal gradient step whose length 1/root^2 is halved until the quadratic model lies above F.
 
@@ -88,7 +90,7 @@ def backtrack(
         step = u - state.u
         model = value + map.control.inner(q, step) + 0.5 * root**2 * map.control.norm(step) ** 2
         try:
-            at = map.at(u, field)
+            at = map.at(u, state.field)
             if objective.state.value(at.value) <= model + rounding:
                 return u, at, root
         except ConvergenceError:  # of the state at the trial control
@@ -137,19 +139,20 @@ class FISTA(Method[FISTAState]):
         at = map.at(start.u)
         norm = self.norm if self.norm is not None else map_norm(at, map, objective.state.tracked)
         dual = objective.state.gradient(at.value)
-        return FISTAState(start.u, at.value, dual, at.solve_adjoint(dual), start.u, norm, 1.0)
+        return FISTAState(start.u, at.value, dual, at.solve_adjoint(dual), at.state, start.u, norm, 1.0)
 
     def step(self, objective: Objective, map: SolutionMap, state: FISTAState) -> FISTAState:
         alpha, norm = objective.control.alpha, state.norm
         u = objective.control.prox(state.v - state.adjoint.gradient / norm**2, 1.0 / norm**2)  # 1
-        at = map.at(u)
+        at = map.at(u, state.field, INCREMENT)
         y = at.value
         momentum = 0.5 * (1.0 + float(np.sqrt(1.0 + 4.0 * state.momentum**2)))
         root = np.sqrt(alpha / (norm**2 + alpha))
         m = (1.0 - root) / (1.0 + root) if alpha > 0 else (state.momentum - 1.0) / momentum
         v = u + m * (u - state.u)  # 2
         dual = objective.state.gradient(y + m * (y - state.y))  # at v, S being affine
-        return FISTAState(u, y, dual, at.solve_adjoint(dual), v, norm, momentum)
+        adjoint = at.solve_adjoint(dual, state.adjoint.field, INCREMENT)
+        return FISTAState(u, y, dual, adjoint, at.state, v, norm, momentum)
 
     def best_dual(self, objective: Objective, state: FISTAState) -> tuple[Array, Adjoint]:
         return state.dual, state.adjoint

@@ -1,0 +1,166 @@
+"""What differs between versions of dolfinx, and nothing else: 0.5.2 (Debian 12) to 0.11."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ProblemError
+
+TESTED = ((0, 5), (0, 9), (0, 11))
+CELLS = {1: "interval", 2: "triangle", 3: "tetrahedron"}
+
+
+@cache
+def check() -> None:
+    """Import dolfinx and petsc4py, or raise ProblemError with what to install; warn of untested versions."""
+    install = "install it with 'conda install -c conda-forge fenics-dolfinx' or 'apt-get install python3-dolfinx'"
+    try:
+        import dolfinx
+        import petsc4py.PETSc
+    except ImportError as error:
+        raise ProblemError(f"backend='dolfinx' needs dolfinx with PETSc ({error}): {install}.") from None
+    if np.issubdtype(petsc4py.PETSc.ScalarType, np.complexfloating):
+        raise ProblemError(
+            "this PETSc is built for complex numbers, pdecontrol needs a real one: on Debian python3-dolfinx-real and "
+            "python3-petsc4py-real, with conda fenics-dolfinx and petsc=*=real*."
+        )
+    version = number()
+    if version < TESTED[0]:
+        raise ProblemError(f"dolfinx {dolfinx.__version__} is too old, 0.5.2 is the oldest that works: {install}.")
+    if version not in TESTED:
+        known = ", ".join(f"{major}.{minor}" for major, minor in TESTED)
+        warnings.warn(f"dolfinx {dolfinx.__version__} is not among the tested versions ({known}).", stacklevel=2)
+
+
+def number() -> tuple[int, int]:
+    """The first two numbers of the version of dolfinx."""
+    import dolfinx
+
+    major, minor = dolfinx.__version__.split(".")[:2]
+    return int(major), int(minor)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the information that old form compilers log."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def create_mesh(comm: Any, cells: NDArray[np.int64], points: NDArray[np.float64], dim: int) -> Any:
+    """A mesh of simplices from the rows of cells (m, dim + 1) and points (n, dim) that this process contributes."""
+    import ufl
+    from dolfinx import mesh
+
+    try:
+        import basix.ufl
+
+        element = basix.ufl.element("Lagrange", CELLS[dim], 1, shape=(dim,))
+    except ImportError:
+        element = ufl.VectorElement("Lagrange", ufl.Cell(CELLS[dim], geometric_dimension=dim), 1)
+    domain = ufl.Mesh(element)
+    return mesh.create_mesh(comm, cells, *((domain, points) if number() >= (0, 10) else (points, domain)))
+
+
+def lagrange_space(mesh: Any, degree: int) -> Any:
+    """Continuous piecewise polynomials."""
+    from dolfinx import fem
+
+    build = fem.functionspace if hasattr(fem, "functionspace") else fem.FunctionSpace
+    with quiet():
+        return build(mesh, ("Lagrange" if degree else "DG", degree))
+
+
+def quadrature_space(mesh: Any, dim: int, order: int) -> Any:
+    """Values at the points of the default quadrature rule of an order."""
+    from dolfinx import fem
+
+    with quiet():
+        try:
+            import basix.ufl
+        except ImportError:
+            import ufl
+
+            element = ufl.FiniteElement("Quadrature", CELLS[dim], degree=order, quad_scheme="default")
+            return fem.FunctionSpace(mesh, element)
+        return fem.functionspace(mesh, basix.ufl.quadrature_element(CELLS[dim], scheme="default", degree=order))
+
+
+def form(expression: Any) -> Any:
+    """The form, compiled."""
+    from dolfinx import fem
+
+    with quiet():
+        return fem.form(expression)
+
+
+def cell_dofs(space: Any) -> NDArray[np.int64]:
+    """The dofs (cells, local) of every cell of a process, ghosts included."""
+    dofs = space.dofmap.list
+    if not isinstance(dofs, np.ndarray):
+        dofs = dofs.array
+    return dofs.reshape(-1, space.dofmap.dof_layout.num_dofs).astype(np.int64)
+
+
+def cell_vertices(mesh: Any) -> NDArray[np.int64]:
+    """The number (cells, dim + 1), in the arrays that the mesh was made from, of the vertices of every cell."""
+    geometry = mesh.geometry
+    dofs = geometry.dofmaps[0] if hasattr(geometry, "dofmaps") else geometry.dofmap
+    if callable(dofs):
+        dofs = dofs(0)
+    if not isinstance(dofs, np.ndarray):
+        dofs = dofs.array
+    corners = dofs.reshape(-1, mesh.topology.dim + 1)
+    return np.asarray(geometry.input_global_indices, dtype=np.int64)[corners]
+
+
+def quadrature_rule(dim: int, order: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points (n, dim) and weights (n,) of the default rule on the reference simplex."""
+    import basix
+
+    return basix.make_quadrature(getattr(basix.CellType, CELLS[dim]), order)
+
+
+def reference_element(dim: int, degree: int) -> Any:
+    """The element of basix that `lagrange_space` has."""
+    import basix
+
+    kind = getattr(basix.CellType, CELLS[dim])
+    if degree == 0:
+        return basix.create_element(
+            basix.ElementFamily.P, kind, 0, basix.LagrangeVariant.unset, basix.DPCVariant.unset, True
+        )
+    return basix.create_element(basix.ElementFamily.P, kind, degree, basix.LagrangeVariant.gll_warped)
+
+
+def create_matrix(form: Any) -> Any:
+    """An empty matrix of PETSc with the pattern of a form."""
+    from dolfinx.fem import petsc
+
+    return petsc.create_matrix(form)
+
+
+def add_to_matrix(matrix: Any, form: Any) -> None:
+    """Add what a bilinear form is; the matrix is not finished."""
+    from dolfinx.fem import petsc
+
+    petsc.assemble_matrix(matrix, form)
+
+
+def assemble_vector(form: Any, size: int) -> NDArray[np.float64]:
+    """The values of a linear form on the basis, of this process alone, ghosts included."""
+    from dolfinx import fem
+
+    return np.array(fem.assemble_vector(form).array[:size])

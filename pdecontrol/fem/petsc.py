@@ -1,0 +1,334 @@
+"""Linear solvers of the distributed engine: sparse factors of MUMPS, and CG with algebraic multigrid, through PETSc."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..errors import ConvergenceError, ProblemError, SingularEquationError
+from ..maps import Counter
+from ..parallel import Halo
+from ..space import Array
+from .linear import LinearSolver, Solution
+
+LOG = __import__("os").environ.get("KLOG")
+PREFIXES = ("state_", "adjoint_")
+LARGE = {1: 10**9, 2: 150_000, 3: 15_000}  # unknowns from which multigrid is faster than factors, by dimension
+
+DIRECT: dict[str, object] = {"ksp_type": "preonly", "pc_type": "lu", "pc_factor_mat_solver_type": "mumps",
+                             "mat_mumps_icntl_14": 60}  # fmt: skip
+MULTIGRID: dict[str, object] = {"ksp_type": "cg", "pc_type": "gamg"}
+
+
+class SharedMatrix:
+    """The rows of a matrix that this process owns, with the columns that it sees.
+
+    Parameters
+    ----------
+    local : (owned, owned and ghosts).
+    halo : of the columns.
+    """
+
+    def __init__(self, local: sp.csr_matrix, halo: Halo) -> None:
+        self.local, self.halo = local, halo
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Those of the entries that this process owns."""
+        return self.local.shape[0], self.halo.owned
+
+    @property
+    def ndim(self) -> int:
+        return 2
+
+    def __matmul__(self, a: Array) -> Array:
+        return np.asarray(self.local @ self.halo.forward(a))
+
+    def __rmul__(self, factor: float) -> SharedMatrix:
+        return SharedMatrix(factor * self.local, self.halo)
+
+    def block(self, chosen: Array) -> SharedMatrix:
+        """The rows and columns of some of the owned entries."""
+        start = int(np.sum(self.halo.group.collect(chosen.size)[: self.halo.group.rank]))
+        numbers = np.full(self.halo.owned, -1)
+        numbers[chosen] = start + np.arange(chosen.size)
+        seen = self.halo.forward(numbers)
+        ghosts = np.flatnonzero(seen[self.halo.owned :] >= 0) + self.halo.owned
+        local = self.local[chosen][:, np.concatenate([chosen, ghosts])]
+        return SharedMatrix(local, Halo(self.halo.group, chosen.size, seen[ghosts]))
+
+    def loose_row(self) -> int | None:
+        """A row of this process in a connected component on which constants lie in the kernel, if there is one."""
+        from scipy.sparse.csgraph import connected_components
+
+        halo, rows = self.halo, self.local.shape[0]
+        sums = np.abs(self.local.sum(axis=1)).ravel()
+        loose = np.asarray(sums).ravel() <= 1e-13 * np.asarray(abs(self.local).sum(axis=1)).ravel()
+        square = sp.csr_matrix(
+            (self.local.data, self.local.indices, np.append(self.local.indptr, np.full(halo.numbers.size - rows,
+             self.local.nnz))), (halo.numbers.size,) * 2)  # fmt: skip
+        count, component = connected_components(square, directed=False)
+        # Components of a process meet those of others in its ghosts.
+        starts = np.cumsum([0, *halo.group.collect(count)])
+        own = starts[halo.group.rank] + component
+        elsewhere = halo.forward(own[:rows])[rows:]
+        pairs = np.unique(np.stack([own[rows:], elsewhere]), axis=1)
+        links = np.hstack(halo.group.collect(pairs)).astype(int)
+        graph = sp.coo_matrix((np.ones(links.shape[1]), (links[0], links[1])), (starts[-1], starts[-1]))
+        total, merged = connected_components(graph, directed=False)
+        whole = merged[own[:rows]]
+        firm = np.unique(np.concatenate(halo.group.collect(np.unique(whole[~loose]))))
+        row = np.flatnonzero(~np.isin(whole, firm))
+        return int(row[0]) if row.size else None
+
+
+class PetscSolver(LinearSolver):
+    """A matrix with a Krylov solver and preconditioner of PETSc.
+
+    Notes
+    -----
+    The error bound of conjugate gradients is that of `linear.Multigrid`. The value of mu is a tenth of the least Ritz
+    value of a solve with a rough right-hand side.
+    """
+
+    tolerance = 1e-11
+
+    def __init__(
+        self, matrix: SharedMatrix, kind: str, definite: bool, counter: Counter, options: Options, points: Array
+    ) -> None:
+        from petsc4py import PETSc
+
+        self._shared, self._counter, self._options, self._points = matrix, counter, options, points
+        self._kind, self._definite = kind, definite
+        group = matrix.halo.group
+        comm = getattr(group, "comm", PETSc.COMM_SELF)
+        self._matrix = _assembled(matrix, comm)
+        self._matrix.setOption(PETSc.Mat.Option.SYMMETRIC, definite)
+        if definite:
+            self._matrix.setOption(PETSc.Mat.Option.SPD, True)
+        self._x, self._b = self._matrix.createVecs()
+        self._ksps: dict[str, Any] = {}
+        self._transpose: Any = None
+        self._least: float | None = None
+        ksp = self._solver("state_")
+        self.exact = ksp.getType() == "preonly" and ksp.getPC().getType() in ("lu", "cholesky")
+        counter.factorisations += 1
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        for ksp in self._ksps.values():
+            ksp.destroy()
+        self._ksps.clear()
+        for item in (self._matrix, self._transpose, self._x, self._b):
+            if item is not None:
+                item.destroy()
+
+    def solve(
+        self, b: Array, transposed: bool = False, start: Array | None = None, accuracy: float | None = None
+    ) -> Solution:
+        scale = self._norm(b)
+        if scale == 0.0:
+            return Solution(np.zeros_like(b), 0.0)
+        if self.exact:
+            return Solution(self._apply(b, transposed, 0.0), 0.0)
+        shared = self._shared
+        x = np.zeros_like(b) if start is None else start
+        residual = b if start is None else b - self._product(x, transposed)
+        size = self._norm(residual)
+        goal = max(self.tolerance * scale, size * (accuracy or 0.0))
+        # In passes, each on the residual of the last: one alone drifts away again at the rounding of the residual.
+        for _ in range(6):
+            if size <= goal:
+                break
+            step = self._apply(residual, transposed, max(goal / size, 1e-6))
+            if accuracy is not None and goal / size >= 1e-6:
+                return Solution(x + step, np.inf)
+            rest = b - self._product(x + step, transposed)
+            new = self._norm(rest)
+            if not new <= 0.5 * size:
+                break
+            x, residual, size = x + step, rest, new
+        if accuracy is not None:
+            return Solution(x, np.inf)
+        rounding = np.finfo(float).eps * (abs(shared.local) @ np.abs(shared.halo.forward(x)) + np.abs(b))
+        if not size <= 100 * self.tolerance * scale + 10 * self._norm(rounding):
+            raise ConvergenceError(
+                f"the linear solver stopped at a relative residual of {size / scale:.1e}: "
+                "use linear_solver='direct' or other petsc_options."
+            )
+        if not self._definite:
+            return Solution(x, 0.0)  # no bound, which the arithmetic of the map says
+        return Solution(x, self._energy_bound(residual) + self._energy_bound(rounding))
+
+    def _product(self, x: Array, transposed: bool) -> Array:
+        if not transposed or self._definite:
+            return self._shared @ x
+        self._x.array[:] = x
+        self._matrix.multTranspose(self._x, self._b)
+        return np.array(self._b.array)
+
+    def _apply(self, b: Array, transposed: bool, tolerance: float) -> Array:
+        """One call of the Krylov solver from zero."""
+        symmetric = self._definite and not self._options.differ
+        adjoint = transposed and not symmetric
+        ksp = self._solver("adjoint_" if adjoint else "state_")
+        self._b.array[:] = b
+        if not self.exact:
+            ksp.setTolerances(rtol=tolerance, atol=0.0, max_it=1000)
+        ksp.solve(self._b, self._x)
+        reason = ksp.getConvergedReason()
+        if LOG: print("KSP", tolerance, ksp.getIterationNumber())
+        if reason < 0 and reason != -3:  # after too many iterations the residual decides
+            if self.exact:
+                raise SingularEquationError("the matrix of the equation is singular (its factorisation failed).")
+            raise ConvergenceError(
+                f"the linear solver {ksp.getType()} with {ksp.getPC().getType()} failed (reason {reason}): "
+                "use linear_solver='direct' or other petsc_options."
+            )
+        if not self.exact:
+            self._counter.inner += ksp.getIterationNumber()
+        return np.array(self._x.array)
+
+    def _solver(self, prefix: str) -> Any:
+        if prefix not in self._ksps:
+            from petsc4py import PETSc
+
+            matrix = self._matrix
+            if prefix == "adjoint_" and not self._definite:
+                # The transpose is solved with by its own matrix: solveTranspose of Krylov solvers may be silently wrong.
+                self._transpose = matrix.transpose(PETSc.Mat())
+                matrix = self._transpose
+            ksp = PETSc.KSP().create(matrix.getComm())
+            self._ksps[prefix] = ksp
+            ksp.setOperators(matrix)
+            defaults = dict(DIRECT if self._kind == "direct" else MULTIGRID)
+            if self._kind == "direct" and self._definite:
+                defaults["pc_type"] = "cholesky"
+            if self._kind == "amg" and not self._definite:
+                defaults["ksp_type"] = "gmres"
+            self._options.apply(ksp, prefix, defaults)
+            if ksp.getType() in ("cg", "gmres", "fgmres", "bcgs"):
+                if ksp.getType() == "gmres":
+                    ksp.setPCSide(PETSc.PC.Side.RIGHT)
+                ksp.setNormType(PETSc.KSP.NormType.UNPRECONDITIONED)
+        return self._ksps[prefix]
+
+    def _energy_bound(self, r: Array) -> float:
+        """At least (r' A^-1 r)^1/2."""
+        if self._least is None:
+            self._least = 0.1 * self._least_ritz_value()
+        self._b.array[:] = r
+        self._ksps["state_"].getPC().apply(self._b, self._x)
+        square = self._shared.halo.group.sum(np.einsum("i,i->", r, self._x.array))
+        return float(np.sqrt(max(square, 0.0) / self._least))
+
+    def _least_ritz_value(self) -> float:
+        """Of the preconditioned matrix, from a solve with a right-hand side that has all frequencies."""
+        from petsc4py import PETSc
+
+        scaled = self._points / max(np.ptp(self._points), 1e-300) if self._points.size else self._points
+        phase = 1e3 * (1.0 + scaled * np.arange(1, len(scaled) + 1)[:, None]).sum(axis=0)
+        self._b.array[:] = np.modf(1e4 * np.sin(phase))[0]
+        ksp = PETSc.KSP().create(self._matrix.getComm())
+        ksp.setOperators(self._matrix)
+        ksp.setPC(self._ksps["state_"].getPC())
+        ksp.setType("cg")
+        ksp.setComputeEigenvalues(True)
+        ksp.setTolerances(rtol=1e-8, atol=0.0, max_it=1000)
+        ksp.solve(self._b, self._x)
+        self._counter.inner += ksp.getIterationNumber()
+        least = float(np.real(ksp.computeEigenvalues()).min())
+        ksp.destroy()
+        if not least > 0:
+            raise ProblemError("the matrix of the equation is not positive definite: use linear_solver='direct'.")
+        return least
+
+    def _norm(self, a: Array) -> float:
+        return float(np.sqrt(self._shared.halo.group.sum(np.einsum("i,i->", a, a))))
+
+
+class Options:
+    """Options of PETSc for the solvers with the prefixes state_ and adjoint_; those of the command line win.
+
+    Raises
+    ------
+    ProblemError
+        For a name without one of the prefixes.
+    """
+
+    def __init__(self, options: Mapping[str, object] | None) -> None:
+        self._options = dict(options or {})
+        for name in self._options:
+            if not name.startswith(PREFIXES):
+                raise ProblemError(f"petsc_options: {name!r} must begin with state_ or adjoint_, without a dash.")
+        self._options |= _command_line()
+        own = [{name.removeprefix(p): v for name, v in self._options.items() if name.startswith(p)} for p in PREFIXES]
+        self.differ = bool(own[1]) and own[0] != own[1]
+        self.iterative = any(part.get("ksp_type", "preonly") != "preonly" for part in own)
+
+    def apply(self, ksp: Any, prefix: str, defaults: dict[str, object]) -> None:
+        """Set up a solver with the options of its prefix."""
+        from petsc4py import PETSc
+
+        database = PETSc.Options()
+        wanted = {prefix + name: value for name, value in defaults.items()}
+        wanted |= {name: value for name, value in self._options.items() if name.startswith(prefix)}
+        if wanted[prefix + "pc_type"] not in ("lu", "cholesky"):
+            wanted = {name: v for name, v in wanted.items() if "mumps" not in f"{name}{v}"}
+        ours = {name: value for name, value in wanted.items() if not database.hasName(name)}
+        for name, value in ours.items():
+            database[name] = value
+        try:
+            ksp.setOptionsPrefix(prefix)
+            ksp.setFromOptions()
+            ksp.setUp()
+        except PETSc.Error as error:
+            given = {name: value for name, value in wanted.items() if name in self._options}
+            if given:
+                raise ProblemError(f"PETSc refuses the options {given}: {error}.") from None
+            raise SingularEquationError(f"the matrix of the equation cannot be factorised ({error}).") from None
+        finally:
+            for name in ours:
+                database.delValue(name)
+
+
+def _command_line() -> dict[str, object]:
+    """The options -state_.. and -adjoint_.. of the command line."""
+    found: dict[str, object] = {}
+    words = sys.argv[1:]
+    for word, following in zip(words, [*words[1:], "-"], strict=False):
+        name = word[1:]
+        if word.startswith("-") and name.startswith(PREFIXES):
+            value = following.startswith("-") and not following[1:2].isdigit()
+            found[name] = None if value else following
+    return found
+
+
+def _assembled(matrix: SharedMatrix, comm: Any) -> Any:
+    from petsc4py import PETSc
+
+    integer = PETSc.IntType
+    local = sp.csr_matrix(matrix.local)
+    columns = matrix.halo.numbers[local.indices].astype(integer)
+    ordered = sp.csr_matrix((local.data, columns, local.indptr), (local.shape[0], int(matrix.halo.starts[-1])), copy=True)
+    ordered.sort_indices()
+    csr = (ordered.indptr.astype(integer), ordered.indices.astype(integer), ordered.data)
+    return PETSc.Mat().createAIJ(size=((local.shape[0], int(matrix.halo.starts[-1])),) * 2, csr=csr, comm=comm)
+
+
+def choose_kind(kind: str, definite: bool, dimension: int, unknowns: int) -> str:
+    """Direct or multigrid: "auto" takes multigrid for large definite problems."""
+    if kind == "auto":
+        return "amg" if definite and unknowns > LARGE[dimension] else "direct"
+    if kind == "amg" and not definite:
+        raise ProblemError(
+            "linear_solver='amg' takes symmetric positive definite equations, without advection, negative reaction or "
+            "semilinear term: use 'direct', or petsc_options."
+        )
+    return kind
