@@ -43,10 +43,10 @@ def main(output: Path | None = None, n: int = 64, tol: float = 1e-5) -> pc.Resul
         terms=[pc.Box(-1, 1)],
     )
     result = pc.solve(problem, pc.unit_square(n), tol=tol)
-    print(result)
+    pc.report(result)
 
     u, space = result.control.array, result.control.space
-    print(f"|u| = 1 on {space.integral(abs(u) == 1):.1%} of the square, J / J* = {result.objective / MINIMUM:.6f}")
+    pc.report(f"|u| = 1 on {space.integral(abs(u) == 1):.1%} of the square, J / J* = {result.objective / MINIMUM:.6f}")
     if output is not None:
         result.plot(output / "bang_bang.png")
         result.save(output / "bang_bang.npz")

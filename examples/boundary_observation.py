@@ -43,11 +43,11 @@ def main(output: Path | None = None, n: int = 64) -> pc.Result:
         terms=[pc.Linear(-12.0, on="boundary"), pc.Tikhonov(1.0), pc.Box(0, 1)],
     )
     result = pc.solve(problem, pc.unit_square(n))
-    print(result)
+    pc.report(result)
 
     space = result.control.space
     error = space.norm(result.control.array - space.interpolate(exact_control))
-    print(f"||u - u*|| = {error:.2e}, J - J* = {result.objective - 1026.557989:.2e}")
+    pc.report(f"||u - u*|| = {error:.2e}, J - J* = {result.objective - 1026.557989:.2e}")
     if output is not None:
         result.plot(output / "boundary_observation.png")
         result.save(output / "boundary_observation.npz")

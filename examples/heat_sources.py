@@ -43,11 +43,12 @@ def main(output: Path | None = None, n: int = 60, beta: float = 2e-3) -> pc.Resu
         terms=[pc.Tikhonov(1e-6), pc.L1(beta), pc.Box(0, 95)],
     )
     result = pc.solve(problem, mesh)
-    print(result)
+    pc.report(result)
 
-    for (a, b), power in zip(CENTRES, result.control.array, strict=True):
-        print(f"heater at ({a}, {b}): {power:8.4f}")
-    print(f"temperature at the sensors: {result.state(sensors).min():.3f} to {result.state(sensors).max():.3f}")
+    for (a, b), power in zip(CENTRES, result.control.gather().array, strict=False):
+        pc.report(f"heater at ({a}, {b}): {power:8.4f}")
+    temperatures = result.state(sensors)
+    pc.report(f"temperature at the sensors: {temperatures.min():.3f} to {temperatures.max():.3f}")
     if output is not None:
         result.plot(output / "heat_sources.png")
         result.save(output / "heat_sources.npz")

@@ -43,10 +43,10 @@ def main(output: Path | None = None, n: int = 64, stages: int = 11) -> list[pc.R
     )
     results = pc.continuation(problem, pc.unit_square(n), alpha=weights.tolist())
 
-    print("   alpha     objective    u = 0   |u| = 30   certified   PDE solves")
+    pc.report("   alpha     objective    u = 0   |u| = 30   certified   PDE solves")
     for alpha, result in zip(weights, results, strict=True):
         zero, bound = shares(result)
-        print(f"{alpha:8.1e}   {result.objective:11.7f}   {zero:6.1%}   {bound:8.1%}   "
+        pc.report(f"{alpha:8.1e}   {result.objective:11.7f}   {zero:6.1%}   {bound:8.1%}   "
               f"{result.certificate.relative:9.1e}   {result.solves['total']:10.0f}")  # fmt: skip
     if output is not None:
         plot(weights, results, output / "regularisation_path.png")

@@ -50,11 +50,11 @@ def main(output: Path | None = None, n: int = 64, alpha: float = 1e-3) -> pc.Res
         terms=[pc.Tikhonov(alpha), pc.L1(alpha), pc.Box(-1, 1)],
     )
     result = pc.solve(problem, pc.unit_square(n))
-    print(result)
+    pc.report(result)
 
     space = result.control.space
     exact = space.interpolate(exact_control)
-    print(f"||u - u*|| = {space.norm(result.control.array - exact) / space.norm(exact):.2e} ||u*||")
+    pc.report(f"||u - u*|| = {space.norm(result.control.array - exact) / space.norm(exact):.2e} ||u*||")
     if output is not None:
         result.plot(output / "semilinear.png")
         result.save(output / "semilinear.npz")

@@ -40,10 +40,10 @@ def main(
         terms=[pc.Tikhonov(alpha), pc.L1(beta), pc.Box(-30, 30)],
     )
     result = pc.solve(problem, pc.unit_square(n), method=method, tol=1e-6, progress=True)
-    print(result)
+    pc.report(result)
 
     u, space = result.control.array, result.control.space
-    print(f"u = 0 on {space.integral(u == 0):.1%} of the square, |u| = 30 on {space.integral(abs(u) == 30):.1%}")
+    pc.report(f"u = 0 on {space.integral(u == 0):.1%} of the square, |u| = 30 on {space.integral(abs(u) == 30):.1%}")
     if output is not None:
         result.plot(output / "stadler.png")
         result.save(output / "stadler.npz")

@@ -38,11 +38,11 @@ def main(output: Path | None = None, n: int = 12, alpha: float = 1e-2) -> pc.Res
         terms=[pc.Tikhonov(alpha), pc.L1(alpha), pc.Box(-1, 1)],
     )
     result = pc.solve(problem, pc.unit_cube(n))
-    print(result)
+    pc.report(result)
 
     space = result.control.space
     exact = space.interpolate(exact_control)
-    print(f"||u - u*|| = {space.norm(result.control.array - exact) / space.norm(exact):.2e} ||u*||")
+    pc.report(f"||u - u*|| = {space.norm(result.control.array - exact) / space.norm(exact):.2e} ||u*||")
     if output is not None:
         result.plot(output / "three_dimensions.png")
         result.save(output / "three_dimensions.npz")

@@ -37,11 +37,11 @@ def main(output: Path | None = None, n: int = 64, alpha: float = 1e-5) -> list[p
         return pc.solve(problem, pc.unit_square(n))
 
     nothing = solve(beta=1.0)
-    threshold = abs(nothing.adjoint.array).max()  # for u = 0 the adjoint state is -S* y_d
+    threshold = nothing.adjoint.space.max(abs(nothing.adjoint.array))  # for u = 0 the adjoint state is -S* y_d
     above, below = solve(1.0001 * threshold), solve(0.99 * threshold)
-    print(below)
-    print(f"threshold {threshold:.6f}; greatest |u| above {abs(above.control.array).max():.4f}, "
-          f"below {abs(below.control.array).max():.4f}")  # fmt: skip
+    pc.report(below)
+    pc.report(f"threshold {threshold:.6f}; greatest |u| above {above.control.space.max(abs(above.control.array)):.4f}, "
+          f"below {below.control.space.max(abs(below.control.array)):.4f}")  # fmt: skip
     if output is not None:
         from pdecontrol.plot import draw
 

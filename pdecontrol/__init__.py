@@ -15,6 +15,7 @@ from .errors import (
 from .fem.gmsh import read_mesh
 from .fem.meshes import Mesh, disc, unit_cube, unit_interval, unit_square
 from .maps import Linearisation, SolutionMap
+from .parallel import report
 from .problem import (
     L1,
     Actuators,
@@ -30,6 +31,7 @@ from .problem import (
     Semilinear,
     Tikhonov,
     Tracking,
+    Weak,
 )
 from .result import History, Result, Status, load
 from .solvers import FISTA, PrimalDual, ProximalGradient, SemismoothNewton
@@ -72,6 +74,7 @@ __all__ = [
     "Status",
     "Tikhonov",
     "Tracking",
+    "Weak",
     "certify",
     "continuation",
     "disc",
@@ -80,6 +83,7 @@ __all__ = [
     "minimise",
     "read_mesh",
     "reference",
+    "report",
     "solve",
     "unit_cube",
     "unit_interval",

@@ -16,6 +16,7 @@ from types import ModuleType
 import pdecontrol
 
 from .errors import PdecontrolError
+from .parallel import report
 from .result import Status
 
 _EXAMPLES = "pdecontrol.examples"
@@ -67,12 +68,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _info() -> int:
-    print(f"{'pdecontrol':<12} {pdecontrol.__version__}")
-    print(f"{'python':<12} {platform.python_version()}")
+    report(f"{'pdecontrol':<12} {pdecontrol.__version__}")
+    report(f"{'python':<12} {platform.python_version()}")
     for package, remedy in _REMEDIES.items():
-        print(f"{package:<12} {_version(package) or f'not installed: pip install {remedy}'}")
+        report(f"{package:<12} {_version(package) or f'not installed: pip install {remedy}'}")
     engines = [engine for engine, package in _ENGINES.items() if _version(package)]
-    print(f"{'engines':<12} {', '.join(engines) or 'none: pip install scikit-fem'}")
+    report(f"{'engines':<12} {', '.join(engines) or 'none: pip install scikit-fem'}")
     return 0
 
 
@@ -92,14 +93,14 @@ def _gallery(names: list[str], only_list: bool, output: Path) -> int:
     chosen = {name: examples[name] for name in names} or examples
     if only_list:
         for name, module in chosen.items():
-            print(f"{name:<20} {_title(module)}")
+            report(f"{name:<20} {_title(module)}")
         return 0
     for name, module in chosen.items():
-        print(f"{name}: {_title(module)}", flush=True)
+        report(f"{name}: {_title(module)}")
         start = perf_counter()
         results = module.main(output)
         results = results if isinstance(results, list) else [results]
-        print(f"{name}: {perf_counter() - start:.1f} s, files in {output}\n", flush=True)
+        report(f"{name}: {perf_counter() - start:.1f} s, files in {output}\n")
         if any(result.status is Status.INTERRUPTED for result in results):  # a solve returns what it has
             raise KeyboardInterrupt
     return 0

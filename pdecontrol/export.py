@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import DataError
 from .lagrange import Lagrange
-from .space import Array, Field
+from .space import Array, Field, Space
 
 # By number of corners, and whether the cells are quadratic; the nodes are in the order of Lagrange.
 _CELL_TYPES = {
@@ -28,7 +28,9 @@ def export(fields: Mapping[str, Field], path: str | Path) -> Path:
     Parameters
     ----------
     fields : the functions by name.
-    path : the ending tells the format, .vtu by default or any other of meshio; folders on the way are made.
+    path : the ending tells the format: .vtu by default, .xdmf, or any other of meshio, and on the distributed engine
+        .bp (VTX), where dolfinx has it. There .xdmf and .bp are written by all processes at once, controls as functions
+        that vanish outside of their domain; other formats by rank 0. Folders on the way are made.
 
     Raises
     ------
@@ -41,10 +43,26 @@ def export(fields: Mapping[str, Field], path: str | Path) -> Path:
     """
     path = Path(path)
     path = path if path.suffix else path.with_name(path.name + ".vtu")
+    spaces = [field.space for field in fields.values()]
+    if spaces and spaces[0].layout is not None:
+        group, write = spaces[0].group, spaces[0].layout.write
+        group.on_root(lambda: path.parent.mkdir(parents=True, exist_ok=True))
+        if write is not None and path.suffix in (".xdmf", ".bp"):
+            with group.agree():
+                arrays = {name: field.finite_values() for name, field in fields.items()}
+            write(path, arrays)
+            return path
+        whole = {name: field.gather() for name, field in fields.items()}
+        return group.on_root(lambda: _write(whole, path))
     path.parent.mkdir(parents=True, exist_ok=True)
+    return _write(fields, path)
+
+
+def _write(fields: Mapping[str, Field], path: Path) -> Path:
     mesh = _meshio_mesh(fields)
     try:
-        meshio.write(path, mesh)
+        # Binary files beside the .xdmf need no HDF5 library.
+        meshio.write(path, mesh, **({"data_format": "Binary"} if path.suffix == ".xdmf" else {}))
     except (meshio.WriteError, meshio.ReadError, KeyError, ImportError) as error:
         raise DataError(f"{path}: meshio cannot write this format ({error}); take .vtu or .vtk.") from None
     return path
@@ -53,6 +71,7 @@ def export(fields: Mapping[str, Field], path: str | Path) -> Path:
 def _meshio_mesh(fields: Mapping[str, Field]) -> meshio.Mesh:
     if not fields:
         raise DataError("there is nothing to write: give at least one field.")
+    fields = {name: _at_most_quadratic(name, field) for name, field in fields.items()}
     spaces = {name: _elements(name, field) for name, field in fields.items()}
     frame = max(spaces.values(), key=lambda elements: elements.degree)
     nodes = frame.dofs if frame.degree == 2 else frame.simplices
@@ -73,6 +92,15 @@ def _meshio_mesh(fields: Mapping[str, Field]) -> meshio.Mesh:
     padded[:, : len(points)] = points[:, used].T
     kind = _CELL_TYPES[len(frame.simplices), frame.degree == 2]
     return meshio.Mesh(padded, [(kind, cells.T)], point_data, cell_data)
+
+
+def _at_most_quadratic(name: str, field: Field) -> Field:
+    """The function, or its interpolant of degree 2: viewers know no higher degree."""
+    elements = _elements(name, field)
+    if elements.degree <= 2:
+        return field
+    quadratic, array = elements.quadratic(field.array)
+    return Field(array, Space(np.zeros(quadratic.size), quadratic), name)
 
 
 def _elements(name: str, field: Field) -> Lagrange:

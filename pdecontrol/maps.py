@@ -100,7 +100,7 @@ class Linearisation(ABC):
     Law: <tangent(h), w>_Y == <h, adjoint(w)>_U for all h and w, in the inner products of the map's spaces.
 
     An `accuracy` is that of iterative linear solvers: the factor by which they reduce the residual that they begin with,
-    that of `start` where it is given. Without one they go on to about 1e-11 of the right-hand side. Direct solvers
+    that of `start` where it is given. Without one they go on to 1e-10 of the right-hand side or less. Direct solvers
     need neither.
     """
 
@@ -249,7 +249,7 @@ def map_norm(linearisation: Linearisation, map: SolutionMap, weights: Array, inf
     """
 
     def apply(h: Array) -> Array:
-        return linearisation.solve_adjoint(weights * linearisation.tangent(h, 1e-4), accuracy=1e-4).gradient
+        return linearisation.solve_adjoint(weights * linearisation.tangent(h, 1e-3), accuracy=1e-3).gradient
 
     square = lanczos(apply, map.control, steps=12, accuracy=inflation / 4)
     return (1.0 + inflation) * float(np.sqrt(max(square, 0.0)))

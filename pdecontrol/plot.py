@@ -32,8 +32,10 @@ _SET_COLOURS = {"least": "#2166ac", "zero": "#e4e4e4", "other": "#f2c14e", "grea
 _PIXELS = 200  # along each side of a section through a solid
 
 
-def draw(fields: Mapping[str, Field], path: str | Path | None = None) -> Figure:
+def draw(fields: Mapping[str, Field], path: str | Path | None = None) -> Figure | None:
     """Draw functions, a panel each; the figure is written to `path` if one is given.
+
+    Under MPI all processes call it, and rank 0 draws.
 
     Functions on solids are shown on a plane through the middle, functions on curves in the plane against arc length.
 
@@ -63,6 +65,13 @@ def draw(fields: Mapping[str, Field], path: str | Path | None = None) -> Figure:
     """
     if not fields:
         raise DataError("there is nothing to draw: give at least one field.")
+    group = next(iter(fields.values())).space.group
+    whole = {title: field.gather() for title, field in fields.items()}
+    with group.agree():
+        return _draw(whole, path) if group.root else None
+
+
+def _draw(fields: Mapping[str, Field], path: str | Path | None) -> Figure:
     columns = min(len(fields), 3)
     rows = -(-len(fields) // columns)
     figure = Figure(figsize=(4.2 * columns, 3.5 * rows), layout="constrained")
@@ -71,7 +80,7 @@ def draw(fields: Mapping[str, Field], path: str | Path | None = None) -> Figure:
     return _written(figure, path)
 
 
-def draw_result(result: Result, path: str | Path | None = None) -> Figure:
+def draw_result(result: Result, path: str | Path | None = None) -> Figure | None:
     """Draw state, control and adjoint, where the control is zero or extreme, and the history of a result.
 
     Parameters
@@ -84,6 +93,12 @@ def draw_result(result: Result, path: str | Path | None = None) -> Figure:
     A result does not know the bounds of its problem. Values of the control that are exactly its least or greatest and
     taken more than once are marked as that: they are those at the bounds where these are constant and active.
     """
+    whole = result.gather()
+    with result.group.agree():
+        return _draw_result(whole, path) if result.group.root else None
+
+
+def _draw_result(result: Result, path: str | Path | None) -> Figure:
     fields = {"state $y$": result.state, "control $u$": result.control, "adjoint state $p$": result.adjoint}
     elements = result.control.space.elements
     with_sets = elements is not None and len(elements.simplices) > 1

@@ -118,6 +118,37 @@ class Elliptic:
 
 
 @dataclass(frozen=True)
+class Weak:
+    """F(y; v) = (control, v) for all v: an equation given by its residual as a form of UFL; needs backend="dolfinx".
+
+    Tangent, adjoint and second derivative follow from the form by differentiation. Conditions of the problem are added to
+    it, Dirichlet ones as well as Neumann and Robin data; boundary terms of the form itself need none.
+
+    Parameters
+    ----------
+    residual : function of (y, v, domain) that returns a form, linear in the test function v. `domain` has `x`, the
+        coordinates; `normal`; the measures `dx` and `ds`, which take tags of the mesh, as in dx("inside"); and
+        `function(data)`, the interpolant of a number or a function of x in the space of states.
+    definite : whether the derivative of F by y is known to be symmetric positive definite, which large problems need
+        to be solved iteratively.
+
+    Examples
+    --------
+    >>> import ufl                                                                          # doctest: +SKIP
+    >>> quasilinear = Weak(
+    ...     lambda y, v, domain: (1 + y**2) * ufl.inner(ufl.grad(y), ufl.grad(v)) * domain.dx
+    ... )                                                                                   # doctest: +SKIP
+    """
+
+    residual: Callable[[Any, Any, Any], Any]
+    definite: bool = False
+
+    def __post_init__(self) -> None:
+        if not callable(self.residual):
+            raise ProblemError("Weak takes a function of (y, v, domain) that returns a form of UFL.")
+
+
+@dataclass(frozen=True)
 class Dirichlet:
     """y = value on the boundary part.
 
@@ -362,7 +393,7 @@ class ControlProblem:
     ... )
     """
 
-    equation: Elliptic
+    equation: Elliptic | Weak
     control: Control
     tracking: Tracking | Sequence[Tracking]
     terms: Sequence[Term]
@@ -372,8 +403,8 @@ class ControlProblem:
         tracking, terms = _several(self.tracking), _several(self.terms)
         object.__setattr__(self, "tracking", tracking)
         object.__setattr__(self, "terms", terms)
-        if not isinstance(self.equation, Elliptic):
-            raise ProblemError(f"equation must be Elliptic(..), got {self.equation!r}.")
+        if not isinstance(self.equation, (Elliptic, Weak)):
+            raise ProblemError(f"equation must be Elliptic(..) or Weak(..), got {self.equation!r}.")
         if not isinstance(self.control, (Distributed, Boundary, Actuators)):
             raise ProblemError(f"control must be Distributed, Boundary or Actuators, got {self.control!r}.")
         if not isinstance(self.boundary, Mapping):

@@ -176,7 +176,7 @@ class Result:
 
     def gather(self) -> Result:
         """The result with whole fields on a single process: on rank 0, where it is divided; empty ones on others."""
-        if self.group.size == 1:
+        if self.state.space.layout is None:
             return self
         fields = {item.name: item.gather() for item in (self.control, self.state, self.adjoint)}
         return replace(self, **fields, dual=self.dual and self.dual.gather())
@@ -185,20 +185,15 @@ class Result:
         """Draw state, control, adjoint and the zero set of the control; the figure (on rank 0), written to `path`."""
         from .plot import draw_result
 
-        whole = self.gather()
-        with self.group.agree():
-            return draw_result(whole, path) if self.group.root else None
+        return draw_result(self, path)
 
     def export(self, path: str | Path) -> list[Path]:
-        """Write state, adjoint and control for ParaView (.vtu); returns the files."""
-        whole = self.gather()
-        return self.group.on_root(lambda: whole._export(Path(path)))
-
-    def _export(self, path: Path) -> list[Path]:
+        """Write state, adjoint and control for ParaView, in the format of the ending (see `Field.save`)."""
         from .export import export
 
+        path = Path(path)
         states = export({"state": self.state, "adjoint": self.adjoint}, path)
-        if self.control.space.elements is None:
+        if self.control.space.points is None:
             return [states]
         return [
             states,
@@ -250,6 +245,8 @@ def _space_arrays(space: Space) -> dict[str, Array]:
             "vertices": elements.vertices, "simplices": elements.simplices, "dofs": elements.dofs,
             "degree": np.array(elements.degree),
         }  # fmt: skip
+        if elements.nodes is not None:
+            arrays["nodes"] = elements.nodes
     return arrays
 
 
@@ -262,7 +259,8 @@ def _space(arrays: dict[str, Array], name: str) -> Space:
         mass = sp.csr_matrix((own["mass.data"], own["mass.indices"], own["mass.indptr"]), shape=(size, size))
     if "degree" not in own:
         return Space(mass)
-    return Space(mass, Lagrange(own["vertices"], own["simplices"], own["dofs"], int(own["degree"])))
+    elements = Lagrange(own["vertices"], own["simplices"], own["dofs"], int(own["degree"]), own.get("nodes"))
+    return Space(mass, elements)
 
 
 def npz(path: str | Path) -> Path:

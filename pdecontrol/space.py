@@ -85,12 +85,15 @@ class Layout:
     group : the processes.
     keys : (k, n), what identifies each entry of this process on every partition. Whole vectors are ordered by keys,
         the first row counting most; those of different entries differ.
-    whole : the same space on a single process, with its entries in the order of the keys; called on rank 0 alone.
+    whole : the same space on a single process, with its entries in the order of the keys: on rank 0, an empty one on
+        others; called by all.
+    write : writes functions, by name, to an .xdmf or .bp file, from all processes at once; None where that cannot be.
     """
 
     group: Group
     keys: NDArray[np.int64]
     whole: Callable[[], Space]
+    write: Callable[[Path, dict[str, Array]], None] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,12 +194,22 @@ class Space:
         """<1, a>."""
         return self.sum(self.dual(a))
 
+    def max(self, a: Array) -> float:
+        """The greatest entry."""
+        return max(self.group.collect(float(a.max(initial=-np.inf))))
+
     def any(self, a: Array) -> bool:
         """Whether an entry is not zero (or true)."""
         return self.group.any(a.any())
 
     def interpolate(self, data: Data, name: str = "data", infinite: bool = False) -> Array:
-        """Nodal values of a number, an array or a function of x; raises DataError (see `sample`)."""
+        """Nodal values of a number, an array or a function of x; raises DataError (see `sample`).
+
+        Where several processes share the space, an array is a whole vector, the same on all, or has their own entries.
+        """
+        if self.group.size > 1 and isinstance(data, (np.ndarray, list, tuple)):
+            if set(self.group.collect(np.shape(data))) == {(self.count,)}:
+                data = self.scatter(np.asarray(data, dtype=float))
         with self.group.agree():
             points = self.points if self.points is not None else np.zeros((0, self.size))
             if callable(data) and self.points is None:
@@ -216,7 +229,7 @@ class Space:
             return product([factor.whole for factor in self.factors])
         if self.layout is None:
             return self
-        return self.layout.whole() if self.group.root else Space(np.zeros(0))
+        return self.layout.whole()
 
     def gather(self, a: Array) -> Array:
         """The whole vector, in an order that does not depend on the partition: on rank 0, empty on others."""
@@ -309,16 +322,13 @@ class Field:
         """Write the function to a file for ParaView, in the format of its ending, .vtu by default."""
         from .export import export
 
-        whole = self.gather()
-        return self.space.group.on_root(lambda: export({whole.name: whole}, path))
+        return export({self.name: self}, path)
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Draw the function; returns the matplotlib figure (on rank 0), written to `path` if one is given."""
         from .plot import draw
 
-        whole = self.gather()
-        with self.space.group.agree():
-            return draw({whole.name: whole}, path) if self.space.group.root else None
+        return draw({self.name: self}, path)
 
     def finite_values(self) -> Array:
         """The values; raises DataError if some are NaN or infinite, as those of an unknown state are."""

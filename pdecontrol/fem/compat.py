@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ProblemError
+from ..errors import DataError, ProblemError
 
 TESTED = ((0, 5), (0, 9), (0, 11))
 CELLS = {1: "interval", 2: "triangle", 3: "tetrahedron"}
@@ -164,3 +165,29 @@ def assemble_vector(form: Any, size: int) -> NDArray[np.float64]:
     from dolfinx import fem
 
     return np.array(fem.assemble_vector(form).array[:size])
+
+
+def write_functions(mesh: Any, functions: list[Any], path: Path, degree: int) -> None:
+    """Write functions of the degree on a mesh to an .xdmf file, where higher degrees become 1, or a .bp file (VTX)."""
+    from dolfinx import fem, io
+
+    if path.suffix == ".bp":
+        if not hasattr(io, "VTXWriter") or not degree:
+            reason = "this dolfinx has no VTX writer" if degree else "VTX takes no functions constant on cells"
+            raise DataError(f"{path}: {reason}; take .xdmf or .vtu.")
+        with io.VTXWriter(mesh.comm, str(path), functions) as file:
+            file.write(0.0)
+        return
+    if degree > 1:
+        linear = lagrange_space(mesh, 1)
+        lowered = []
+        for function in functions:
+            low = fem.Function(linear)
+            low.interpolate(function)
+            low.name = function.name
+            lowered.append(low)
+        functions = lowered
+    with io.XDMFFile(mesh.comm, str(path), "w") as file:
+        file.write_mesh(mesh)
+        for function in functions:
+            file.write_function(function)

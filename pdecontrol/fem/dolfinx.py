@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from itertools import combinations
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import DataError, ProblemError
+from ..errors import DataError, MeshError, PdecontrolError, ProblemError
 from ..lagrange import Lagrange, cell_lagrange, facet_lagrange
 from ..maps import Counter
 from ..parallel import ALONE, Group, Halo, MPIGroup, world
-from ..problem import Boundary, Distributed
-from ..space import Array, Layout, Space
+from ..problem import Boundary, Distributed, Weak
+from ..space import Array, Data, Layout, Space
 from . import compat
 from .linear import LinearSolver
 from .meshes import Mesh
 from .petsc import Options, PetscSolver, SharedMatrix, choose_kind
-from .system import CHUNK, ORDERS, Engine, Region, Transposed
+from .system import CHUNK, ORDERS, Engine, Region, Sampler, Transposed
 
 
 class CellRegion(Region):
@@ -315,6 +315,15 @@ class DolfinxEngine(Engine):
         inside[self.mesh.part(tag)] = True
         return inside
 
+    def facet_numbers(self, region: FacetRegion) -> Array:
+        """The numbers that FEniCSx gives to the facets of a region."""
+        topology, dim = self.domain.topology, self.mesh.dim
+        topology.create_connectivity(dim, dim - 1)
+        links = topology.connectivity(dim, dim - 1)
+        order = _facet_order(dim)
+        pairs = zip(region.cells.tolist(), region.opposite.tolist(), strict=True)
+        return np.array([links.links(cell)[order.index(opposite)] for cell, opposite in pairs], dtype=np.int64)
+
     def part(self, tag: str) -> CellRegion:
         return CellRegion(self, self.members(tag))
 
@@ -355,6 +364,16 @@ class DolfinxEngine(Engine):
             if isinstance(region, CellRegion):
                 self._set_weight(region.everywhere(weight))
                 compat.add_to_matrix(matrix, self._form(kind))
+        return self._finish(matrix, terms)
+
+    def matrix_of(self, form: Any, terms: Sequence[tuple[str, Region, Array]]) -> SharedMatrix:
+        """The matrix of a compiled form, with terms on facets."""
+        matrix = compat.create_matrix(form)
+        compat.add_to_matrix(matrix, form)
+        return self._finish(matrix, terms)
+
+    def _finish(self, matrix: Any, terms: Sequence[tuple[str, Region, Array]]) -> SharedMatrix:
+        """Add the terms on facets, and take the rows of this process."""
         for _, region, weight in terms:
             if isinstance(region, FacetRegion):
                 for dofs, entries in zip(region.local.astype(np.int32), region.mass(weight), strict=True):
@@ -365,8 +384,12 @@ class DolfinxEngine(Engine):
         start, stop = self.halo.starts[self.group.rank : self.group.rank + 2]
         local = columns - start
         outside = np.flatnonzero((columns < start) | (columns >= stop))
-        if self._columns is None:  # rows also meet nodes of cells that only other processes have
-            self._columns = Halo(self.group, self.size, np.unique(columns[outside]).astype(np.int64))
+        # Rows also meet nodes of cells that only other processes have.
+        ghosts = np.unique(columns[outside]).astype(np.int64)
+        known = self._columns is not None and np.array_equal(ghosts, self._columns.numbers[self.size :])
+        if self.group.any(not known):
+            self._columns = Halo(self.group, self.size, ghosts)
+        assert self._columns is not None
         local[outside] = self.size + np.searchsorted(self._columns.numbers[self.size :], columns[outside])
         shape = (self.size, self._columns.numbers.size)
         return SharedMatrix(sp.csr_matrix((values, local, indptr), shape), self._columns)
@@ -390,9 +413,8 @@ class DolfinxEngine(Engine):
 
     def solution(self) -> Space:
         mass = self.matrix([("mass", self.cells, np.broadcast_to(1.0, (self.owned_cells, len(self.rule[1]))))])
-        return Space(
-            mass, points=self.nodes, diameter=self.mesh.diameter, layout=Layout(self.group, self._keys, self._whole)
-        )
+        layout = Layout(self.group, self._keys, self._whole, partial(self._write, None))
+        return Space(mass, points=self.nodes, diameter=self.mesh.diameter, layout=layout)
 
     def _whole(self) -> Space:
         """The space of states on rank 0."""
@@ -428,7 +450,9 @@ class DolfinxEngine(Engine):
         nodes = np.flatnonzero(lumped)
         space = Space(
             lumped[nodes], points=self.nodes[:, nodes], diameter=self.mesh.diameter,
-            layout=Layout(self.group, self._keys[1:2, nodes], self._whole_control(control, degree)),
+            layout=Layout(
+                self.group, self._keys[1:2, nodes], self._whole_control(control, degree), partial(self._write, nodes)
+            ),
         )  # fmt: skip
         total = self.halo.numbers.size
         if on_boundary and self.degree > 1:
@@ -460,10 +484,38 @@ class DolfinxEngine(Engine):
             region.measures if on_boundary else region.volumes(),
             points=self.mesh.points[:, np.sort(corners, axis=1)].mean(axis=2), diameter=self.mesh.diameter,
             layout=Layout(
-                self.group, region.numbers[None] if on_boundary else region.keys, self._whole_control(control, 0)
+                self.group, region.numbers[None] if on_boundary else region.keys, self._whole_control(control, 0),
+                None if on_boundary else partial(self._write_piecewise, region.cells),
             ),
         )  # fmt: skip
         return space, Coupling(local, self.halo, None)
+
+    def _write(self, nodes: Array | None, path: Path, arrays: dict[str, Array]) -> None:
+        """Write states, or functions at some nodes of states that vanish at others, to an .xdmf or .bp file."""
+        from dolfinx import fem
+
+        functions = []
+        for name, array in arrays.items():
+            spread = np.zeros(self.size)
+            spread[slice(None) if nodes is None else nodes] = array
+            function = fem.Function(self.space)
+            function.x.array[:] = self.halo.forward(spread)
+            function.name = name
+            functions.append(function)
+        compat.write_functions(self.domain, functions, path, self.degree)
+
+    def _write_piecewise(self, cells: Array, path: Path, arrays: dict[str, Array]) -> None:
+        """Write functions that are constant on some cells, and vanish on others, to an .xdmf or .bp file."""
+        from dolfinx import fem
+
+        space = compat.lagrange_space(self.domain, 0)
+        functions = []
+        for name, array in arrays.items():
+            function = fem.Function(space)
+            function.x.array[compat.cell_dofs(space)[cells, 0]] = array
+            function.name = name
+            functions.append(function)
+        compat.write_functions(self.domain, functions, path, 0)
 
     def _whole_control(self, control: Distributed | Boundary, degree: int) -> Any:
         mesh, group = self.mesh, self.group
@@ -478,6 +530,11 @@ class DolfinxEngine(Engine):
             return Space(elements.lumped_mass(), elements, diameter=mesh.diameter)
 
         return whole
+
+    def weak(
+        self, equation: Weak, sampler: Sampler, boundary: list[tuple[str, Region, Array]], load: Array
+    ) -> WeakEquation:
+        return WeakEquation(self, equation, sampler, boundary, load)
 
     def probe(self, points: Array) -> sp.csr_matrix:
         elements = Lagrange(
@@ -505,6 +562,140 @@ class DolfinxEngine(Engine):
             for column, (cell, row) in enumerate(zip(cells, self.shapes(reference), strict=True)):
                 local[self.dofs[cell], mine[column]] = row
         return sp.csr_matrix(np.stack([self.halo.reverse(column) for column in local.T], axis=1))
+
+
+class Domain:
+    """What the form of a `Weak` equation may use: coordinates, normal, measures by tag, and functions of x."""
+
+    def __init__(self, engine: DolfinxEngine, sampler: Sampler) -> None:
+        import ufl
+
+        self._engine, self._sampler = engine, sampler
+        self.x = ufl.SpatialCoordinate(engine.domain)
+        self.normal = ufl.FacetNormal(engine.domain)
+        self.mesh = engine.domain
+
+    @cached_property
+    def dx(self) -> TaggedMeasure:
+        """The measure of the domain; dx("inside") that of a part."""
+        engine, mesh = self._engine, self._engine.mesh
+        inside = np.array([engine._inside(tag)[engine.cell_numbers[: engine.owned_cells]] for tag in mesh.parts])
+        return TaggedMeasure("dx", self.mesh, mesh.dim, np.arange(engine.owned_cells), inside, list(mesh.parts), engine)
+
+    @cached_property
+    def ds(self) -> TaggedMeasure:
+        """The measure of the boundary; ds("inlet") that of one of its parts."""
+        engine, mesh = self._engine, self._engine.mesh
+        boundary = engine.facets("boundary")
+        facets = engine.facet_numbers(boundary)
+        count, tags = mesh.points.shape[1], list(mesh.boundaries)
+        keys = _facet_keys(np.sort(boundary.vertices.T, axis=0), count)
+        inside = np.array([np.isin(keys, _facet_keys(mesh.facets(tag), count)) for tag in tags])
+        return TaggedMeasure("ds", self.mesh, mesh.dim - 1, facets, inside, tags, engine)
+
+    def function(self, data: Data, name: str = "a function of Weak") -> Any:
+        """The interpolant of a number or a function of x in the space of states."""
+        from dolfinx import fem
+
+        values = self._sampler.at_nodes(data, np.arange(self._engine.size), name)
+        function = fem.Function(self._engine.space)
+        function.x.array[:] = self._engine.halo.forward(values)
+        return function
+
+
+class TaggedMeasure:
+    """A measure of UFL that is called with tags of the mesh; tags may overlap."""
+
+    def __init__(
+        self, kind: str, mesh: Any, dim: int, entities: Array, inside: Array, tags: list[str], engine: DolfinxEngine
+    ) -> None:
+        import ufl
+        from dolfinx.mesh import meshtags
+
+        self._kind, self._tags = kind, tags
+        # Entities with the same tags have the same number, the bits of which are the tags.
+        bits = (1 << np.arange(len(tags), dtype=np.int64)) @ inside.reshape(len(tags), -1) if tags else 0 * entities
+        self._classes = sorted({int(c) for part in engine.group.collect(np.unique(bits)) for c in part})
+        order = np.argsort(entities)
+        values = np.searchsorted(self._classes, bits).astype(np.int32)[order] + 1
+        self._markers = meshtags(mesh, dim, entities[order].astype(np.int32), values)
+        self._measure = ufl.Measure(kind, domain=mesh, subdomain_data=self._markers)
+
+    def __call__(self, tag: str | None = None, **options: Any) -> Any:
+        if tag is None:
+            return self._measure(**options)
+        if tag not in self._tags:
+            raise MeshError(f"{self._kind}: the mesh has no tag {tag!r} there; it has {self._tags}.")
+        bit = 1 << self._tags.index(tag)
+        numbers = tuple(i for i, c in enumerate(self._classes, start=1) if c & bit)
+        if not numbers:
+            raise MeshError(f"{self._kind}: the facets of {tag!r} are not on the boundary.")
+        return self._measure(numbers, **options)
+
+    def __rmul__(self, integrand: Any) -> Any:
+        return integrand * self._measure
+
+
+class WeakEquation:
+    """F(y; v) as an equation (see `system.Equation`), with its derivatives by UFL."""
+
+    def __init__(
+        self, engine: DolfinxEngine, equation: Weak, sampler: Sampler, boundary: list[tuple[str, Region, Array]],
+        load: Array,
+    ) -> None:  # fmt: skip
+        import ufl
+        from dolfinx import fem
+
+        self._engine, self._boundary, self._load = engine, boundary, load
+        self._y, self._p, self._eta = (fem.Function(engine.space) for _ in range(3))
+        v = ufl.TestFunction(engine.space)
+        domain = Domain(engine, sampler)
+        try:
+            residual = equation.residual(self._y, v, domain)
+            arguments = residual.arguments()
+        except PdecontrolError:
+            raise
+        except Exception as error:
+            raise ProblemError(f"the form of Weak failed: {type(error).__name__}: {error}.") from error
+        if len(arguments) != 1:
+            raise ProblemError("the form of Weak must be linear in the test function v, and have no trial function.")
+        jacobian = ufl.derivative(residual, self._y, ufl.TrialFunction(engine.space))
+        expanded = ufl.algorithms.expand_derivatives(jacobian)
+        self.affine = self._y not in expanded.coefficients()
+        self.definite = equation.definite
+        self._signature = residual.signature()
+        second = ufl.derivative(ufl.derivative(ufl.replace(residual, {v: self._p}), self._y, self._eta), self._y, v)
+        self._residual, self._jacobian = compat.form(residual), compat.form(jacobian)
+        self._second = None if self.affine else compat.form(second)
+        self._robin = engine.matrix(boundary) if boundary else None
+
+    @property
+    def fingerprint(self) -> str:
+        """The signature of the form."""
+        return str(self._signature)
+
+    def apply(self, y: Array) -> Array:
+        self._set(self._y, y)
+        result = self._assemble(self._residual) - self._load
+        return result if self._robin is None else result + self._robin @ y
+
+    def matrix(self, y: Array) -> SharedMatrix:
+        self._set(self._y, y)
+        return self._engine.matrix_of(self._jacobian, self._boundary)
+
+    def definite_at(self, y: Array) -> bool:
+        return self.definite
+
+    def curvature(self, y: Array, p: Array, eta: Array) -> Array:
+        for function, array in ((self._y, y), (self._p, p), (self._eta, eta)):
+            self._set(function, array)
+        return self._assemble(self._second)
+
+    def _set(self, function: Any, array: Array) -> None:
+        function.x.array[:] = self._engine.halo.forward(array)
+
+    def _assemble(self, form: Any) -> Array:
+        return self._engine.halo.reverse(compat.assemble_vector(form, self._engine.halo.numbers.size))
 
 
 def _processes() -> tuple[Group, Any]:

@@ -66,7 +66,7 @@ class EllipticMap(SolutionMap):
             if system.exact
             else "linear systems solved iteratively, with error bounds from estimated spectral constants"
             if system.bounded
-            else "linear systems solved iteratively to relative residuals of 1e-11, which are neglected"
+            else "linear systems solved iteratively to relative residuals of 1e-10, which are neglected"
         )
 
         self._open: list[LinearSolver] = []
@@ -102,7 +102,7 @@ class EllipticMap(SolutionMap):
 
         def inverse(functional: Array) -> Array:
             with self.solves.solving("tangent"):
-                return system.extend(factors.solve(system.restrict(functional), accuracy=1e-4).x)
+                return system.extend(factors.solve(system.restrict(functional), accuracy=1e-3).x)
 
         observed = lanczos(lambda w: system.observe(inverse(system.observe_transposed(w))), self.observation, 12, 0.005)
         controlled = lanczos(lambda h: system.couple_transposed(inverse(system.couple(h))), self.control, 12, 0.005)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MeshError
+from ..parallel import world
 from .meshes import Mesh, number_columns
 
 Array = NDArray[Any]
@@ -26,7 +27,7 @@ def read_mesh(path: str | Path) -> Mesh:
 
     The physical groups of cells become parts and those of facets become boundaries, under their names or,
     where they have none, their numbers ("7"). The facets of a group may lie inside the domain. Points that
-    belong to no cell are dropped. Needs the package meshio.
+    belong to no cell are dropped. Under MPI all processes call it, and rank 0 reads the file for all.
 
     Raises
     ------
@@ -42,7 +43,11 @@ def read_mesh(path: str | Path) -> Mesh:
     >>> sorted(mesh.boundaries)
     ['boundary', 'floor', 'interface', 'lid', 'wall']
     """
-    raw, entity_groups = _read_gmsh(Path(path))
+    return world().on_root(lambda: _read_mesh(Path(path)))
+
+
+def _read_mesh(path: Path) -> Mesh:
+    raw, entity_groups = _read_gmsh(path)
     kinds = {block.type for block in raw.cells if len(block.data)}
     others = sorted(kinds - set(_GMSH_SIMPLICES))
     if others:

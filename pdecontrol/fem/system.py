@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,7 +16,7 @@ from ..errors import DataError, MeshError, ProblemError, SingularEquationError
 from ..maps import Counter
 from ..parallel import Group
 from ..problem import (
-    Actuators, Boundary, ControlProblem, Dirichlet, Distributed, Elliptic, Linear, Neumann, Robin, Semilinear, Tracking,
+    Actuators, Boundary, ControlProblem, Dirichlet, Distributed, Elliptic, Linear, Neumann, Robin, Tracking, Weak,
 )  # fmt: skip
 from ..space import Array, Data, Layout, Space, call, digest, product, sample
 from .linear import LinearSolver
@@ -56,6 +57,20 @@ class Region(ABC):
     @abstractmethod
     def dofs(self) -> Array:
         """The entries of a state on this process that belong to nodes of the region, ascending."""
+
+
+class Equation(Protocol):
+    """apply(y) = A y + R(y) - load, and its derivatives; `definite` tells of A, where R is not there."""
+
+    affine: bool
+    definite: bool
+
+    @property
+    def fingerprint(self) -> str: ...
+    def apply(self, y: Array) -> Array: ...
+    def matrix(self, y: Array) -> Any: ...
+    def definite_at(self, y: Array) -> bool: ...  # with R
+    def curvature(self, y: Array, p: Array, eta: Array) -> Array: ...  # R''(y)[eta, .] p
 
 
 class Engine(ABC):
@@ -127,6 +142,12 @@ class Engine(ABC):
     def control(self, control: Distributed | Boundary) -> tuple[Space, Any]:
         """The space of controls, and their coupling to the equation."""
 
+    def weak(
+        self, equation: Weak, sampler: Sampler, boundary: list[tuple[str, Region, Array]], load: Array
+    ) -> Equation:
+        """The equation of a form, with what conditions add to it."""
+        raise ProblemError("an equation given by a form (Weak) needs backend='dolfinx'.")
+
     @abstractmethod
     def probe(self, points: Array) -> sp.csr_matrix:
         """The columns v -> v(x) for the points x; raises DataError for points outside the domain."""
@@ -168,15 +189,12 @@ class Transposed:
 
 def numbers(group: Group, weights: Array, points: Array | None = None) -> Space:
     """Plain numbers with a weighted inner product, all of which rank 0 holds."""
+    whole = Space(weights, points=points)
     if group.size == 1:
-        return Space(weights, points=points)
+        return whole
     own = len(weights) if group.root else 0
-    keys = np.arange(own)[None]
-    return Space(
-        weights[:own],
-        points=None if points is None else points[:, :own],
-        layout=Layout(group, keys, lambda: Space(weights[:own], points=points)),
-    )
+    mine = Space(weights[:own], points=None if points is None else points[:, :own], diameter=whole.scale)
+    return replace(mine, layout=Layout(group, np.arange(own)[None], lambda: mine))
 
 
 class Observed(NamedTuple):
@@ -305,7 +323,7 @@ class System:
         if not engine.group.any(bool(self._free.size)):
             raise ProblemError("every node carries a Dirichlet value, nothing is left to solve for: refine the mesh.")
 
-    def _discretise(self, equation: Any) -> Any:
+    def _discretise(self, equation: Elliptic | Weak) -> Equation:
         boundary, load = [], np.zeros(self.engine.size)
         for tag, condition in self.problem.boundary.items():
             if isinstance(condition, Dirichlet):
@@ -316,6 +334,8 @@ class System:
                 continue
             boundary.append(self._robin(condition, region, f"Robin coefficient on {tag!r}"))
             load += region.functional(self.sampler(condition.value, region, f"Robin value on {tag!r}"))
+        if isinstance(equation, Weak):
+            return self.engine.weak(equation, self.sampler, boundary, load)
         return EllipticEquation(equation, self.engine, self.sampler, boundary, load, self._cells)
 
     def _robin(self, condition: Robin, region: Region, name: str) -> tuple[str, Region, Array]:

@@ -84,9 +84,9 @@ class SemismoothNewton(Method[State]):
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> State:
         if objective.control.alpha == 0:
             raise ProblemError("SemismoothNewton needs a Tikhonov term with alpha > 0: use PrimalDual or FISTA.")
-        at = map.at(start.u)
+        at = map.at(start.u, accuracy=PRODUCT)
         p = start.p if map.affine and start.p is not None else objective.state.gradient(at.value)
-        adjoint = at.solve_adjoint(p)
+        adjoint = at.solve_adjoint(p, accuracy=PRODUCT)
         if map.affine:
             return _dual_state(objective, map, p, adjoint, at.state, 0.0)
         root = float(np.sqrt(objective.control.alpha))

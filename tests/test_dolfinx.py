@@ -1,0 +1,349 @@
+"""The distributed engine on one process: the same answers as the embedded one, and what it adds."""
+
+import gc
+import sys
+
+import numpy as np
+import pytest
+from cases import CASES, NONLINEAR, cube, interval, problem, square, wave
+
+import pdecontrol as pc
+from pdecontrol.errors import DataError, ProblemError, SingularEquationError
+from pdecontrol.reference import boundary_observation, box, poisson, stadler
+from pdecontrol.verify import adjoint_error, hessian_rates, observed_orders, tangent_rates, taylor_rates
+
+pytest.importorskip("dolfinx", reason="the distributed engine needs dolfinx")
+from pdecontrol.fem import compat
+from pdecontrol.fem.petsc import Options
+from pdecontrol.fem.system import ORDERS
+
+pytestmark = pytest.mark.filterwarnings("ignore:dolfinx .* is not among the tested versions")
+SOFT = {"state_ksp_rtol": 1e-3}
+
+
+def relative(a, b):
+    return np.abs(a - b).max() / np.abs(b).max()
+
+
+def on_both(problem, mesh, degree=1, **options):
+    return [pc.discretise(problem, mesh, backend, degree, **options) for backend in ("dolfinx", "skfem")]
+
+
+@pytest.mark.parametrize("case", CASES, ids=repr)
+def test_states_and_adjoints_are_those_of_the_embedded_engine(case):
+    with case.fresh_map(backend="dolfinx") as map:
+        whole = case.control()
+        at, other = map.at(map.control.scatter(whole)), case.map.at(whole)
+        assert relative(map.solution.gather(at.state), other.state) <= 1e-10
+        observed = map.observation.gather(at.value)
+        assert np.abs(observed - other.value).max() <= 1e-10 * np.abs(other.value).max()
+        w = other.value + 0.3
+        assert relative(map.control.gather(at.adjoint(map.observation.scatter(w))), other.adjoint(w)) <= 1e-10
+        assert adjoint_error(map, map.control.scatter(whole)) <= (1e-12 if case.affine else 1e-9)
+
+
+@pytest.mark.parametrize("case", NONLINEAR[:4], ids=repr)
+def test_second_derivatives(case):
+    with case.fresh_map(backend="dolfinx") as map:
+        u = map.control.scatter(case.control())
+        for rates, order in ((taylor_rates(map, u), 2), (tangent_rates(map, u), 2), (hessian_rates(map, u), 3)):
+            assert order - 0.1 <= rates.min() and rates.max() <= order + 0.1
+
+
+@pytest.mark.parametrize(("dim", "degree"), list(ORDERS))
+def test_data_are_sampled_at_the_same_points(dim, degree):
+    mesh = {1: interval, 2: square, 3: cube}[dim]()
+    points = []
+    for map in on_both(problem(boundary={"left": pc.Dirichlet()}), mesh, degree):
+        engine = map.system.engine
+        regions = (engine.cells, engine.part("lower"), engine.facets("right"))
+        points.append([region.points(np.arange(region.count)).reshape(dim, -1).round(12) for region in regions])
+    for one, other in zip(*points, strict=True):
+        assert np.array_equal(np.unique(one, axis=1), np.unique(other, axis=1))
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [poisson(1e-4), box(1e-2), box(1e-4), stadler(1e-4), boundary_observation(), boundary_observation("P0")],
+    ids=["poisson", "E1, 1e-2", "E1, 1e-4", "S1", "ccdist1", "ccdist1, P0"],
+)
+@pytest.mark.parametrize("method", ["primal-dual", "auto"])
+def test_reference_problems_have_the_same_optimum(reference, method):
+    one, other = (pc.solve(reference.problem, pc.unit_square(24), backend, method) for backend in ("dolfinx", "skfem"))
+    assert one.success and len(one.history) == len(other.history)
+    scale = other.control.space.norm(other.control.array)
+    assert other.control.space.norm(one.control.gather().array - other.control.array) <= 1e-8 * scale
+    assert one.objective == pytest.approx(other.objective, rel=1e-10)
+    assert one.certificate.bound == pytest.approx(other.certificate.bound, rel=0.01, abs=1e-8 * scale)
+
+
+def test_the_cube_has_the_solution_of_the_reference():
+    errors = []
+    for n in (6, 12):
+        reference = box(1e-3, 3)
+        result = pc.solve(reference.problem, pc.unit_cube(n), "dolfinx")
+        space = result.control.space
+        exact = space.interpolate(reference.control)
+        errors.append(space.norm(result.control.array - exact))
+        assert result.objective == pytest.approx(reference.objective, rel=2.0 / n)
+    assert 1.7 <= observed_orders(errors, [1 / 6, 1 / 12])[0] <= 2.4
+
+
+@pytest.mark.parametrize("mesh", [interval, square, cube], ids=["1D", "2D", "3D"])
+@pytest.mark.parametrize("degree", [1, 2])
+def test_whole_spaces_are_those_of_the_embedded_engine(mesh, degree):
+    one, other = on_both(problem(boundary={"left": pc.Dirichlet()}), mesh(), degree)
+    for space in ("control", "solution", "observation"):
+        whole, serial = getattr(one, space).whole, getattr(other, space)
+        if space != "observation":
+            assert np.allclose(whole.points, serial.points, rtol=0, atol=1e-14)
+            assert abs(whole.mass - serial.mass).max() <= 1e-14
+    points = mesh().points.mean(axis=1, keepdims=True) + 0.01
+    u = one.control.interpolate(wave)
+    assert one.field(u)(points) == pytest.approx(other.field(one.control.gather(u))(points), rel=1e-10)
+    assert one.control.scatter(one.control.gather(u)) == pytest.approx(u, abs=0)
+
+
+@pytest.mark.parametrize(("degree", "mesh"), [(3, pc.unit_square), (4, pc.unit_square), (3, pc.unit_interval), (3, pc.unit_cube)])
+def test_higher_degrees_converge_at_their_order(degree, mesh):
+    dim = mesh(1).dim
+    equation = pc.Elliptic(source=lambda x: dim * np.pi**2 * np.sin(np.pi * x).prod(axis=0))
+    errors, sizes = [], (2, 4) if dim == 3 else (4, 8)
+    points = np.random.default_rng(161803).random((dim, 300))
+    for n in sizes:
+        with pc.discretise(problem(equation), mesh(n), "dolfinx", degree) as map:
+            values = map.field(map.control.zeros())(points)
+            errors.append(np.sqrt(np.mean((values - np.sin(np.pi * points).prod(axis=0)) ** 2)))
+    order = observed_orders(errors, [1 / n for n in sizes])[0]
+    assert degree + 0.6 <= order <= degree + 1.6
+
+
+def test_files_of_higher_degrees(tmp_path):
+    result = pc.solve(problem(), square(), "dolfinx", degree=3)
+    points = np.array([[0.3, 0.5], [0.4, 0.6]])
+    loaded = pc.load(result.save(tmp_path / "result"))
+    assert np.array_equal(loaded.state(points), result.state(points))
+    assert loaded.state.space.norm(loaded.state.array) == pytest.approx(
+        result.state.space.norm(result.state.array), rel=1e-12
+    )
+    for ending in ("vtu", "xdmf"):
+        for path in result.export(tmp_path / f"state.{ending}"):
+            assert path.stat().st_size > 500
+    assert result.plot(tmp_path / "figure.png") is not None
+    if not hasattr(__import__("dolfinx.io").io, "VTXWriter"):
+        with pytest.raises(DataError, match="no VTX writer"):
+            result.export(tmp_path / "state.bp")
+    else:
+        assert all(path.exists() for path in result.export(tmp_path / "state.bp"))
+
+
+def test_piecewise_constant_controls_are_written(tmp_path):
+    result = pc.solve(problem(control=pc.Distributed("patch", "P0")), square(), "dolfinx")
+    assert [path.suffix for path in result.export(tmp_path / "out.xdmf")] == [".xdmf", ".xdmf"]
+
+
+# -- equations by forms ---------------------------------------------------------------------------------------
+
+
+def test_a_form_is_the_equation_that_it_says():
+    import ufl
+
+    def form(y, v, domain):
+        diffusion = [k * ufl.inner(ufl.grad(y), ufl.grad(v)) * domain.dx(part) for part, k in (("lower", 1), ("upper", 2))]
+        return sum(diffusion) + 3 * y * v * domain.dx - 1.5 * v * domain.ds("top") + 2 * y * v * domain.ds("bottom")
+
+    fixed = {"left": pc.Dirichlet(), "right": pc.Dirichlet(1.0)}
+    natural = {"top": pc.Neumann(1.5), "bottom": pc.Robin(2.0, 0.0)}
+    elliptic = pc.Elliptic({"lower": 1.0, "upper": 2.0}, 3.0)
+    for boundary, equation in ((fixed, pc.Weak(form)), (fixed | {"top": pc.Neumann(0.5)}, pc.Weak(form))):
+        extra = boundary.get("top", pc.Neumann(0.0)).flux
+        same = problem(elliptic, fixed | natural | {"top": pc.Neumann(1.5 + extra)})
+        with pc.discretise(problem(equation, boundary), square(), "dolfinx") as map:
+            other = pc.discretise(same, square())
+            u = map.control.interpolate(wave)
+            assert map.affine and adjoint_error(map, u) <= 1e-12
+            assert relative(map.observation.gather(map.solve(u)), other.solve(map.control.gather(u))) <= 1e-10
+
+
+@pytest.mark.parametrize("degree", [1, 3])
+def test_derivatives_of_a_quasilinear_form(degree):
+    import ufl
+
+    equation = pc.Weak(lambda y, v, domain: (1 + y**2) * ufl.inner(ufl.grad(y), ufl.grad(v)) * domain.dx
+                       + ufl.exp(y) * v * domain.dx("patch") - domain.function(wave) * v * domain.dx)  # fmt: skip
+    with pc.discretise(problem(equation), square(), "dolfinx", degree) as map:
+        u = 5 * map.control.interpolate(wave)
+        assert not map.affine and adjoint_error(map, u) <= 1e-9
+        for rates, order in ((taylor_rates(map, u), 2), (tangent_rates(map, u), 2), (hessian_rates(map, u), 3)):
+            assert order - 0.1 <= rates.min() and rates.max() <= order + 0.1
+    assert pc.solve(problem(equation), square(), "dolfinx", degree=degree).success
+
+
+def test_forms_that_are_none():
+    def solve(residual, backend="dolfinx"):
+        pc.discretise(problem(pc.Weak(residual)), square(), backend)
+
+    with pytest.raises(ProblemError, match="needs backend='dolfinx'"):
+        solve(lambda y, v, domain: y * v * domain.dx, "skfem")
+    with pytest.raises(ProblemError, match="linear in the test function"):
+        solve(lambda y, v, domain: y * domain.dx)
+    with pytest.raises(ProblemError, match="the form of Weak failed: TypeError"):
+        solve(lambda y, v, domain: None * y)
+    with pytest.raises(pc.MeshError, match="no tag 'nowhere'"):
+        solve(lambda y, v, domain: y * v * domain.dx("nowhere"))
+    with pytest.raises(ProblemError, match="Weak takes a function"):
+        pc.Weak(1.0)
+    with pytest.raises(SingularEquationError, match="no unique solution"):
+        import ufl
+
+        pc.discretise(
+            problem(pc.Weak(lambda y, v, domain: ufl.inner(ufl.grad(y), ufl.grad(v)) * domain.dx), {}), square(), "dolfinx"
+        )
+
+
+# -- linear solvers -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("method", "alpha"), [("auto", 1e-4), ("primal-dual", 1e-4), ("fista", 1e-3)])
+def test_iterative_solves_cost_little_and_the_certificate_holds(method, alpha):
+    reference, mesh = box(alpha), pc.unit_square(48)
+    exact = pc.solve(reference.problem, mesh, tol=1e-10)
+    with pc.discretise(reference.problem, mesh, "dolfinx", linear_solver="amg") as map:
+        map.factors.solve(np.ones(map.system.restrict(map.system.initial()).size))
+        one = map.solves.inner  # from zero to 1e-10
+        result = pc.minimise(reference.problem, map, method)
+    assert result.success and "iteratively" in result.certificate.assumption
+    assert result.solves["inner"] <= 0.4 * one * result.solves["total"]
+    error = exact.control.space.norm(result.control.gather().array - exact.control.array)
+    assert error <= result.certificate.bound
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-5, 1e-7])
+def test_certificates_account_for_the_errors_of_solves(noise, monkeypatch):
+    """With solves that stop far too early the bound is larger, and still holds."""
+    from pdecontrol.fem.petsc import PetscSolver
+
+    reference, mesh = box(1e-2), pc.unit_square(24)
+    exact = pc.solve(reference.problem, mesh, tol=1e-10)
+    monkeypatch.setattr(PetscSolver, "tolerance", noise)
+    with pc.discretise(reference.problem, mesh, "dolfinx", linear_solver="amg") as map:
+        generator = np.random.default_rng(141421)
+        for size in (0.0, 1e-4, 1e-2, 1.0):
+            u = exact.control.array + size * generator.standard_normal(exact.control.array.size)
+            certificate = pc.certify(reference.problem, map.control.scatter(u), map)
+            assert exact.control.space.norm(u - exact.control.array) <= certificate.bound
+        assert certificate.bound < np.inf
+
+
+def test_large_problems_are_solved_iteratively_and_users_may_choose(monkeypatch):
+    from pdecontrol.fem import petsc
+
+    monkeypatch.setitem(petsc.LARGE, 2, 100)
+    assert not pc.discretise(problem(), pc.unit_square(16), "dolfinx").system.exact
+    assert pc.discretise(problem(), pc.unit_square(16), "dolfinx", linear_solver="direct").system.exact
+    advected = problem(pc.Elliptic(advection=(1.0, 1.0)))
+    assert pc.discretise(advected, pc.unit_square(16), "dolfinx").system.exact
+    with pytest.raises(ProblemError, match="symmetric positive definite"):
+        pc.discretise(advected, pc.unit_square(16), "dolfinx", linear_solver="amg")
+
+
+def test_options_of_petsc(monkeypatch):
+    given = {"state_ksp_type": "cg", "state_pc_type": "hypre"}
+    with pc.discretise(problem(), pc.unit_square(16), "dolfinx", petsc_options=given, linear_solver="amg") as map:
+        assert map.factors._ksps["state_"].getPC().getType() == "hypre"
+        assert pc.minimise(problem(), map).success
+    monkeypatch.setattr(sys, "argv", ["script.py", "-state_pc_type", "jacobi", "--mine", "-state_ksp_max_it", "900"])
+    with pc.discretise(problem(), pc.unit_square(16), "dolfinx", petsc_options=given, linear_solver="amg") as map:
+        assert map.factors._ksps["state_"].getPC().getType() == "jacobi"
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+    with pc.discretise(problem(), pc.unit_square(16), "dolfinx", linear_solver="amg") as map:
+        assert map.factors._ksps["state_"].getPC().getType() == "gamg"  # nothing stays in the data base
+    with pytest.raises(ProblemError, match="'pc_type' must begin with state_ or adjoint_"):
+        Options({"pc_type": "lu"})
+    with pytest.raises(ProblemError, match=r"PETSc refuses the options .*nonsense"):
+        pc.solve(problem(), square(), "dolfinx", petsc_options={"state_pc_type": "nonsense"})
+    with pytest.raises(ProblemError, match="petsc_options need backend='dolfinx'"):
+        pc.solve(problem(), square(), "skfem", petsc_options=given)
+
+
+def test_an_iterative_solver_of_the_users_for_an_unsymmetric_equation():
+    advected = problem(pc.Elliptic(0.5, advection=(1.0, 1.0)))
+    given = {
+        f"{prefix}_{name}": value for prefix in ("state", "adjoint")
+        for name, value in (("ksp_type", "gmres"), ("pc_type", "ilu"))
+    }  # fmt: skip
+    direct = pc.solve(advected, square())
+    with pc.discretise(advected, square(), "dolfinx", petsc_options=given) as map:
+        assert adjoint_error(map, map.control.interpolate(wave)) <= 1e-8
+        result = pc.minimise(advected, map)
+    assert "neglected" in result.certificate.assumption
+    assert relative(result.control.gather().array, direct.control.array) <= 1e-5
+
+
+def test_semilinear_equations_are_solved_iteratively_too():
+    cubic = problem(pc.Elliptic(1.0, semilinear=pc.Semilinear(lambda y: y**3, lambda y: 3 * y**2)))
+    direct = pc.solve(cubic, square())
+    result = pc.solve(cubic, square(), "dolfinx", linear_solver="amg")
+    assert result.solves["inner"] > 0 and relative(result.control.gather().array, direct.control.array) <= 1e-6
+
+
+def test_a_loop_of_solves_leaks_nothing():
+    from petsc4py import PETSc
+
+    def alive():
+        gc.collect()
+        return sum(isinstance(item, PETSc.Object) and item.handle != 0 for item in gc.get_objects())
+
+    with pc.discretise(problem(), pc.unit_square(6), "dolfinx") as map:
+        assert map.factors and alive() >= 4  # what is counted is there to count
+
+    small = [problem(), problem(pc.Elliptic(semilinear=pc.Semilinear(lambda y: y**3, lambda y: 3 * y**2)))]
+    counts, sizes = [], []
+    for repetition in range(200):
+        pc.solve(small[repetition % 10 == 0], pc.unit_square(6), "dolfinx", tol=1e-2, linear_solver=("direct", "amg")[repetition % 2])
+        if repetition % 50 == 49:
+            counts.append(alive())
+            sizes.append(memory())
+    assert len(set(counts)) == 1
+    assert sizes[-1] - sizes[0] < 12e6  # three times fifty solves
+
+
+def memory():
+    """Bytes in use by this process."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+# -- versions -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "message"), [("0.4.1", "is too old"), ("0.12.0", "not among the tested versions")]
+)
+def test_versions_that_are_not_known(monkeypatch, version, message):
+    import dolfinx
+
+    monkeypatch.setattr(dolfinx, "__version__", version)
+    compat.check.cache_clear()
+    try:
+        if "old" in message:
+            with pytest.raises(ProblemError, match=message):
+                compat.check()
+        else:
+            with pytest.warns(UserWarning, match=message):
+                compat.check()
+            compat.check()  # only once
+    finally:
+        compat.check.cache_clear()
+
+
+def test_complex_builds_are_refused(monkeypatch):
+    from petsc4py import PETSc
+
+    monkeypatch.setattr(PETSc, "ScalarType", np.complex128)
+    compat.check.cache_clear()
+    try:
+        with pytest.raises(ProblemError, match="complex numbers, pdecontrol needs a real one"):
+            pc.solve(problem(), square(), "dolfinx")
+    finally:
+        compat.check.cache_clear()
