@@ -66,6 +66,11 @@ class History:
     def append(self, row: Row) -> None:
         self._rows.append(row)
 
+    @property
+    def last(self) -> Row | None:
+        """The latest row."""
+        return self._rows[-1] if self._rows else None
+
     def __len__(self) -> int:
         return len(self._rows)
 
@@ -79,9 +84,9 @@ class History:
         return {f"history.{name}": self[name] for name in Row._fields}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, Array], rows: slice = slice(None)) -> History:
+    def from_arrays(cls, arrays: dict[str, Array]) -> History:
         history = cls()
-        for row in zip(*(arrays[f"history.{name}"][rows].tolist() for name in Row._fields), strict=True):
+        for row in zip(*(arrays[f"history.{name}"].tolist() for name in Row._fields), strict=True):
             history.append(Row(*row))
         return history
 

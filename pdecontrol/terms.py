@@ -226,5 +226,4 @@ def as_control(data: Data, space: Space, name: str) -> Array:
     try:
         return space.interpolate(data, name)
     except DataError as error:
-        where = f" on rank {space.group.rank}" if space.group.size > 1 else ""
-        raise DataError(f"{error} A control of this problem has {space.size} values{where}.") from None
+        raise DataError(f"{error} A control of this problem has {space.count} values.") from None

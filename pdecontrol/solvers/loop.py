@@ -137,7 +137,9 @@ class _Run:
         saved, saved_at = perf_counter(), self.iteration
         reserve = 4 if self.map.affine else 5  # for the certificate of the last control
         while True:
-            row = self._record()
+            # A run that goes on from a checkpoint has the row of its iteration already.
+            latest = self.history.last
+            row = latest if latest is not None and latest.iteration == self.iteration else self._record()
             if self.best is not None and self.best.certificate.meets(self.stopping.tol, self.stopping.atol):
                 return Status.CERTIFIED
             if self.concave:
@@ -304,9 +306,16 @@ class _Run:
             "solves": self.map.solves.since(self.counts),
             "schedule": asdict(self.schedule),
             "modulus": self.modulus,
+            "zero_tested": self.zero_tested,
+            "certified_at": self.certified_at,
+            "best": None if self.best is None else asdict(self.best.certificate),
         }
         arrays = {f"state.{name}": value for name, value in pack(self.state, self.map).items()}
         arrays |= self.history.arrays()
+        if self.best is not None:
+            arrays["best.control"] = self.map.control.gather(self.best.control)
+            arrays["best.state"] = self.map.solution.gather(self.best.state)
+            arrays["best.adjoint"] = self.map.solution.gather(self.best.adjoint)
         self.group.on_root(lambda: write_arrays(path, header, arrays))
 
     def _read(self, path: Path) -> None:
@@ -318,8 +327,14 @@ class _Run:
         states = {name.removeprefix("state."): a for name, a in arrays.items() if name.startswith("state.")}
         self.state = unpack(self.method, header["state"], states, self.map)
         self.iteration, self.modulus = header["iteration"], header["modulus"]
-        # The last row is recorded again when the loop goes on.
-        self.history = History.from_arrays(arrays, slice(-1))
+        self.zero_tested, self.certified_at = header["zero_tested"], header["certified_at"]
+        if header["best"] is not None:
+            control, solution = self.map.control, self.map.solution
+            self.best = Certified(
+                control.scatter(arrays["best.control"]), Certificate(**header["best"]),
+                solution.scatter(arrays["best.state"]), solution.scatter(arrays["best.adjoint"]),
+            )  # fmt: skip
+        self.history = History.from_arrays(arrays)
         self.schedule = Schedule(**header["schedule"])
         self.map.solves.add(header["solves"])
         self.clock -= header["seconds"]

@@ -1,0 +1,127 @@
+"""Run by test_mpi.py on three ranks: something goes wrong on one; says what every rank raised."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import pdecontrol as pc
+from pdecontrol.parallel import world
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from cases import problem, square
+
+MESH = Path(sys.argv[1])
+LAST = world().rank == world().size - 1
+
+
+def only_here(bad, good=1.0):
+    """A coefficient that is bad on the part of the mesh of the last rank, wherever that is."""
+    return lambda x: np.full(x.shape[1], bad if LAST else good)
+
+
+def diffusion_with_nan():
+    pc.solve(problem(pc.Elliptic(diffusion=only_here(np.nan))), square())
+
+
+def negative_diffusion():
+    pc.solve(problem(pc.Elliptic(diffusion=only_here(-1.0))), square())
+
+
+def wrong_shape():
+    pc.solve(problem(pc.Elliptic(source=lambda x: np.zeros(3) if LAST else x[0])), square())
+
+
+def function_that_fails():
+    def target(x):
+        if LAST:
+            raise RuntimeError("no data here")
+        return x[0]
+
+    pc.solve(problem(tracking=pc.Tracking(target)), square())
+
+
+def bounds_that_cross():
+    pc.solve(problem(terms=[pc.Box(only_here(2.0, 0.0), 1.0)]), square())
+
+
+def singular_part():
+    """Two squares that do not touch, one of which has no Dirichlet condition."""
+    mesh = pc.unit_square(4)
+    points = np.hstack([mesh.points, mesh.points + np.array([[3.0], [0.0]])])
+    two = pc.Mesh(points, np.hstack([mesh.cells, mesh.cells + mesh.points.shape[1]]))
+    two = two.tag_boundary("left", lambda x: x[0] < 0.01)
+    pc.solve(problem(boundary={"left": pc.Dirichlet()}), two)
+
+
+def unknown_tag():
+    pc.solve(problem(control=pc.Distributed("nowhere")), square())
+
+
+def point_outside():
+    pc.solve(problem(tracking=pc.Tracking(0.0, points=[[0.5, 7.0], [0.5, 7.0]])), square())
+
+
+def callback_that_fails():
+    def callback(row):
+        if LAST and row.iteration == 2:
+            raise RuntimeError("enough")
+
+    pc.solve(problem(), square(), method="primal-dual", callback=callback)
+
+
+def newton_that_fails():
+    cliff = pc.Semilinear(lambda y: np.exp(y), lambda y: np.exp(y), 1.0)
+    start = only_here(1e12, 0.0)
+    pc.solve(problem(pc.Elliptic(semilinear=cliff)), square(), start=start)
+
+
+def file_that_only_the_first_rank_can_read():
+    path = MESH
+    mesh = pc.read_mesh(path if world().root else path / "not here")
+    pc.report(mesh)
+    raise pc.MeshError(f"read {mesh.cells.shape}")
+
+
+def file_that_nobody_can_read():
+    pc.read_mesh(MESH / "nothing.msh")
+
+
+def checkpoint_that_cannot_be_written():
+    pc.solve(problem(), square(), checkpoint="/proc/nothing/here")
+
+
+def evaluation_outside():
+    result = pc.solve(problem(), square())
+    result.state(np.array([[9.0 if LAST else 0.5], [0.5]]))
+
+
+def wrong_start():
+    pc.solve(problem(), square(), start=np.zeros(2 if LAST else 3))
+
+
+def alone():
+    """An error that nobody foresaw, on one rank, while the others wait in a reduction."""
+    from pdecontrol import parallel
+    from pdecontrol.space import Space
+
+    parallel.GRACE = 1.0
+    if LAST:
+        inner = Space.inner
+
+        def broken(space, a, b):
+            raise ZeroDivisionError("unforeseen")
+
+        Space.inner = broken
+        del inner
+    pc.solve(problem(), square(), method="primal-dual")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[2:]:
+        try:
+            globals()[name]()
+        except Exception as error:
+            messages = world().collect(f"{type(error).__name__}: {error}")
+            assert len(set(messages)) == 1, messages
+            pc.report(f"{name}, on all {len(messages)} ranks: {messages[0]}")

@@ -1,0 +1,207 @@
+"""The distributed engine under mpirun: the same answers on 1, 2 and 3 ranks, errors on all of them, restarts."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import CASES, TWO_MATERIALS
+
+import pdecontrol as pc
+from pdecontrol import examples
+
+pytest.importorskip("dolfinx", reason="the distributed engine needs dolfinx")
+pytest.importorskip("mpi4py")
+EXAMPLES = sorted(path.stem for path in Path(examples.__file__).parent.glob("[a-z]*.py"))
+PROGRAMS = Path(__file__).parent / "programs"
+ENVIRONMENT = os.environ | {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMP_NUM_THREADS": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1", "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    "OMPI_MCA_mpi_yield_when_idle": "1", "PYTHONUNBUFFERED": "1",
+}  # fmt: skip
+
+
+def launch(ranks, *arguments):
+    command = ["mpirun", "-n", str(ranks), sys.executable, *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+
+def mpirun(ranks, *arguments, expect=0):
+    """What a program prints; a job that hangs is killed, and fails the test."""
+    process = launch(ranks, *arguments)
+    try:
+        output, errors = process.communicate(timeout=240)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, errors = process.communicate()
+        pytest.fail(f"{arguments} hangs on {ranks} ranks:\n{output[-3000:]}\n{errors[-3000:]}")
+    assert expect is None or process.returncode == expect, f"{output[-3000:]}\n{errors[-3000:]}"
+    return output if expect is not None else output + errors
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("answers")
+    printed = {ranks: mpirun(ranks, PROGRAMS / "same_answers.py", folder) for ranks in (1, 2, 3)}
+    return {ranks: dict(np.load(folder / f"{ranks}.npz")) for ranks in printed}, printed, folder
+
+
+@pytest.mark.xdist_group("mpi")
+class TestSameAnswers:
+    @pytest.mark.parametrize("ranks", [2, 3])
+    def test_on_any_number_of_ranks(self, answers, ranks):
+        serial, parallel = answers[0][1], answers[0][ranks]
+        names = [name.removesuffix(".numbers") for name in serial if name.endswith(".numbers")]
+        assert all(any(name.startswith(module) for name in names) for module in EXAMPLES) and len(names) == 23
+        for name in names:
+            one, other = serial[f"{name}.numbers"], parallel[f"{name}.numbers"]
+            exact = name != "E1, amg"
+            assert other[0] == pytest.approx(one[0], rel=1e-10 if exact else 1e-6, abs=1e-300), name
+            u, v = serial[f"{name}.control"], parallel[f"{name}.control"]
+            scale = np.linalg.norm(u)
+            difference = np.linalg.norm(u - v) / scale if scale else np.linalg.norm(v)
+            # with iterative solves, certified answers need be no nearer to each other than their bounds
+            assert difference <= (1e-10 if exact else 2 * one[2] / one[1]), (name, difference)
+            assert other[1] == pytest.approx(one[1], rel=1e-9 if exact else 1e-5), name
+            if exact:
+                assert other[2] == pytest.approx(one[2], rel=0.01, abs=1e-8 * max(one[1], 1e-300)), name
+            assert np.array_equal(other[3:], one[3:]), (name, one, other)
+            if exact:
+                for field in ("state", "adjoint"):
+                    a, b = serial[f"{name}.{field}"], parallel[f"{name}.{field}"]
+                    assert np.abs(a - b).max() <= 1e-9 * np.abs(a).max(), (name, field)
+        maps = [name for name in serial if "/" in name]
+        assert len(maps) == 3 * len(CASES)
+        for name in maps:
+            assert np.abs(serial[name] - parallel[name]).max() <= 1e-10 * np.abs(serial[name]).max(), name
+        for solver in ("direct", "amg"):
+            for what in ("discretisation", "values"):
+                key = f"E1, {solver}.{what}"
+                assert parallel[key] == pytest.approx(serial[key], rel=1e-6)
+
+    def test_scripts_print_the_same_once(self, answers):
+        printed = answers[1]
+        lines = {ranks: [line for line in text.splitlines() if " s " not in line] for ranks, text in printed.items()}
+        interesting = [line for line in lines[1] if line.startswith(("heater", "threshold", "u = 0", "objective"))]
+        assert len(interesting) > 15
+        for ranks in (2, 3):
+            assert len(lines[ranks]) == len(lines[1])
+            for line in interesting:
+                assert line in lines[ranks], line
+
+    def test_files_are_written_once_and_whole(self, answers):
+        folder = answers[2] / "stadler"
+        assert {"stadler.npz", "stadler.png", "stadler.vtu"} <= {path.name for path in folder.iterdir()}
+        result = pc.load(folder / "stadler.npz")
+        other = pc.solve(pc.reference.stadler(1e-5).problem, pc.unit_square(24), "skfem", "primal-dual")
+        scale = np.abs(other.control.array).max()
+        assert np.abs(result.control.array - other.control.array).max() <= 1e-8 * scale
+        again = pc.solve(pc.reference.stadler(1e-5).problem, pc.unit_square(24), "skfem", "primal-dual", start=result)
+        assert again.solves["total"] < 0.3 * other.solves["total"]
+
+
+FAILURES = {
+    "diffusion_with_nan": "DataError: diffusion: ",
+    "negative_diffusion": "ProblemError: diffusion must be positive, it is -1 at x = ",
+    "wrong_shape": "DataError: source: expected shape ",
+    "function_that_fails": "DataError: the target of Tracking: the function failed on x",
+    "bounds_that_cross": "ProblemError: Box: the lower bound 2 is above the upper bound 1 at x = ",
+    "singular_part": "SingularEquationError: the equation has no unique solution",
+    "unknown_tag": "MeshError: Distributed control: the mesh has no part 'nowhere'",
+    "point_outside": "DataError: the points of Tracking: 1 of 2 points are outside",
+    "callback_that_fails": "RuntimeError: enough",
+    "newton_that_fails": "ConvergenceError: Newton's method for the state",
+    "file_that_only_the_first_rank_can_read": "MeshError: read (3, ",
+    "file_that_nobody_can_read": "MeshError: ",
+    "checkpoint_that_cannot_be_written": "ResultFileError: /proc/nothing/here.npz cannot be written",
+    "evaluation_outside": "DataError: 1 of 1 points are outside of the domain",
+    "wrong_start": "DataError: start: expected",
+}
+
+
+@pytest.fixture(scope="module")
+def raised():
+    return mpirun(3, PROGRAMS / "failures.py", TWO_MATERIALS, *FAILURES)
+
+
+@pytest.mark.xdist_group("mpi")
+@pytest.mark.parametrize("failure", FAILURES)
+def test_every_rank_raises_the_same_error(failure, raised):
+    assert f"{failure}, on all 3 ranks: {FAILURES[failure]}" in raised, raised[-3000:]
+
+
+@pytest.mark.xdist_group("mpi")
+def test_a_rank_that_fails_alone_ends_the_job():
+    output = mpirun(3, PROGRAMS / "failures.py", TWO_MATERIALS, "alone", expect=None)
+    assert "ZeroDivisionError: unforeseen" in output and "rank 2 failed alone, the job of 3 processes ends" in output
+
+
+@pytest.mark.xdist_group("mpi")
+class TestRestart:
+    @pytest.mark.parametrize(
+        ("method", "solver", "first", "count"),
+        [("primal-dual", "direct", 2, 24), ("auto", "direct", 2, 6), ("fista", "amg", 1, 400)],
+    )
+    def test_stopped_and_gone_on_with(self, tmp_path, method, solver, first, count):
+        half = min(count // 2, 12)
+        mpirun(first, PROGRAMS / "restart.py", tmp_path, "whole", method, count, solver)
+        mpirun(first, PROGRAMS / "restart.py", tmp_path, "half", method, half, solver)
+        (tmp_path / "checkpoint.npz").rename(tmp_path / "kept.npz")
+        whole = np.load(tmp_path / "whole.npz")
+        for ranks in (1, 2, 3):
+            (tmp_path / "checkpoint.npz").write_bytes((tmp_path / "kept.npz").read_bytes())
+            mpirun(ranks, PROGRAMS / "restart.py", tmp_path, "rest", method, count, solver, "restart")
+            rest = np.load(tmp_path / "rest.npz")
+            if solver == "amg" and ranks != first:  # another partition has other errors, within the bounds
+                distance = np.linalg.norm(rest["control"] - whole["control"]) / 20
+                assert distance <= rest["bound"] + whole["bound"]
+                continue
+            assert np.array_equal(rest["iterations"], whole["iterations"])
+            accuracy = 1e-12 if ranks == first else 1e-10
+            for name in ("control", "dual", "objective"):
+                scale = np.abs(whole[name]).max()
+                assert np.abs(rest[name] - whole[name]).max() <= accuracy * scale, (ranks, name)
+
+    def test_killed_at_any_moment(self, tmp_path):
+        arguments = (PROGRAMS / "restart.py", tmp_path, "whole", "primal-dual", 30, "direct")
+        mpirun(2, *arguments)
+        whole = np.load(tmp_path / "whole.npz")["control"]
+        (tmp_path / "checkpoint.npz").unlink()
+        for moment in (0.0, 0.013, 0.029):
+            process = launch(2, *arguments, "restart", "pause")
+            for line in process.stdout:
+                if line.startswith("iteration") and int(line.split()[1]) >= 2:
+                    break
+            time.sleep(moment)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            with np.load(tmp_path / "checkpoint.npz") as file:
+                assert all(np.isfinite(file[name]).all() for name in ("state.u", "state.dual"))
+        mpirun(2, *arguments, "restart")
+        assert np.abs(np.load(tmp_path / "whole.npz")["control"] - whole).max() <= 1e-12 * np.abs(whole).max()
+
+
+@pytest.mark.xdist_group("mpi")
+def test_the_command_and_the_engine_that_it_chooses(tmp_path):
+    outputs = [mpirun(n, "-m", "pdecontrol", "gallery", "threshold", "--output", tmp_path) for n in (1, 2)]
+    tables = [[line for line in text.splitlines() if " s" not in line] for text in outputs]
+    assert tables[0] == tables[1] and any(line.startswith("objective") for line in tables[0])
+
+
+def test_several_ranks_without_dolfinx_are_an_error(monkeypatch):
+    monkeypatch.setattr("pdecontrol.driver.started_ranks", lambda: 2)
+    monkeypatch.setitem(sys.modules, "dolfinx", None)
+    from pdecontrol.fem import compat
+
+    compat.check.cache_clear()
+    problem = pc.reference.poisson(1e-2).problem
+    with pytest.raises(pc.ProblemError, match="needs dolfinx"):
+        pc.solve(problem, pc.unit_square(4))
+    assert pc.solve(problem, pc.unit_square(4), "skfem").success
+    compat.check.cache_clear()
