@@ -1,14 +1,21 @@
 # All tools live in .venv, which this file makes and owns. Any Python from 3.11 on will do: make test PYTHON=python3.13
+# Unless PYTHON is given, a Python with dolfinx is preferred; make test installs it on Debian. DOLFINX=no: do without.
 # Written for GNU make 3.81 (macOS) and plain sh.
 
-PYTHON ?= python3
+ifeq ($(origin PYTHON),undefined)
+PYTHON = python3
+DOLFINX ?= yes
+else
+DOLFINX = no
+endif
 ARGS =
 VENV = .venv
 RUN = $(VENV)/bin/python
-PIP = $(RUN) -m pip --disable-pip-version-check install --quiet
+PIP = $(RUN) -m pip --disable-pip-version-check install --quiet --constraint $(VENV)/constraints.txt
+ENVIRONMENT = PYTHON="$(PYTHON)" DOLFINX="$(DOLFINX)" sh tools/environment.sh
 
 .NOTPARALLEL:
-.PHONY: help demo test check format docs gallery benchmark clean distclean
+.PHONY: help demo test matrix check format docs gallery benchmark clean distclean packages FORCE
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -16,8 +23,11 @@ help: ## list the targets
 demo: $(VENV)/run ## sparse control of the Poisson equation, with its certificate; files in results/
 	$(VENV)/bin/pdecontrol gallery stadler --output results
 
-test: $(VENV)/test ## the tests; ARGS="-k name" goes to pytest
-	$(RUN) -m pytest $(ARGS)
+test: packages $(VENV)/test ## the tests; ARGS="-k name" goes to pytest
+	@echo "$(RUN) -m pytest $(ARGS)"; $(RUN) -m pytest $(ARGS); status=$$?; $(ENVIRONMENT) report; exit $$status
+
+matrix: packages $(VENV)/test ## the tests of the distributed engine here, in Debian trixie and in sid (in .matrix; needs root)
+	@sh tools/matrix.sh
 
 check: $(VENV)/dev ## ruff and mypy
 	$(RUN) -m ruff check
@@ -42,28 +52,17 @@ clean: ## remove what was generated
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find pdecontrol examples benchmarks tests docs -name __pycache__ -prune -exec rm -rf {} +
 
-distclean: clean ## remove .venv as well
-	rm -rf $(VENV)
+distclean: clean ## remove .venv and .matrix as well
+	rm -rf $(VENV) .matrix
 
-# An environment that was moved, or whose Python has gone, is made again.
-ifneq ($(shell test "`cat $(VENV)/made 2>/dev/null`" = "`pwd -P`" && $(RUN) -c '' 2>/dev/null && echo good),good)
-.PHONY: $(VENV)/made
-endif
+packages:
+	@$(ENVIRONMENT) packages
 
-$(VENV)/made:
-	@"$(PYTHON)" -c '' 2>/dev/null || { \
-	  echo "Cannot run '$(PYTHON)'. Install Python 3.11 or newer, or name one: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@version=`"$(PYTHON)" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])'`; \
-	"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "pdecontrol needs Python 3.11 or newer, '$(PYTHON)' is $$version. Name another: make PYTHON=python3.12 ..." >&2; \
-	  exit 1; }; \
-	"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
-	  echo "'$(PYTHON)' cannot make environments (no module venv or ensurepip). On Debian and Ubuntu:" >&2; \
-	  echo "    sudo apt-get install python$${version%.*}-venv" >&2; exit 1; }; \
-	echo "setting up $(VENV) with Python $$version (once)"; \
-	rm -rf $(VENV); trap 'rm -rf $(VENV); exit 1' HUP INT TERM; \
-	"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; \
-	pwd -P > $@
+# Its recipe runs every time and touches nothing when .venv is as it should be.
+$(VENV)/made: FORCE
+	@$(ENVIRONMENT) make
+
+FORCE:
 
 $(VENV)/run: $(VENV)/made pyproject.toml
 	@echo "installing pdecontrol and what it needs"

@@ -129,7 +129,7 @@ class Near(NamedTuple):
 
 
 def project(
-    objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint | None = None, near: Near = Near()
+    objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint | None = None, near: Near | None = None
 ) -> Certified:
     """The projected control z = argmin G + <q, .>, q = S* p, of a dual vector p with its certificate, for affine maps.
 
@@ -145,6 +145,7 @@ def project(
     if q errs by e. If z = 0, one more adjoint solve tells whether 0 is the fixed point of the optimality system, that
     is u* = 0.
     """
+    near = near or Near()
     if adjoint is None or adjoint.error == np.inf:
         p = objective.state.in_domain(p)
         adjoint = map.at(map.control.zeros()).solve_adjoint(p, near.adjoint if adjoint is None else adjoint.field)

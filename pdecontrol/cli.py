@@ -20,7 +20,7 @@ from .parallel import report
 from .result import Status
 
 _EXAMPLES = "pdecontrol.examples"
-_ENGINES = {"skfem": "scikit-fem"}
+_ENGINES = {"skfem": "scikit-fem", "dolfinx": "fenics-dolfinx"}
 _REMEDIES = {
     "numpy": "numpy", "scipy": "scipy", "scikit-fem": "scikit-fem", "matplotlib": "matplotlib", "meshio": "meshio",
     "pyamg": "'pdecontrol[amg]'",
@@ -72,6 +72,9 @@ def _info() -> int:
     report(f"{'python':<12} {platform.python_version()}")
     for package, remedy in _REMEDIES.items():
         report(f"{package:<12} {_version(package) or f'not installed: pip install {remedy}'}")
+    found = _version("fenics-dolfinx")
+    remedy = "apt-get install python3-dolfinx, or conda install -c conda-forge fenics-dolfinx"
+    report(f"{'dolfinx':<12} {found or f'not installed: {remedy}'}")
     engines = [engine for engine, package in _ENGINES.items() if _version(package)]
     report(f"{'engines':<12} {', '.join(engines) or 'none: pip install scikit-fem'}")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypedDict, Unpack
@@ -14,8 +15,9 @@ import numpy as np
 from .certificate import Certificate, judge
 from .errors import MeshError, ProblemError
 from .fem.elliptic import EllipticMap
+from .fem.engine import Engine
 from .fem.meshes import Mesh
-from .fem.system import Engine, System
+from .fem.system import System
 from .maps import SolutionMap
 from .parallel import ALONE, started_ranks, world
 from .problem import ControlProblem, check_number
@@ -42,12 +44,12 @@ def discretise(
     Parameters
     ----------
     problem, mesh : what to discretise.
-    backend : the finite-element engine: "skfem", embedded and serial, "dolfinx", distributed by MPI, or "auto", which is
-        the distributed engine where the MPI launcher started several processes, and the embedded one else.
+    backend : the finite-element engine: "skfem", embedded and serial, "dolfinx", distributed by MPI, or "auto": the
+        distributed engine where the MPI launcher started several processes, and the embedded one else.
     degree : of the state, 1 or 2, or any with "dolfinx"; controls are P1 with lumped mass, or P0.
     linear_solver : "direct", "amg" (conjugate gradients with algebraic multigrid), or "auto": multigrid for large
         symmetric problems.
-    petsc_options : for "dolfinx", options of PETSc with the prefix state_ or adjoint_, such as
+    petsc_options : for "dolfinx", options of PETSc with the prefix ``state_`` or ``adjoint_``, such as
         {"state_pc_type": "hypre"}. Those of the command line win.
 
     Raises
@@ -86,7 +88,7 @@ def discretise(
 def _engine(
     mesh: Mesh, backend: str, degree: int, linear_solver: str, petsc_options: Mapping[str, object] | None
 ) -> Engine:
-    if not isinstance(degree, int) or degree < 1:
+    if not isinstance(degree, Integral) or degree < 1:
         raise ProblemError(f"the degree of the state is a positive integer, not {degree!r}.")
     if backend == "dolfinx":
         from .fem.dolfinx import DolfinxEngine

@@ -65,7 +65,9 @@ class Lagrange:
 
     def __post_init__(self) -> None:
         if self.nodes is None and self.degree not in (0, 1, 2):
-            raise DataError(f"The degree of piecewise polynomials without nodes must be 0, 1 or 2, got {self.degree!r}.")
+            raise DataError(
+                f"The degree of piecewise polynomials without nodes must be 0, 1 or 2, got {self.degree!r}."
+            )
         corners = len(self.simplices)
         local = math.comb(corners - 1 + self.degree, self.degree)
         if corners - 1 > len(self.vertices) or self.dofs.shape != (local, self.simplices.shape[1]):

@@ -99,9 +99,9 @@ class Linearisation(ABC):
     -----
     Law: <tangent(h), w>_Y == <h, adjoint(w)>_U for all h and w, in the inner products of the map's spaces.
 
-    An `accuracy` is that of iterative linear solvers: the factor by which they reduce the residual that they begin with,
-    that of `start` where it is given. Without one they go on to 1e-10 of the right-hand side or less. Direct solvers
-    need neither.
+    An `accuracy` is that of iterative linear solvers: the factor by which they reduce the residual that they begin
+    with, that of `start` where it is given. Without one they go on to 1e-10 of the right-hand side or less. Direct
+    solvers need neither.
     """
 
     @property
@@ -159,6 +159,11 @@ class SolutionMap(ABC):
     solves: Counter
     fingerprint: str
     arithmetic: str
+
+    @property
+    def gain(self) -> float:
+        """An upper bound of ||S'|| where iterative solvers need one, to tell how accurate they must be; else 0."""
+        return 0.0
 
     @abstractmethod
     def at(self, u: Array, start: Array | None = None, accuracy: float | None = None) -> Linearisation:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from time import monotonic, sleep
+from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -62,7 +63,8 @@ class Group:
         """The sum of the values, in the order of the ranks: the same on all of them."""
         return float(np.sum(self.collect(float(value)))) if self.size > 1 else float(value)
 
-    def any(self, flag: bool) -> bool:
+    def any(self, flag: bool | np.bool_) -> bool:
+        """Whether the flag is true on one of them."""
         return any(self.collect(bool(flag)))
 
     @contextmanager
@@ -137,24 +139,32 @@ class MPIGroup(Group):
         try:
             yield
         except BaseException:
-            if not self._all_follow():
+            self._leave_with_all(self._farewell)
+            raise
+        self._farewell.Ibarrier().Wait()
+
+    def end_on_errors(self) -> None:
+        """Let an error that no process catches end the job, where it is raised on some processes only."""
+        before, comm = sys.excepthook, self.comm.Dup()
+
+        def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+            before(kind, error, trace)
+            self._leave_with_all(comm)
+
+        sys.excepthook = hook
+
+    def _leave_with_all(self, comm: Any) -> None:
+        """Wait for the other processes to come here too, for the time of grace; if they do not, end the job."""
+        request, end = comm.Ibarrier(), monotonic() + GRACE
+        while not request.Test():
+            if monotonic() > end:
                 traceback.print_exc()
                 print(
                     f"pdecontrol: rank {self.rank} failed alone, the job of {self.size} processes ends.",
                     file=sys.stderr, flush=True,
                 )  # fmt: skip
                 self.comm.Abort(1)
-            raise
-        self._farewell.Ibarrier().Wait()
-
-    def _all_follow(self) -> bool:
-        """Whether all processes end the block, by an error or not, within the time of grace."""
-        request, end = self._farewell.Ibarrier(), monotonic() + GRACE
-        while not request.Test():
-            if monotonic() > end:
-                return False
             sleep(0.01)
-        return True
 
 
 class Halo:
@@ -219,7 +229,9 @@ def world() -> Group:
         from mpi4py import MPI
     except ImportError:
         return ALONE
-    return MPIGroup(MPI.COMM_WORLD)
+    group = MPIGroup(MPI.COMM_WORLD)
+    group.end_on_errors()
+    return group
 
 
 def report(*values: object) -> None:

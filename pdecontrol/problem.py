@@ -121,8 +121,8 @@ class Elliptic:
 class Weak:
     """F(y; v) = (control, v) for all v: an equation given by its residual as a form of UFL; needs backend="dolfinx".
 
-    Tangent, adjoint and second derivative follow from the form by differentiation. Conditions of the problem are added to
-    it, Dirichlet ones as well as Neumann and Robin data; boundary terms of the form itself need none.
+    Tangent, adjoint and second derivative follow from the form by differentiation. Conditions of the problem are added
+    to it, Dirichlet ones as well as Neumann and Robin data; boundary terms of the form itself need none.
 
     Parameters
     ----------

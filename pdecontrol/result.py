@@ -183,8 +183,8 @@ class Result:
         """The result with whole fields on a single process: on rank 0, where it is divided; empty ones on others."""
         if self.state.space.layout is None:
             return self
-        fields = {item.name: item.gather() for item in (self.control, self.state, self.adjoint)}
-        return replace(self, **fields, dual=self.dual and self.dual.gather())
+        control, state, adjoint = (item.gather() for item in (self.control, self.state, self.adjoint))
+        return replace(self, control=control, state=state, adjoint=adjoint, dual=self.dual and self.dual.gather())
 
     def plot(self, path: str | Path | None = None) -> Figure | None:
         """Draw state, control, adjoint and the zero set of the control; the figure (on rank 0), written to `path`."""

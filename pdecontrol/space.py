@@ -198,7 +198,7 @@ class Space:
         """The greatest entry."""
         return max(self.group.collect(float(a.max(initial=-np.inf))))
 
-    def any(self, a: Array) -> bool:
+    def any(self, a: NDArray[Any]) -> bool:
         """Whether an entry is not zero (or true)."""
         return self.group.any(a.any())
 
@@ -207,9 +207,10 @@ class Space:
 
         Where several processes share the space, an array is a whole vector, the same on all, or has their own entries.
         """
-        if self.group.size > 1 and isinstance(data, (np.ndarray, list, tuple)):
-            if set(self.group.collect(np.shape(data))) == {(self.count,)}:
-                data = self.scatter(np.asarray(data, dtype=float))
+        if self.group.size > 1 and not callable(data):
+            values = np.asarray(data)
+            if set(self.group.collect(values.shape)) == {(self.count,)}:
+                data = self.scatter(values)
         with self.group.agree():
             points = self.points if self.points is not None else np.zeros((0, self.size))
             if callable(data) and self.points is None:

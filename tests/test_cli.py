@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 import pytest
 from pdecontrol.examples import threshold
@@ -16,7 +17,7 @@ def test_info_shows_versions(capsys):
     rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert rows["pdecontrol"] == pc.__version__
     assert rows["numpy"] == version("numpy")
-    assert rows["engines"] == "skfem"
+    assert rows["engines"] == ("skfem, dolfinx" if find_spec("dolfinx") else "skfem")
 
 
 def test_info_says_how_to_install_what_is_missing(capsys, monkeypatch):

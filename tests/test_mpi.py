@@ -67,7 +67,7 @@ class TestSameAnswers:
             scale = np.linalg.norm(u)
             difference = np.linalg.norm(u - v) / scale if scale else np.linalg.norm(v)
             # with iterative solves, certified answers need be no nearer to each other than their bounds
-            assert difference <= (1e-10 if exact else 2 * one[2] / one[1]), (name, difference)
+            assert difference <= (1e-10 if exact else (one[2] + other[2]) / one[1]), (name, difference)
             assert other[1] == pytest.approx(one[1], rel=1e-9 if exact else 1e-5), name
             if exact:
                 assert other[2] == pytest.approx(one[2], rel=0.01, abs=1e-8 * max(one[1], 1e-300)), name
@@ -83,7 +83,10 @@ class TestSameAnswers:
         for solver in ("direct", "amg"):
             for what in ("discretisation", "values"):
                 key = f"E1, {solver}.{what}"
-                assert parallel[key] == pytest.approx(serial[key], rel=1e-6)
+                accuracy = (
+                    0.02 if (solver, what) == ("amg", "discretisation") else 1e-6
+                )  # a fiftieth is what it asks for
+                assert parallel[key] == pytest.approx(serial[key], rel=accuracy)
 
     def test_scripts_print_the_same_once(self, answers):
         printed = answers[1]
@@ -137,9 +140,12 @@ def test_every_rank_raises_the_same_error(failure, raised):
 
 
 @pytest.mark.xdist_group("mpi")
-def test_a_rank_that_fails_alone_ends_the_job():
-    output = mpirun(3, PROGRAMS / "failures.py", TWO_MATERIALS, "alone", expect=None)
-    assert "ZeroDivisionError: unforeseen" in output and "rank 2 failed alone, the job of 3 processes ends" in output
+@pytest.mark.parametrize(
+    ("failure", "message"), [("alone", "ZeroDivisionError: unforeseen"), ("between_calls", "a script's own mistake")]
+)
+def test_a_rank_that_fails_alone_ends_the_job(failure, message):
+    output = mpirun(3, PROGRAMS / "failures.py", TWO_MATERIALS, failure, expect=None)
+    assert message in output and "rank 2 failed alone, the job of 3 processes ends" in output
 
 
 @pytest.mark.xdist_group("mpi")

@@ -12,7 +12,6 @@ from ..maps import Adjoint, Counter, Linearisation, SolutionMap, lanczos
 from ..space import Array, Space
 from .linear import LinearSolver
 
-
 KEPT = 3  # factorised matrices of a nonlinear map, for as many linearisations
 
 
@@ -84,6 +83,10 @@ class EllipticMap(SolutionMap):
             solver.close()
         del self._open[:-KEPT]
         return self._open[-1]
+
+    @property
+    def gain(self) -> float:
+        return 0.0 if self.system.exact or not self.affine else self.constants[0] * self.constants[1]
 
     def close(self) -> None:
         """Free what the linear solvers hold; the map can be used again, at the cost of a factorisation."""

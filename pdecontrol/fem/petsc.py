@@ -14,10 +14,11 @@ from ..errors import ConvergenceError, ProblemError, SingularEquationError
 from ..maps import Counter
 from ..parallel import Halo
 from ..space import Array
+from .engine import Indices
 from .linear import LinearSolver, Solution
 
-LOG = __import__("os").environ.get("KLOG")
 PREFIXES = ("state_", "adjoint_")
+FACTORS = ("lu", "cholesky")
 LARGE = {1: 10**9, 2: 150_000, 3: 15_000}  # unknowns from which multigrid is faster than factors, by dimension
 
 DIRECT: dict[str, object] = {"ksp_type": "preonly", "pc_type": "lu", "pc_factor_mat_solver_type": "mumps",
@@ -54,7 +55,7 @@ class SharedMatrix:
     def __rmul__(self, factor: float) -> SharedMatrix:
         return SharedMatrix(factor * self.local, self.halo)
 
-    def block(self, chosen: Array) -> SharedMatrix:
+    def block(self, chosen: Indices) -> SharedMatrix:
         """The rows and columns of some of the owned entries."""
         start = int(np.sum(self.halo.group.collect(chosen.size)[: self.halo.group.rank]))
         numbers = np.full(self.halo.owned, -1)
@@ -82,7 +83,7 @@ class SharedMatrix:
         pairs = np.unique(np.stack([own[rows:], elsewhere]), axis=1)
         links = np.hstack(halo.group.collect(pairs)).astype(int)
         graph = sp.coo_matrix((np.ones(links.shape[1]), (links[0], links[1])), (starts[-1], starts[-1]))
-        total, merged = connected_components(graph, directed=False)
+        _, merged = connected_components(graph, directed=False)
         whole = merged[own[:rows]]
         firm = np.unique(np.concatenate(halo.group.collect(np.unique(whole[~loose]))))
         row = np.flatnonzero(~np.isin(whole, firm))
@@ -94,19 +95,20 @@ class PetscSolver(LinearSolver):
 
     Notes
     -----
-    The error bound of conjugate gradients is that of `linear.Multigrid`; the norm in which they measure residuals is that
-    of this bound, (r' B r)^1/2.
+    The error bound of conjugate gradients is that of `linear.Multigrid`. They measure residuals in its norm,
+    (r' B r)^1/2.
     """
 
     tolerance = 1e-10
 
     def __init__(
-        self, matrix: SharedMatrix, kind: str, definite: bool, counter: Counter, options: Options, points: Array
-    ) -> None:
+        self, matrix: SharedMatrix, kind: str, definite: bool, counter: Counter, options: Options, points: Array,
+        diameter: float,
+    ) -> None:  # fmt: skip
         from petsc4py import PETSc
 
         self._shared, self._counter, self._options, self._points = matrix, counter, options, points
-        self._kind, self._definite = kind, definite
+        self._kind, self._definite, self._diameter = kind, definite, diameter
         group = matrix.halo.group
         comm = getattr(group, "comm", PETSc.COMM_SELF)
         self._matrix = _assembled(matrix, comm)
@@ -116,8 +118,7 @@ class PetscSolver(LinearSolver):
         self._x, self._b = self._matrix.createVecs()
         self._ksps: dict[str, Any] = {}
         self._transpose: Any = None
-        ksp = self._solver("state_")
-        self.exact = ksp.getType() == "preonly" and ksp.getPC().getType() in ("lu", "cholesky")
+        self._solver("state_")
         counter.factorisations += 1
 
     def close(self) -> None:
@@ -136,7 +137,7 @@ class PetscSolver(LinearSolver):
     ) -> Solution:
         if not self._shared.halo.group.any(bool(b.any())):
             return Solution(np.zeros_like(b), 0.0)
-        if self.exact:
+        if self._factored(transposed):
             return Solution(self._apply(b, transposed, 0.0), 0.0)
         x = np.zeros_like(b) if start is None else start
         residual = b if start is None else b - self._product(x, transposed)
@@ -174,25 +175,31 @@ class PetscSolver(LinearSolver):
 
     def _apply(self, b: Array, transposed: bool, tolerance: float) -> Array:
         """One call of the Krylov solver from zero."""
-        symmetric = self._definite and not self._options.differ
-        adjoint = transposed and not symmetric
-        ksp = self._solver("adjoint_" if adjoint else "state_")
+        ksp, exact = self._solver(self._prefix(transposed)), self._factored(transposed)
         self._b.array[:] = b
-        if not self.exact:
+        if not exact:
             ksp.setTolerances(rtol=tolerance, atol=0.0, max_it=1000)
         ksp.solve(self._b, self._x)
         reason = ksp.getConvergedReason()
-        if LOG: print("KSP", tolerance, ksp.getIterationNumber())
         if reason < 0 and reason != -3:  # after too many iterations the residual decides
-            if self.exact:
+            if exact:
                 raise SingularEquationError("the matrix of the equation is singular (its factorisation failed).")
             raise ConvergenceError(
                 f"the linear solver {ksp.getType()} with {ksp.getPC().getType()} failed (reason {reason}): "
                 "use linear_solver='direct' or other petsc_options."
             )
-        if not self.exact:
+        if not exact:
             self._counter.inner += ksp.getIterationNumber()
         return np.array(self._x.array)
+
+    def _prefix(self, transposed: bool) -> str:
+        """Symmetric matrices have one solver for both, unless the options differ."""
+        return "adjoint_" if transposed and (not self._definite or self._options.differ) else "state_"
+
+    def _factored(self, transposed: bool) -> bool:
+        """Whether solves are exact but for rounding."""
+        ksp = self._solver(self._prefix(transposed))
+        return ksp.getType() == "preonly" and ksp.getPC().getType() in FACTORS
 
     def _solver(self, prefix: str) -> Any:
         if prefix not in self._ksps:
@@ -200,18 +207,13 @@ class PetscSolver(LinearSolver):
 
             matrix = self._matrix
             if prefix == "adjoint_" and not self._definite:
-                # The transpose is solved with by its own matrix: solveTranspose of Krylov solvers may be silently wrong.
+                # A matrix of its own, as solveTranspose of Krylov solvers may be silently wrong.
                 self._transpose = matrix.transpose(PETSc.Mat())
                 matrix = self._transpose
             ksp = PETSc.KSP().create(matrix.getComm())
             self._ksps[prefix] = ksp
             ksp.setOperators(matrix)
-            defaults = dict(DIRECT if self._kind == "direct" else MULTIGRID)
-            if self._kind == "direct" and self._definite:
-                defaults["pc_type"] = "cholesky"
-            if self._kind == "amg" and not self._definite:
-                defaults["ksp_type"] = "gmres"
-            self._options.apply(ksp, prefix, defaults)
+            self._options.apply(ksp, prefix, self._kind, self._definite)
             if ksp.getType() == "cg":
                 ksp.setNormType(PETSc.KSP.NormType.NATURAL)
         return self._ksps[prefix]
@@ -229,7 +231,7 @@ class PetscSolver(LinearSolver):
         """A tenth of the least Ritz value of B A, from a solve with a right-hand side that has all frequencies."""
         from petsc4py import PETSc
 
-        scaled = self._points / max(np.ptp(self._points), 1e-300) if self._points.size else self._points
+        scaled = self._points / self._diameter
         phase = 1e3 * (1.0 + scaled * np.arange(1, len(scaled) + 1)[:, None]).sum(axis=0)
         self._b.array[:] = np.modf(1e4 * np.sin(phase))[0]
         ksp = PETSc.KSP().create(self._matrix.getComm())
@@ -240,6 +242,7 @@ class PetscSolver(LinearSolver):
         ksp.setTolerances(rtol=1e-8, atol=0.0, max_it=1000)
         ksp.solve(self._b, self._x)
         self._counter.inner += ksp.getIterationNumber()
+        self._counter.tangent += 1  # one solve more, as far as its cost goes
         least = float(np.real(ksp.computeEigenvalues()).min())
         ksp.destroy()
         if not least > 0:
@@ -267,17 +270,37 @@ class Options:
         self._options |= _command_line()
         own = [{name.removeprefix(p): v for name, v in self._options.items() if name.startswith(p)} for p in PREFIXES]
         self.differ = bool(own[1]) and own[0] != own[1]
-        self.iterative = any(part.get("ksp_type", "preonly") != "preonly" for part in own)
 
-    def apply(self, ksp: Any, prefix: str, defaults: dict[str, object]) -> None:
-        """Set up a solver with the options of its prefix."""
+    def exact(self, kind: str, definite: bool) -> bool:
+        """Whether both solvers are factors."""
+        chosen = [self._wanted(prefix, kind, definite) for prefix in PREFIXES[: 1 + self.differ]]
+        return all(
+            wanted[f"{prefix}ksp_type"] == "preonly" and wanted[f"{prefix}pc_type"] in FACTORS
+            for prefix, wanted in zip(PREFIXES, chosen, strict=False)
+        )
+
+    def _wanted(self, prefix: str, kind: str, definite: bool) -> dict[str, object]:
+        """The options of a prefix: those of the command line, of the user, and defaults that go with them."""
         from petsc4py import PETSc
 
         database = PETSc.Options()
-        wanted = {prefix + name: value for name, value in defaults.items()}
-        wanted |= {name: value for name, value in self._options.items() if name.startswith(prefix)}
-        if wanted[prefix + "pc_type"] not in ("lu", "cholesky"):
-            wanted = {name: v for name, v in wanted.items() if "mumps" not in f"{name}{v}"}
+        defaults = dict(DIRECT if kind == "direct" else MULTIGRID)
+        if kind == "direct" and definite:
+            defaults["pc_type"] = "cholesky"
+        given = {name: value for name, value in self._options.items() if name.startswith(prefix)}
+        for name in ("ksp_type", "pc_type"):  # PETSC_OPTIONS and its files
+            if database.hasName(prefix + name):
+                given[prefix + name] = database.getString(prefix + name)
+        if given.get(f"{prefix}pc_type", defaults["pc_type"]) not in FACTORS:
+            defaults = {name: value for name, value in defaults.items() if "mumps" not in f"{name}{value}"}
+            defaults["ksp_type"] = "cg" if definite else "gmres"
+        return {prefix + name: value for name, value in defaults.items()} | given
+
+    def apply(self, ksp: Any, prefix: str, kind: str, definite: bool) -> None:
+        """Set up a solver with the options of its prefix."""
+        from petsc4py import PETSc
+
+        database, wanted = PETSc.Options(), self._wanted(prefix, kind, definite)
         ours = {name: value for name, value in wanted.items() if not database.hasName(name)}
         for name, value in ours.items():
             database[name] = value
@@ -313,7 +336,9 @@ def _assembled(matrix: SharedMatrix, comm: Any) -> Any:
     integer = PETSc.IntType
     local = sp.csr_matrix(matrix.local)
     columns = matrix.halo.numbers[local.indices].astype(integer)
-    ordered = sp.csr_matrix((local.data, columns, local.indptr), (local.shape[0], int(matrix.halo.starts[-1])), copy=True)
+    ordered = sp.csr_matrix(
+        (local.data, columns, local.indptr), (local.shape[0], int(matrix.halo.starts[-1])), copy=True
+    )
     ordered.sort_indices()
     csr = (ordered.indptr.astype(integer), ordered.indices.astype(integer), ordered.data)
     return PETSc.Mat().createAIJ(size=((local.shape[0], int(matrix.halo.starts[-1])),) * 2, csr=csr, comm=comm)
@@ -325,7 +350,7 @@ def choose_kind(kind: str, definite: bool, dimension: int, unknowns: int) -> str
         return "amg" if definite and unknowns > LARGE[dimension] else "direct"
     if kind == "amg" and not definite:
         raise ProblemError(
-            "linear_solver='amg' takes symmetric positive definite equations, without advection, negative reaction or "
-            "semilinear term: use 'direct', or petsc_options."
+            "linear_solver='amg' takes symmetric positive definite equations, without advection or negative reaction: "
+            "use 'direct', or petsc_options."
         )
     return kind

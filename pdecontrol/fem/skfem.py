@@ -16,9 +16,9 @@ from ..maps import Counter
 from ..parallel import ALONE
 from ..problem import Boundary, Distributed
 from ..space import Array, Space
+from .engine import ORDERS, Engine, Indices, Region
 from .linear import LinearSolver, choose_kind, make_solver, undetermined
 from .meshes import Mesh
-from .system import ORDERS, Engine, Region
 
 MESHES = {1: skfem.MeshLine, 2: skfem.MeshTri, 3: skfem.MeshTet}
 ELEMENTS = {
@@ -37,12 +37,12 @@ FORMS = {
 class SkfemRegion(Region):
     """The region of a basis of scikit-fem."""
 
-    def __init__(self, basis: skfem.Basis, keys: Array) -> None:
+    def __init__(self, basis: skfem.Basis, keys: Indices) -> None:
         self.basis = basis
         self.count, self.quadrature = basis.dx.shape
         self.keys = keys
 
-    def points(self, chosen: Array) -> Array:
+    def points(self, chosen: Indices) -> Array:
         return self._points[:, chosen]
 
     @cached_property
@@ -55,7 +55,7 @@ class SkfemRegion(Region):
     def values(self, y: Array) -> Array:
         return np.asarray(self.basis.interpolate(y))
 
-    def dofs(self) -> Array:
+    def dofs(self) -> Indices:
         if isinstance(self.basis, skfem.FacetBasis):
             return np.unique(self.basis.get_dofs(facets=self.basis.find).all())
         return np.unique(self.basis.element_dofs)
@@ -79,7 +79,7 @@ class SkfemEngine(Engine):
         self.size, self.nodes = int(self.basis.N), self.elements.points
         self.cells = SkfemRegion(self.basis, np.arange(mesh.cells.shape[1])[None])
 
-    def members(self, tag: str) -> Array:
+    def members(self, tag: str) -> Indices:
         return self.mesh.part(tag)
 
     def part(self, tag: str) -> SkfemRegion:
@@ -107,7 +107,7 @@ class SkfemEngine(Engine):
         parts = (FORMS[kind].assemble(region.basis, weight=weight) for kind, region, weight in terms)  # type: ignore[attr-defined]
         return sp.csr_matrix(sum(parts, start=sp.csr_matrix((self.size, self.size))))
 
-    def block(self, matrix: sp.csr_matrix, dofs: Array) -> sp.csr_matrix:
+    def block(self, matrix: sp.csr_matrix, dofs: Indices) -> sp.csr_matrix:
         return matrix[dofs][:, dofs]
 
     def prepare(self, definite: bool, affine: bool, unknowns: int) -> None:

@@ -35,7 +35,7 @@ class Stopping(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """Where the loop saves its state, after how many seconds or iterations; `restart` to go on from the file if it exists."""
+    """Where the loop saves its state, after how many seconds or iterations; `restart` to go on from that file."""
 
     path: Path
     seconds: float
@@ -321,7 +321,7 @@ class _Run:
     def _read(self, path: Path) -> None:
         header, arrays = self.group.on_root(lambda: read_arrays(path, "checkpoint"))
         if header["fingerprint"] != self.fingerprint:
-            raise ResultFileError(f"{path} is the checkpoint of a different problem, mesh or weights.")
+            raise ResultFileError(f"{path} is the checkpoint of a different problem, mesh or engine.")
         if header["method"] != repr(self.method):
             raise ResultFileError(f"{path} is a checkpoint of {header['method']}, not of {self.method!r}.")
         states = {name.removeprefix("state."): a for name, a in arrays.items() if name.startswith("state.")}

@@ -12,9 +12,16 @@ from ..maps import Adjoint, Linearisation, SolutionMap
 from ..space import Array
 from ..terms import Objective
 
+INCREMENT, PRODUCT = 1e-2, 1e-3
 
-# What iterative linear solvers leave of the residual that a step of a method brings.
-INCREMENT = 0.01
+
+def accuracy(objective: Objective, map: SolutionMap, wanted: float) -> float:
+    """What iterative linear solvers may leave of a residual: less where S amplifies more than alpha makes up for.
+
+    `wanted` is INCREMENT of what a step of a method brings, or PRODUCT in products with a Hessian.
+    """
+    gain, root = map.gain, float(np.sqrt(objective.control.alpha))
+    return wanted * min(1.0, 5.0 * root / gain) if root > 0 and gain > 0 else wanted
 
 
 @dataclass(frozen=True, eq=False)

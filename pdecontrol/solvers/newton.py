@@ -29,11 +29,8 @@ from ..errors import ConvergenceError, ProblemError
 from ..maps import Adjoint, Linearisation, SolutionMap
 from ..space import Array, Space
 from ..terms import Objective
-from .method import INCREMENT, Method, Start, State
+from .method import INCREMENT, PRODUCT, Method, Start, State, accuracy
 from .proximal import backtrack
-
-# What iterative linear solvers leave of the residual in products with the Hessian, and of that which a new control brings.
-PRODUCT = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +81,10 @@ class SemismoothNewton(Method[State]):
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> State:
         if objective.control.alpha == 0:
             raise ProblemError("SemismoothNewton needs a Tikhonov term with alpha > 0: use PrimalDual or FISTA.")
-        at = map.at(start.u, accuracy=PRODUCT)
+        eta = accuracy(objective, map, PRODUCT)
+        at = map.at(start.u, accuracy=eta)
         p = start.p if map.affine and start.p is not None else objective.state.gradient(at.value)
-        adjoint = at.solve_adjoint(p, accuracy=PRODUCT)
+        adjoint = at.solve_adjoint(p, accuracy=eta)
         if map.affine:
             return _dual_state(objective, map, p, adjoint, at.state, 0.0)
         root = float(np.sqrt(objective.control.alpha))
@@ -113,11 +111,11 @@ class SemismoothNewton(Method[State]):
         residual = tracked * (state.y - objective.state.target - p)
         if not map.observation.any(residual):
             return state
-        chi = objective.control.inactive(q)
+        chi, eta = objective.control.inactive(q), accuracy(objective, map, PRODUCT)
 
         def operator(d: Array) -> tuple[Array, Array]:
-            q_d, field, _ = at.solve_adjoint(d, accuracy=PRODUCT)
-            return d + tracked * at.tangent(chi * q_d, PRODUCT) / alpha, np.concatenate([q_d, field])
+            q_d, field, _ = at.solve_adjoint(d, accuracy=eta)
+            return d + tracked * at.tangent(chi * q_d, eta) / alpha, np.concatenate([q_d, field])
 
         tolerance = self._tolerance(map.observation.norm(residual), state.first)
         d, images = conjugate_gradients(operator, residual, map.observation, tolerance, self.max_cg)  # 1
@@ -130,7 +128,7 @@ class SemismoothNewton(Method[State]):
 
         t = line_search(derivative, slope)
         p = p + t * d  # 2
-        adjoint = at.solve_adjoint(p, state.adjoint.field + t * field_d, INCREMENT)
+        adjoint = at.solve_adjoint(p, state.adjoint.field + t * field_d, accuracy(objective, map, INCREMENT))
         return _dual_state(objective, map, p, adjoint, state.field, state.first)
 
     def _normal_step(self, objective: Objective, map: SolutionMap, state: NormalState) -> NormalState:
@@ -167,7 +165,7 @@ def _dual_state(
     objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint, near: Array, first: float
 ) -> DualState:
     z = objective.control.argmin(adjoint.gradient)
-    at = map.at(z, near, PRODUCT)
+    at = map.at(z, near, accuracy(objective, map, PRODUCT))
     return DualState(z, at.value, p, adjoint, at.state, first or objective.state.distance(at.value, p))
 
 

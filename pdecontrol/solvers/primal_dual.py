@@ -25,7 +25,7 @@ from ..maps import Adjoint, Linearisation, SolutionMap, map_norm
 from ..problem import check_number
 from ..space import Array, Space
 from ..terms import Objective
-from .method import INCREMENT, Method, Start, State
+from .method import INCREMENT, Method, Start, State, accuracy
 
 Steps = Literal["classical", "enlarged", "balanced", "accelerated"] | tuple[float, float]
 SAFETY = 0.999
@@ -99,7 +99,7 @@ class PrimalDual(Method[PrimalDualState]):
             check_number(self.norm, "the norm of the map", positive=True)
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> PrimalDualState:
-        at = map.at(start.u, accuracy=INCREMENT)
+        at = map.at(start.u, accuracy=accuracy(objective, map, INCREMENT))
         if start.p is not None:
             p = start.p
         else:
@@ -120,18 +120,19 @@ class PrimalDual(Method[PrimalDualState]):
     def _affine_step(self, objective: Objective, map: SolutionMap, state: PrimalDualState) -> PrimalDualState:
         alpha, r, s = objective.control.alpha, state.r, state.s
         u = objective.control.prox(state.u - r * state.gradient, r)  # 1
-        at = map.at(u, state.field, INCREMENT)
+        eta = accuracy(objective, map, INCREMENT)
+        at = map.at(u, state.field, eta)
         y = at.value
         theta = self._theta(alpha, r, s)
         if self.steps == "accelerated" and alpha == 0:  # F* is strongly convex: the dual is extrapolated instead
             p = objective.state.prox_conjugate(state.dual + s * y, s)  # 3
-            adjoint = _adjoint(map, at, p, state.adjoint.field)
+            adjoint = _adjoint(map, at, p, state.adjoint.field, eta)
             gradient = adjoint.gradient + theta * (adjoint.gradient - state.adjoint.gradient)  # 2
             r, s = r / theta, s * theta
         else:
             y_bar = y + theta * (y - state.y)  # 2, S being affine
             p = objective.state.prox_conjugate(state.dual + s * y_bar, s)  # 3
-            adjoint = _adjoint(map, at, p, state.adjoint.field)
+            adjoint = _adjoint(map, at, p, state.adjoint.field, eta)
             gradient = adjoint.gradient
         trail = (*state.trail[-3:], y)
         return PrimalDualState(u, y, p, adjoint, at.state, r, s, state.norm, trail, gradient, u)
@@ -209,11 +210,13 @@ def extrapolate(trail: Sequence[Array], space: Space) -> Array:
     return np.tensordot(weights / weights.sum(), np.stack(trail[1:]), axes=1)
 
 
-def _adjoint(map: SolutionMap, at: Linearisation, p: Array, start: Array | None = None) -> Adjoint:
-    """S'* p, without a solve where p = 0; for the increment, where there is a solution to start from."""
+def _adjoint(
+    map: SolutionMap, at: Linearisation, p: Array, start: Array | None = None, eta: float | None = None
+) -> Adjoint:
+    """S'* p, without a solve where p = 0; from a solution, with the accuracy eta."""
     if not map.observation.any(p):
         return Adjoint(map.control.zeros(), map.solution.zeros(), 0.0)
-    return at.solve_adjoint(p, start, None if start is None else INCREMENT)
+    return at.solve_adjoint(p, start, eta)
 
 
 def _scale(objective: Objective, y: Array) -> float:

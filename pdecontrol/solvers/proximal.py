@@ -18,7 +18,7 @@ from ..maps import Adjoint, Linearisation, SolutionMap, map_norm
 from ..problem import check_number
 from ..space import Array
 from ..terms import Objective
-from .method import INCREMENT, Method, Start, State
+from .method import INCREMENT, Method, Start, State, accuracy
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class ProximalGradient(Method[ProximalGradientState]):
             check_number(self.norm, "the norm of the map", positive=True)
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> ProximalGradientState:
-        at = map.at(start.u, accuracy=INCREMENT)
+        at = map.at(start.u, accuracy=accuracy(objective, map, INCREMENT))
         norm = self.norm if self.norm is not None else map_norm(at, map, objective.state.tracked)
         return _evaluated(objective, start.u, at, norm)
 
@@ -60,24 +60,23 @@ class ProximalGradient(Method[ProximalGradientState]):
         if not map.affine:
             return _evaluated(objective, *backtrack(objective, map, state, norm / float(np.sqrt(2.0))))
         u = objective.control.prox(state.u - state.adjoint.gradient / norm**2, 1.0 / norm**2)
-        return _evaluated(objective, u, map.at(u, state.field, INCREMENT), norm, state.adjoint.field)
+        eta = accuracy(objective, map, INCREMENT)
+        return _evaluated(objective, u, map.at(u, state.field, eta), norm, state.adjoint.field, eta)
 
     def best_dual(self, objective: Objective, state: ProximalGradientState) -> tuple[Array, Adjoint]:
         return state.dual, state.adjoint
 
 
 def _evaluated(
-    objective: Objective, u: Array, at: Linearisation, norm: float, near: Array | None = None
+    objective: Objective, u: Array, at: Linearisation, norm: float, near: Array | None = None, eta: float | None = None
 ) -> ProximalGradientState:
     y = at.value
     dual = objective.state.gradient(y)
-    adjoint = at.solve_adjoint(dual, near, None if near is None else INCREMENT)
+    adjoint = at.solve_adjoint(dual, near, eta)
     return ProximalGradientState(u, y, dual, adjoint, at.state, norm)
 
 
-def backtrack(
-    objective: Objective, map: SolutionMap, state: State, root: float
-) -> tuple[Array, Linearisation, float]:
+def backtrack(objective: Objective, map: SolutionMap, state: State, root: float) -> tuple[Array, Linearisation, float]:
     """A proximal gradient step whose length 1/root^2 is halved until the quadratic model lies above F.
 
     Returns the control, the map there and the root of the Lipschitz constant accepted.
@@ -136,7 +135,7 @@ class FISTA(Method[FISTAState]):
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> FISTAState:
         if not map.affine:
             raise ProblemError("FISTA takes linear equations: use SemismoothNewton, PrimalDual or ProximalGradient.")
-        at = map.at(start.u, accuracy=INCREMENT)
+        at = map.at(start.u, accuracy=accuracy(objective, map, INCREMENT))
         norm = self.norm if self.norm is not None else map_norm(at, map, objective.state.tracked)
         dual = objective.state.gradient(at.value)
         return FISTAState(start.u, at.value, dual, at.solve_adjoint(dual), at.state, start.u, norm, 1.0)
@@ -144,14 +143,15 @@ class FISTA(Method[FISTAState]):
     def step(self, objective: Objective, map: SolutionMap, state: FISTAState) -> FISTAState:
         alpha, norm = objective.control.alpha, state.norm
         u = objective.control.prox(state.v - state.adjoint.gradient / norm**2, 1.0 / norm**2)  # 1
-        at = map.at(u, state.field, INCREMENT)
+        eta = accuracy(objective, map, INCREMENT)
+        at = map.at(u, state.field, eta)
         y = at.value
         momentum = 0.5 * (1.0 + float(np.sqrt(1.0 + 4.0 * state.momentum**2)))
         root = np.sqrt(alpha / (norm**2 + alpha))
         m = (1.0 - root) / (1.0 + root) if alpha > 0 else (state.momentum - 1.0) / momentum
         v = u + m * (u - state.u)  # 2
         dual = objective.state.gradient(y + m * (y - state.y))  # at v, S being affine
-        adjoint = at.solve_adjoint(dual, state.adjoint.field, INCREMENT)
+        adjoint = at.solve_adjoint(dual, state.adjoint.field, eta)
         return FISTAState(u, y, dual, adjoint, at.state, v, norm, momentum)
 
     def best_dual(self, objective: Objective, state: FISTAState) -> tuple[Array, Adjoint]:

@@ -71,7 +71,7 @@ def callback_that_fails():
 
 
 def newton_that_fails():
-    cliff = pc.Semilinear(lambda y: np.exp(y), lambda y: np.exp(y), 1.0)
+    cliff = pc.Semilinear(np.exp, np.exp)
     start = only_here(1e12, 0.0)
     pc.solve(problem(pc.Elliptic(semilinear=cliff)), square(), start=start)
 
@@ -114,6 +114,17 @@ def alone():
 
         Space.inner = broken
         del inner
+    pc.solve(problem(), square(), method="primal-dual")
+
+
+def between_calls():
+    """An error of the script on one rank, while the others are in the next solve."""
+    from pdecontrol import parallel
+
+    parallel.GRACE = 1.0
+    pc.solve(problem(), square())
+    if LAST:
+        sys.excepthook(KeyError, KeyError("a script's own mistake"), None)
     pc.solve(problem(), square(), method="primal-dual")
 
 

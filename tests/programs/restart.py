@@ -23,7 +23,7 @@ def main(folder: Path, name: str, method: str, iterations: int, linear_solver: s
     if world().root:
         np.savez(
             folder / f"{name}.npz", control=whole.control.array, dual=whole.dual.array, objective=result.objective,
-            bound=result.certificate.bound, iterations=result.history["iteration"], objectives=result.history["objective"],
+            bound=result.certificate.bound, iterations=result.history["iteration"],
         )  # fmt: skip
 
 

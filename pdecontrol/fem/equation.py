@@ -1,0 +1,206 @@
+"""Discretised equations: data sampled at quadrature points, and the linear and semilinear elliptic equation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import DataError, ProblemError
+from ..problem import Elliptic
+from ..space import Array, Data, call, digest, sample
+from .engine import CHUNK, Engine, Indices, Region
+
+
+class Equation(Protocol):
+    """apply(y) = A y + R(y) - load, and its derivatives; `definite` tells of A, where R is not there."""
+
+    affine: bool
+    definite: bool
+
+    @property
+    def fingerprint(self) -> str: ...
+    def apply(self, y: Array) -> Array: ...
+    def matrix(self, y: Array) -> Any: ...
+    def definite_at(self, y: Array) -> bool: ...  # with R
+    def curvature(self, y: Array, p: Array, eta: Array) -> Array: ...  # R''(y)[eta, .] p
+
+
+class Sampler:
+    """Values of data at quadrature points and nodes, with a digest of each, by which a restart knows the problem."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.digests: list[tuple[str, str]] = []
+
+    def __call__(self, data: Data, region: Region, name: str, chosen: Indices | None = None) -> Array:
+        """Values (count, quadrature) on a region, or on the chosen cells of it."""
+        return self._sample(data, region, name, chosen, self._scalar, 1)[0]
+
+    def components(self, data: Any, region: Region, name: str, chosen: Indices | None = None) -> Array:
+        """Values (dim, count, quadrature) of a vector field given by its components, or by a function with those."""
+        return self._sample(data, region, name, chosen, self._vector, self._engine.mesh.dim)
+
+    def at_nodes(self, data: Data, dofs: Indices, name: str) -> Array:
+        points = self._engine.nodes[:, dofs]
+        with self._engine.group.agree():
+            values = self._scalar(data, points, name)[0]
+        rounded = np.round(points / self._engine.mesh.diameter * 1e9).astype(np.int64)
+        self.digests.append((name, digest(self._engine.group, rounded, values)))
+        return values
+
+    def _sample(
+        self, data: Any, region: Region, name: str, chosen: Indices | None, evaluate: Callable[..., Array], rows: int
+    ) -> Array:
+        cells = np.arange(region.count) if chosen is None else chosen
+        shape = (rows, cells.size, region.quadrature)
+        if isinstance(data, (int, float)):
+            value = float(evaluate(data, np.zeros((self._engine.mesh.dim, 1)), name)[0, 0])
+            self.digests.append((name, repr(value)))
+            return np.broadcast_to(value, shape)
+        values = np.empty(shape)
+        with self._engine.group.agree():
+            for start in range(0, cells.size, CHUNK):
+                part = slice(start, min(start + CHUNK, cells.size))
+                points = region.points(cells[part])
+                values[:, part] = evaluate(data, points.reshape(len(points), -1), name).reshape(
+                    rows, -1, region.quadrature
+                )
+        self.digests.append((name, digest(self._engine.group, region.keys[:, cells], _sums(values))))
+        return values
+
+    def _scalar(self, data: Data, points: Array, name: str) -> Array:
+        return sample(data, points, self._engine.mesh.diameter, name)[None]
+
+    def _vector(self, data: Any, points: Array, name: str) -> Array:
+        dim, diameter = self._engine.mesh.dim, self._engine.mesh.diameter
+        values = call(data, points, diameter, name) if callable(data) else data
+        values = list(values) if isinstance(values, (list, tuple, np.ndarray)) and np.iterable(values) else []
+        if len(values) != dim:
+            raise DataError(
+                f"{name}: expected {dim} components in {dim}D, numbers or a function of x with values (dim, n)."
+            )
+        return np.vstack([self._scalar(component, points, name) for component in values])
+
+
+def _sums(values: Array) -> Array:
+    """Sums (rows, cells) of values (rows, cells, points) that do not depend on the order of the points."""
+    ordered = np.sort(values, axis=2)
+    weights = np.arange(1.0, ordered.shape[2] + 1)
+    return np.asarray((ordered @ weights).reshape(len(values), -1))
+
+
+class EllipticEquation:
+    """-div(kappa grad y) + b . grad y + c y + r(y) = f with natural conditions: apply(y) = A y + R(y) - load."""
+
+    def __init__(
+        self,
+        equation: Elliptic,
+        engine: Engine,
+        sampler: Sampler,
+        boundary: list[tuple[str, Region, Array]],
+        load: Array,
+        members: Callable[[str, str], Indices],
+    ) -> None:
+        self._engine, self._sampler, self._members = engine, sampler, members
+        cells = engine.cells
+        kappa = self._on_cells(equation.diffusion, "diffusion", None)
+        with engine.group.agree():
+            if np.any(kappa <= 0):
+                cell, point = np.argwhere(kappa <= 0)[0]
+                where = cells.points(np.array([cell]))[:, 0, point].round(6).tolist()
+                raise ProblemError(f"diffusion must be positive, it is {kappa[cell, point]:.6g} at x = {where}.")
+        reaction = self._on_cells(equation.reaction, "reaction", 0.0)
+        terms = [("diffusion", cells, kappa), *boundary]
+        if engine.group.any(bool(reaction.any())):
+            terms.append(("mass", cells, reaction))
+        if equation.advection is not None:
+            terms.append(("advection", cells, self._on_cells(equation.advection, "advection", 0.0, vector=True)))
+        self._terms = terms
+        self._load = load + cells.functional(self._on_cells(equation.source, "source", 0.0))
+        self.definite = equation.advection is None and not engine.group.any(bool(np.any(reaction < 0)))
+        self._semilinear = equation.semilinear
+        self.affine = equation.semilinear is None
+        if equation.semilinear is not None:
+            self._r_weight = self._on_cells(equation.semilinear.coefficient, "the coefficient of Semilinear", 0.0)
+
+    @cached_property
+    def _linear(self) -> Any:
+        return self._engine.matrix(self._terms)
+
+    def apply(self, y: Array) -> Array:
+        result = self._linear @ y - self._load
+        if self._semilinear is not None:
+            values = self._engine.cells.values(y)
+            result += self._engine.cells.functional(self._r_weight * _evaluate(self._semilinear.function, values))
+        return np.asarray(result)
+
+    def matrix(self, y: Array) -> Any:
+        if self._semilinear is None:
+            return self._linear
+        return self._engine.matrix([*self._terms, ("mass", self._engine.cells, self._slope(y))])
+
+    def definite_at(self, y: Array) -> bool:
+        """Whether the matrix at y is symmetric positive definite."""
+        return self.definite and not self._engine.group.any(bool(np.any(self._slope(y) < 0)))
+
+    def curvature(self, y: Array, p: Array, eta: Array) -> Array:
+        assert self._semilinear is not None  # affine equations are not asked
+        cells = self._engine.cells
+        values = cells.values(y)
+        # r'' only steers Newton's method for the control: a difference quotient of r' is exact enough.
+        step = 1e-5 * (1.0 + np.abs(values))
+        derivative = self._semilinear.derivative
+        second = (_evaluate(derivative, values + step) - _evaluate(derivative, values - step)) / (2 * step)
+        return cells.functional(self._r_weight * second * cells.values(p) * cells.values(eta))
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what the sampled data do not tell: the function r."""
+        if self._semilinear is None:
+            return ""
+        far = np.geomspace(2.0, 1e6, 60)
+        probe = np.concatenate([np.linspace(-2.0, 2.0, 41), far, -far])
+        return hashlib.sha256(_evaluate(self._semilinear.function, probe).tobytes()).hexdigest()
+
+    def _slope(self, y: Array) -> Array:
+        assert self._semilinear is not None
+        return self._r_weight * _evaluate(self._semilinear.derivative, self._engine.cells.values(y))
+
+    def _on_cells(self, coefficient: Any, name: str, default: float | None, vector: bool = False) -> Array:
+        """Values (.., cells, quadrature points) of a coefficient, which may differ from part to part.
+
+        Where it is not given it is the default; with a default of None every cell needs a value.
+        """
+        evaluate = self._sampler.components if vector else self._sampler
+        cells, group = self._engine.cells, self._engine.group
+        if not isinstance(coefficient, Mapping):
+            return evaluate(coefficient, cells, name)
+        leading = (self._engine.mesh.dim,) if vector else ()
+        values = np.full((*leading, cells.count, cells.quadrature), default or 0.0)
+        known = np.zeros(cells.count, dtype=bool)
+        if not coefficient:
+            raise ProblemError(f"{name}: its parts are given no value, the dictionary is empty.")
+        for tag, data in coefficient.items():
+            chosen = self._members(tag, name)
+            with group.agree():
+                if known[chosen].any():
+                    raise ProblemError(f"{name}: the part {tag!r} overlaps another part that has a value too.")
+            known[chosen] = True
+            values[..., chosen, :] = evaluate(data, cells, f"{name} on {tag!r}", chosen)
+        missing, total = group.sum((~known).sum()), group.sum(cells.count)
+        if default is None and missing:
+            raise ProblemError(
+                f"{name}: {missing:.0f} of {total:.0f} cells are in none of the parts {list(coefficient)}: give "
+                "the others a value too."
+            )
+        return values
+
+
+def _evaluate(function: Callable[[Array], Array], values: Array) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):  # Newton's method backtracks
+        result = np.asarray(function(values.ravel()), dtype=float)
+    return np.broadcast_to(result, values.size).reshape(values.shape)

@@ -1,0 +1,158 @@
+"""Equations given by forms of UFL, with derivatives by UFL, on the distributed engine."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import MeshError, PdecontrolError, ProblemError
+from ..problem import Weak
+from ..space import Array, Data
+from . import compat
+from .engine import Indices, Region
+from .equation import Sampler
+from .meshes import number_columns
+from .petsc import SharedMatrix
+
+if TYPE_CHECKING:
+    from .dolfinx import DolfinxEngine
+
+
+class Domain:
+    """What the form of a `Weak` equation may use: coordinates, normal, measures by tag, and functions of x."""
+
+    def __init__(self, engine: DolfinxEngine, sampler: Sampler) -> None:
+        import ufl
+
+        self._engine, self._sampler = engine, sampler
+        self.x = ufl.SpatialCoordinate(engine.domain)
+        self.normal = ufl.FacetNormal(engine.domain)
+        self.mesh = engine.domain
+
+    @cached_property
+    def dx(self) -> TaggedMeasure:
+        """The measure of the domain; dx("inside") that of a part."""
+        engine, mesh = self._engine, self._engine.mesh
+        cells = np.arange(engine.owned_cells)
+        inside = np.array([np.isin(cells, engine.members(tag)) for tag in mesh.parts])
+        return TaggedMeasure("dx", self.mesh, mesh.dim, cells, inside, list(mesh.parts), engine)
+
+    @cached_property
+    def ds(self) -> TaggedMeasure:
+        """The measure of the boundary; ds("inlet") that of one of its parts."""
+        engine, mesh = self._engine, self._engine.mesh
+        region, tags = engine.facets("boundary"), list(mesh.boundaries)
+        boundary = mesh.facets("boundary")
+        inside = []
+        for tag in tags:
+            _, numbers = number_columns(np.hstack([boundary, mesh.facets(tag)]))
+            inside.append(np.isin(numbers[: boundary.shape[1]], numbers[boundary.shape[1] :])[region.numbers])
+        return TaggedMeasure(
+            "ds", self.mesh, mesh.dim - 1, engine.facet_numbers(region), np.array(inside), tags, engine
+        )
+
+    def function(self, data: Data, name: str = "a function of Weak") -> Any:
+        """The interpolant of a number or a function of x in the space of states."""
+        from dolfinx import fem
+
+        values = self._sampler.at_nodes(data, np.arange(self._engine.size), name)
+        function = fem.Function(self._engine.space)
+        function.x.array[:] = self._engine.halo.forward(values)
+        return function
+
+
+class TaggedMeasure:
+    """A measure of UFL that is called with tags of the mesh; tags may overlap."""
+
+    def __init__(
+        self, kind: str, mesh: Any, dim: int, entities: Indices, inside: Indices, tags: list[str], engine: DolfinxEngine
+    ) -> None:
+        import ufl
+        from dolfinx.mesh import meshtags
+
+        self._kind, self._tags = kind, tags
+        # Entities with the same tags have the same number, the bits of which are the tags.
+        bits = (1 << np.arange(len(tags), dtype=np.int64)) @ inside.reshape(len(tags), -1) if tags else 0 * entities
+        self._classes = sorted({int(c) for part in engine.group.collect(np.unique(bits)) for c in part})
+        order = np.argsort(entities)
+        values = np.searchsorted(self._classes, bits).astype(np.int32)[order] + 1
+        self._markers = meshtags(mesh, dim, entities[order].astype(np.int32), values)
+        self._measure = ufl.Measure(kind, domain=mesh, subdomain_data=self._markers)
+
+    def __call__(self, tag: str | None = None, **options: Any) -> Any:
+        if tag is None:
+            return self._measure(**options)
+        if tag not in self._tags:
+            raise MeshError(f"{self._kind}: the mesh has no tag {tag!r} there; it has {self._tags}.")
+        bit = 1 << self._tags.index(tag)
+        numbers = tuple(i for i, c in enumerate(self._classes, start=1) if c & bit)
+        if not numbers:
+            raise MeshError(f"{self._kind}: the facets of {tag!r} are not on the boundary.")
+        return self._measure(numbers, **options)
+
+    def __rmul__(self, integrand: Any) -> Any:
+        return integrand * self._measure
+
+
+class WeakEquation:
+    """F(y; v) as an equation (see `system.Equation`), with its derivatives by UFL."""
+
+    def __init__(
+        self, engine: DolfinxEngine, equation: Weak, sampler: Sampler, boundary: list[tuple[str, Region, Array]],
+        load: Array,
+    ) -> None:  # fmt: skip
+        import ufl
+        from dolfinx import fem
+
+        self._engine, self._boundary, self._load = engine, boundary, load
+        self._y, self._p, self._eta = (fem.Function(engine.space) for _ in range(3))
+        v = ufl.TestFunction(engine.space)
+        domain = Domain(engine, sampler)
+        try:
+            residual = equation.residual(self._y, v, domain)
+            arguments = residual.arguments()
+        except PdecontrolError:
+            raise
+        except Exception as error:
+            raise ProblemError(f"the form of Weak failed: {type(error).__name__}: {error}.") from error
+        if len(arguments) != 1:
+            raise ProblemError("the form of Weak must be linear in the test function v, and have no trial function.")
+        jacobian = ufl.derivative(residual, self._y, ufl.TrialFunction(engine.space))
+        expanded = ufl.algorithms.expand_derivatives(jacobian)
+        self.affine = self._y not in expanded.coefficients()
+        self.definite = equation.definite
+        self._signature = residual.signature()
+        second = ufl.derivative(ufl.derivative(ufl.replace(residual, {v: self._p}), self._y, self._eta), self._y, v)
+        self._residual, self._jacobian = compat.form(residual), compat.form(jacobian)
+        self._second = None if self.affine else compat.form(second)
+        self._robin = engine.matrix(boundary) if boundary else None
+
+    @property
+    def fingerprint(self) -> str:
+        """The signature of the form."""
+        return str(self._signature)
+
+    def apply(self, y: Array) -> Array:
+        self._set(self._y, y)
+        result = self._assemble(self._residual) - self._load
+        return result if self._robin is None else result + self._robin @ y
+
+    def matrix(self, y: Array) -> SharedMatrix:
+        self._set(self._y, y)
+        return self._engine.matrix_of(self._jacobian, self._boundary)
+
+    def definite_at(self, y: Array) -> bool:
+        return self.definite
+
+    def curvature(self, y: Array, p: Array, eta: Array) -> Array:
+        for function, array in ((self._y, y), (self._p, p), (self._eta, eta)):
+            self._set(function, array)
+        return self._assemble(self._second)
+
+    def _set(self, function: Any, array: Array) -> None:
+        function.x.array[:] = self._engine.halo.forward(array)
+
+    def _assemble(self, form: Any) -> Array:
+        return self._engine.halo.reverse(compat.assemble_vector(form, self._engine.halo.numbers.size))

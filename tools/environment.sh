@@ -1,0 +1,111 @@
+#!/bin/sh
+# The environment .venv, for the Makefile. Where a Python with dolfinx is found, .venv is made on top of it.
+#
+#   tools/environment.sh packages   install Debian's dolfinx, where none is found and that can be done
+#   tools/environment.sh make       make .venv, unless it is there and of the kind that is wanted
+#   tools/environment.sh report     say which tests could not run
+#
+# PYTHON names an interpreter; DOLFINX=no leaves dolfinx out.
+set -eu
+
+INSTALL="apt-get install --yes --no-install-recommends python3-dolfinx python3-petsc4py-real python3-venv"
+
+# dolfinx counts where it can be imported, with real numbers, by a Python that pdecontrol runs on.
+find_dolfinx() {
+    for python in "$PYTHON" /usr/bin/python3; do
+        "$python" -c 'import sys, dolfinx; from petsc4py.PETSc import ScalarType
+sys.exit(sys.version_info < (3, 11) or not issubclass(ScalarType, float))' >/dev/null 2>&1 && return
+    done
+    return 1
+}
+
+# Debian 12, Ubuntu 24.04 or newer
+has_packages() {
+    command -v apt-get >/dev/null || return
+    [ ! -x /usr/bin/python3 ] || /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+}
+
+packages() {
+    [ "$DOLFINX" != no ] || return 0
+    ! find_dolfinx || return 0
+    if ! has_packages || [ "$(id -u)" != 0 ]; then
+        advise
+        return
+    fi
+    echo "installing dolfinx and PETSc from the system's packages (once, some minutes; make test DOLFINX=no does without)"
+    apt-get -qq update || echo "apt-get update failed" >&2
+    DEBIAN_FRONTEND=noninteractive $INSTALL >/dev/null || echo "apt-get install failed" >&2
+    find_dolfinx || echo "There is still no dolfinx with real numbers: only the embedded engine will be tested." >&2
+}
+
+advise() {
+    echo "NOT RUN, for want of dolfinx: the tests of the distributed engine. To run them:"
+    if [ "$DOLFINX" = no ]; then
+        echo "    make test    (without PYTHON=... and DOLFINX=no)"
+    elif has_packages; then
+        echo "    sudo $INSTALL && make test"
+    else
+        echo "    conda install -c conda-forge fenics-dolfinx && make test"
+    fi
+} >&2
+
+report() {
+    ! .venv/bin/python -c 'import dolfinx' 2>/dev/null || return 0
+    line="*******************************************************************************"
+    printf '\n%s\n' "$line" >&2
+    advise
+    printf '%s\n' "$line" >&2
+}
+
+make_environment() {
+    kind=plain
+    if [ "$DOLFINX" != no ] && find_dolfinx; then
+        kind=dolfinx
+        PYTHON=$python
+    fi
+    # An environment that was moved, whose Python has gone or is a newer one, or of the other kind is made again.
+    made="$kind $(pwd -P)"
+    if [ "$(cat .venv/made 2>/dev/null)" = "$made" ] && .venv/bin/python -c 'import pip' 2>/dev/null; then
+        return
+    fi
+
+    "$PYTHON" -c '' 2>/dev/null || {
+        echo "Cannot run '$PYTHON'. Install Python 3.11 or newer, or name one: make PYTHON=python3.12 ..." >&2
+        exit 1
+    }
+    version=$("$PYTHON" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
+    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+        echo "pdecontrol needs Python 3.11 or newer, '$PYTHON' is $version. Name another: make PYTHON=python3.12 ..." >&2
+        exit 1
+    }
+    "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || {
+        echo "'$PYTHON' cannot make environments (no module venv or ensurepip). On Debian and Ubuntu:" >&2
+        echo "    sudo apt-get install python${version%.*}-venv" >&2
+        exit 1
+    }
+    PYTHON=$("$PYTHON" -c 'import sys; print(sys._base_executable)') # in an active .venv, the one it was made from
+
+    trap 'rm -rf .venv; exit 1' HUP INT TERM
+    rm -rf .venv
+    if [ $kind = plain ]; then
+        echo "setting up .venv with Python $version (once)"
+        "$PYTHON" -m venv .venv || { rm -rf .venv; exit 1; }
+        : >.venv/constraints.txt
+    else
+        echo "setting up .venv with Python $version and its dolfinx (once)"
+        "$PYTHON" -m venv --system-site-packages .venv || { rm -rf .venv; exit 1; }
+        # What dolfinx was built with stays as it is. A wheel of h5py brings an HDF5 that clashes with that of dolfinx.
+        .venv/bin/python -m pip list --format=freeze | grep -E '^(numpy|scipy)==' >.venv/constraints.txt
+        echo "h5py<0" >>.venv/constraints.txt
+        # Debian's matplotlib claims the namespace mpl_toolkits at every start: the one in .venv has to come first.
+        echo 'import importlib.util as util; util.find_spec("mpl_toolkits") and __import__("mpl_toolkits")' \
+            >"$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/mpl_toolkits.pth"
+    fi
+    echo "$made" >.venv/made
+}
+
+case $1 in
+    packages) packages ;;
+    make) make_environment ;;
+    report) report ;;
+esac
