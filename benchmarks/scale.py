@@ -5,8 +5,8 @@ forms are compiled before it begins. Its floor is what PETSc alone would need: t
 number of PDE solves. The bare solve has the matrix, a right-hand side and the options of the product (CG with GAMG),
 and goes from zero to 1e-10 in the norm that PETSc has by default; its set-up is timed apart and not in the floor.
 
-The solves are all of `result.solves`, norm estimates and certificates included. So are the inner iterations, which also
-have the one run of CG that estimates the spectrum, and no solve for it; `share` compares them with as many bare solves.
+The solves are all of `result.solves`: norm estimates, certificates and the one that estimates the spectrum included. So
+are the inner iterations; `share` compares them with as many bare solves.
 Applications of the preconditioner for error bounds are in the times only. `s/solve` has the set-up in it.
 
 The script starts itself under mpirun, `--repeat` times for each row, the numbers of processes in turn. Every number is
@@ -94,7 +94,7 @@ def bare(map: pc.SolutionMap, b: np.ndarray) -> tuple[float, int, float]:
     from mpi4py import MPI
     from petsc4py import PETSc
 
-    from pdecontrol.fem.petsc import MULTIGRID, Options
+    from pdecontrol.fem.petsc import Options
 
     matrix = map.factors._matrix
     x, right = matrix.createVecs()
@@ -104,7 +104,7 @@ def bare(map: pc.SolutionMap, b: np.ndarray) -> tuple[float, int, float]:
     ksp.setTolerances(rtol=1e-10, atol=0.0, max_it=1000)
     MPI.COMM_WORLD.Barrier()
     begin = perf_counter()
-    Options(None).apply(ksp, "state_", MULTIGRID)
+    Options(None).apply(ksp, "state_", "amg", definite=True)
     setup, times = perf_counter() - begin, []
     for _ in range(3):
         MPI.COMM_WORLD.Barrier()

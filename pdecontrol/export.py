@@ -61,8 +61,7 @@ def export(fields: Mapping[str, Field], path: str | Path) -> Path:
 def _write(fields: Mapping[str, Field], path: Path) -> Path:
     mesh = _meshio_mesh(fields)
     try:
-        # Binary files beside the .xdmf need no HDF5 library.
-        meshio.write(path, mesh, **({"data_format": "Binary"} if path.suffix == ".xdmf" else {}))
+        meshio.write(path, mesh)
     except (meshio.WriteError, meshio.ReadError, KeyError, ImportError) as error:
         raise DataError(f"{path}: meshio cannot write this format ({error}); take .vtu or .vtk.") from None
     return path

@@ -134,8 +134,8 @@ class EllipticEquation:
     def apply(self, y: Array) -> Array:
         result = self._linear @ y - self._load
         if self._semilinear is not None:
-            values = self._engine.cells.values(y)
-            result += self._engine.cells.functional(self._r_weight * _evaluate(self._semilinear.function, values))
+            r = self._evaluate(self._semilinear.function, self._engine.cells.values(y))
+            result += self._engine.cells.functional(self._r_weight * r)
         return np.asarray(result)
 
     def matrix(self, y: Array) -> Any:
@@ -154,7 +154,7 @@ class EllipticEquation:
         # r'' only steers Newton's method for the control: a difference quotient of r' is exact enough.
         step = 1e-5 * (1.0 + np.abs(values))
         derivative = self._semilinear.derivative
-        second = (_evaluate(derivative, values + step) - _evaluate(derivative, values - step)) / (2 * step)
+        second = (self._evaluate(derivative, values + step) - self._evaluate(derivative, values - step)) / (2 * step)
         return cells.functional(self._r_weight * second * cells.values(p) * cells.values(eta))
 
     @property
@@ -164,11 +164,17 @@ class EllipticEquation:
             return ""
         far = np.geomspace(2.0, 1e6, 60)
         probe = np.concatenate([np.linspace(-2.0, 2.0, 41), far, -far])
-        return hashlib.sha256(_evaluate(self._semilinear.function, probe).tobytes()).hexdigest()
+        return hashlib.sha256(self._evaluate(self._semilinear.function, probe).tobytes()).hexdigest()
 
     def _slope(self, y: Array) -> Array:
         assert self._semilinear is not None
-        return self._r_weight * _evaluate(self._semilinear.derivative, self._engine.cells.values(y))
+        return self._r_weight * self._evaluate(self._semilinear.derivative, self._engine.cells.values(y))
+
+    def _evaluate(self, function: Callable[[Array], Array], values: Array) -> Array:
+        # Newton's method backtracks where values overflow.
+        with self._engine.group.agree(), np.errstate(over="ignore", invalid="ignore"):
+            result = np.asarray(function(values.ravel()), dtype=float)
+            return np.broadcast_to(result, values.size).reshape(values.shape)
 
     def _on_cells(self, coefficient: Any, name: str, default: float | None, vector: bool = False) -> Array:
         """Values (.., cells, quadrature points) of a coefficient, which may differ from part to part.
@@ -198,9 +204,3 @@ class EllipticEquation:
                 "the others a value too."
             )
         return values
-
-
-def _evaluate(function: Callable[[Array], Array], values: Array) -> Array:
-    with np.errstate(over="ignore", invalid="ignore"):  # Newton's method backtracks
-        result = np.asarray(function(values.ravel()), dtype=float)
-    return np.broadcast_to(result, values.size).reshape(values.shape)

@@ -118,8 +118,11 @@ class PetscSolver(LinearSolver):
         self._x, self._b = self._matrix.createVecs()
         self._ksps: dict[str, Any] = {}
         self._transpose: Any = None
-        self._solver("state_")
-        counter.factorisations += 1
+        try:
+            self._solver("state_")
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         if self.closed:
@@ -179,7 +182,10 @@ class PetscSolver(LinearSolver):
         self._b.array[:] = b
         if not exact:
             ksp.setTolerances(rtol=tolerance, atol=0.0, max_it=1000)
-        ksp.solve(self._b, self._x)
+        if exact and transposed and not self._definite and ksp is self._ksps["state_"]:
+            ksp.solveTranspose(self._b, self._x)
+        else:
+            ksp.solve(self._b, self._x)
         reason = ksp.getConvergedReason()
         if reason < 0 and reason != -3:  # after too many iterations the residual decides
             if exact:
@@ -193,8 +199,10 @@ class PetscSolver(LinearSolver):
         return np.array(self._x.array)
 
     def _prefix(self, transposed: bool) -> str:
-        """Symmetric matrices have one solver for both, unless the options differ."""
-        return "adjoint_" if transposed and (not self._definite or self._options.differ) else "state_"
+        """Symmetric matrices have one solver for both, and factors solve with the transpose, unless options differ."""
+        ksp = self._solver("state_")
+        both = self._definite or (ksp.getType() == "preonly" and ksp.getPC().getType() in FACTORS)
+        return "adjoint_" if transposed and (not both or self._options.differ) else "state_"
 
     def _factored(self, transposed: bool) -> bool:
         """Whether solves are exact but for rounding."""
@@ -207,12 +215,13 @@ class PetscSolver(LinearSolver):
 
             matrix = self._matrix
             if prefix == "adjoint_" and not self._definite:
-                # A matrix of its own, as solveTranspose of Krylov solvers may be silently wrong.
+                # a matrix of its own: with Krylov solvers solveTranspose may be silently wrong
                 self._transpose = matrix.transpose(PETSc.Mat())
                 matrix = self._transpose
             ksp = PETSc.KSP().create(matrix.getComm())
             self._ksps[prefix] = ksp
             ksp.setOperators(matrix)
+            self._counter.factorisations += 1
             self._options.apply(ksp, prefix, self._kind, self._definite)
             if ksp.getType() == "cg":
                 ksp.setNormType(PETSc.KSP.NormType.NATURAL)

@@ -76,6 +76,15 @@ def newton_that_fails():
     pc.solve(problem(pc.Elliptic(semilinear=cliff)), square(), start=start)
 
 
+def semilinear_term_that_fails():
+    def r(y):
+        if LAST and y.size > 200:
+            raise ArithmeticError("no such y")
+        return y**3
+
+    pc.solve(problem(pc.Elliptic(semilinear=pc.Semilinear(r, lambda y: 3 * y**2))), pc.unit_square(16))
+
+
 def file_that_only_the_first_rank_can_read():
     path = MESH
     mesh = pc.read_mesh(path if world().root else path / "not here")
