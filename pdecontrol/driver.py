@@ -24,7 +24,7 @@ from .problem import ControlProblem, check_number
 from .result import Result, npz
 from .solvers import FISTA, METHODS, SemismoothNewton, loop
 from .solvers.method import Method, Start
-from .space import Array, Data, Field
+from .space import Array, Data, Field, whole_field
 from .terms import Objective, as_control, bind
 
 StartData = Data | Field | Result | None
@@ -379,22 +379,21 @@ def estimate_discretisation(problem: ControlProblem, result: Result, fine: Solut
 
 def _control(data: Data | Field, map: SolutionMap, name: str) -> Array:
     space = map.control
-    if isinstance(data, Field) and data.space is not space:
-        whole, target = data.gather(), space.whole
-        here, there = target.points, whole.space.points
+    if not isinstance(data, Field):
+        return as_control(data, space, name)
+    if data.space is space:
+        return as_control(data.array, space, name)
+    whole, target = whole_field(data), space.whole
 
-        def fits() -> bool:
-            return here is None or (there is not None and np.array_equal(here, there))
+    def fits() -> bool:
+        here, there = target.points, whole.space.whole.points
+        return here is None or (there is not None and np.array_equal(here, there))
 
-        if not space.group.on_root(fits):
-            data = data(space.nodes)
-        else:
-            with space.group.agree():
-                array = as_control(whole.array, target, name) if space.group.root else whole.array
-            data = space.scatter(array)
-    elif isinstance(data, Field):
-        data = data.array
-    return as_control(data, space, name)
+    if not space.group.on_root(fits):
+        return as_control(whole, space, name)
+    with space.group.agree():
+        array = as_control(whole.gather().array, target, name) if space.group.root else np.zeros(0)
+    return space.scatter(array)
 
 
 def _start(objective: Objective, map: SolutionMap, start: StartData) -> Start:
@@ -408,7 +407,7 @@ def _start(objective: Objective, map: SolutionMap, start: StartData) -> Start:
         if start.dual is not None and start.dual.space.count == observation.count:
             dual = start.dual.array
             if start.dual.space is not observation:
-                dual = observation.scatter(start.dual.gather().array)
+                dual = observation.scatter(whole_field(start.dual).gather().array)
             return Start(u, objective.state.in_domain(dual))
         return Start(u)
     return Start(_control(start, map, "start"))

@@ -48,6 +48,8 @@ def export(fields: Mapping[str, Field], path: str | Path) -> Path:
         group, write = spaces[0].group, spaces[0].layout.write
         group.on_root(lambda: path.parent.mkdir(parents=True, exist_ok=True))
         if write is not None and path.suffix in (".xdmf", ".bp"):
+            if any(space is not spaces[0] for space in spaces):
+                raise DataError("an .xdmf or .bp file takes functions of one space: write each to its own file.")
             with group.agree():
                 arrays = {name: field.finite_values() for name, field in fields.items()}
             write(path, arrays)

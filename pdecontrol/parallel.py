@@ -37,6 +37,7 @@ class Group:
 
     rank: int = 0
     size: int = 1
+    _agreed: Exception | None = None
 
     @property
     def root(self) -> bool:
@@ -77,10 +78,13 @@ class Group:
             error = caught
         reports = self.collect(None if error is None else _describe(error))
         first = next((report for report in reports if report is not None), None)
-        if error is not None and _describe(error) == first:
-            raise error
         if first is not None:
-            raise _restore(first)
+            self._agreed = error if error is not None and _describe(error) == first else _restore(first)
+            raise self._agreed
+
+    def shares(self, error: BaseException) -> bool:
+        """Whether all processes raised this error, so that they may go on to communicate."""
+        return self.size == 1 or error is self._agreed
 
     def on_root(self, action: Callable[[], T]) -> T:
         """What an action without communication returns on rank 0, on all; if it raises there, all raise."""

@@ -53,6 +53,8 @@ def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = 
         If the values have the wrong shape, are NaN, or are infinite where they must not be.
     """
     count = points.shape[1]
+    if callable(data) and not count:
+        return np.zeros(0)  # a process that owns nothing there
     if callable(data):
         data = call(data, points, scale, name)
     try:
@@ -207,6 +209,7 @@ class Space:
 
         Where several processes share the space, an array is a whole vector, the same on all, or has their own entries.
         """
+        data = whole_field(data)
         if self.group.size > 1 and not callable(data):
             values = np.asarray(data)
             if set(self.group.collect(values.shape)) == {(self.count,)}:
@@ -304,7 +307,9 @@ class Field:
         Under MPI all processes call it, each with its own points.
         """
         group, whole = self.space.group, self.gather()
-        parts = group.collect_on_root(np.asarray(points, dtype=float))
+        with group.agree():
+            points = np.asarray(points, dtype=float)
+        parts = group.collect_on_root(points)
 
         def evaluate() -> list[Array]:
             return [whole._elements().evaluate(whole.array, part) for part in parts]
@@ -341,3 +346,10 @@ class Field:
         if self.space.elements is None:
             raise DataError(f"{self.name} is a vector of {self.space.size} numbers, not a function of space.")
         return self.space.elements
+
+
+def whole_field(data: Any) -> Any:
+    """Data as they are, but for a divided field: that is made whole on every process, which may then call it alone."""
+    if isinstance(data, Field) and data.space.group.size > 1:
+        return data.space.group.share(data.gather())
+    return data

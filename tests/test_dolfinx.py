@@ -183,6 +183,16 @@ def test_derivatives_of_a_quasilinear_form(degree):
     assert pc.solve(problem(equation), square(), "dolfinx", degree=degree).success
 
 
+def test_forms_that_are_not_what_they_are_called():
+    import ufl
+
+    quasilinear = pc.Weak(lambda y, v, d: (1 + y**2) * ufl.inner(ufl.grad(y), ufl.grad(v)) * d.dx, definite=True)
+    with pytest.raises(ProblemError, match="is not symmetric"):
+        pc.solve(problem(quasilinear), square(), "dolfinx", linear_solver="amg")
+    cubic = pc.Weak(lambda y, v, d: (ufl.inner(ufl.grad(y), ufl.grad(v)) + y**3 * v) * d.dx, definite=True)
+    assert pc.solve(problem(cubic), square(), "dolfinx", linear_solver="amg").success
+
+
 def test_forms_that_are_none():
     def solve(residual, backend="dolfinx"):
         pc.discretise(problem(pc.Weak(residual)), square(), backend)
@@ -191,6 +201,8 @@ def test_forms_that_are_none():
         solve(lambda y, v, domain: y * v * domain.dx, "skfem")
     with pytest.raises(ProblemError, match="linear in the test function"):
         solve(lambda y, v, domain: y * domain.dx)
+    with pytest.raises(ProblemError, match="cannot be compiled"):
+        solve(lambda y, v, domain: y * v * v * domain.dx)
     with pytest.raises(ProblemError, match="the form of Weak failed: TypeError"):
         solve(lambda y, v, domain: None * y)
     with pytest.raises(pc.MeshError, match="no tag 'nowhere'"):
@@ -261,6 +273,16 @@ def test_options_of_petsc(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["script.py"])
     with pc.discretise(problem(), pc.unit_square(16), "dolfinx", linear_solver="amg") as map:
         assert map.factors._ksps["state_"].getPC().getType() == "gamg"  # nothing stays in the data base
+    monkeypatch.setattr(sys, "argv", ["script.py", "--state_pc_type", "jacobi"])
+    with pytest.raises(ProblemError, match="are written -state_pc_type value"):
+        Options(None)
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+    with pc.discretise(
+        problem(), pc.unit_square(16), "dolfinx", petsc_options={"state_pc_type": "lu"}, linear_solver="amg"
+    ) as map:
+        assert map.system.exact and map.factors._ksps["state_"].getType() == "preonly"
+    with pytest.raises(ProblemError, match="takes a dictionary"):
+        Options(["state_pc_type"])
     with pytest.raises(ProblemError, match="'pc_type' must begin with state_ or adjoint_"):
         Options({"pc_type": "lu"})
     with pytest.raises(ProblemError, match=r"PETSc refuses the options .*nonsense"):

@@ -258,7 +258,6 @@ class DolfinxEngine(Engine):
 
     def _whole(self) -> Space:
         """The space of states on rank 0."""
-        number = np.empty(self.size, dtype=np.int64)
         layout = Layout(self.group, self._keys, self._whole)
         plain = Space(np.ones(self.size), layout=layout)
         number = plain.scatter(np.arange(plain.count, dtype=float)).astype(np.int64)
@@ -391,15 +390,21 @@ class DolfinxEngine(Engine):
                 f"point {first} at x = {points[:, first].tolist()}; evaluate at points of the domain only."
             )
         mine = np.flatnonzero(hits.argmax(axis=0) == self.group.rank)
-        local = np.zeros((self.halo.numbers.size, points.shape[1]))
+        rows, columns, entries = np.zeros((3, 0))
         if mine.size:
             cells = elements.evaluate(np.arange(self.owned_cells), points[:, mine]).round().astype(int)
             corners = self.mesh.points[:, self.vertices[cells]]
             edges = np.moveaxis(corners[:, :, 1:] - corners[:, :, :1], 0, 1)
             reference = np.linalg.solve(edges, (points[:, mine] - corners[:, :, 0]).T[:, :, None])[:, :, 0]
-            for column, (cell, row) in enumerate(zip(cells, self.shapes(reference), strict=True)):
-                local[self.dofs[cell], mine[column]] = row
-        return sp.csr_matrix(np.stack([self.halo.reverse(column) for column in local.T], axis=1))
+            dofs = self.halo.numbers[self.dofs[cells]]
+            rows, entries = dofs.ravel(), self.shapes(reference).ravel()
+            columns = np.repeat(mine, dofs.shape[1])
+        parts = self.group.collect((rows, columns, entries))
+        rows, columns, entries = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        local = rows.astype(np.int64) - self.halo.starts[self.group.rank]
+        own = (local >= 0) & (local < self.size)
+        place = (local[own], columns[own].astype(np.int64))
+        return sp.csr_matrix((entries[own], place), (self.size, points.shape[1]))
 
 
 def _processes() -> tuple[Group, Any]:

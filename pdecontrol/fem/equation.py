@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import DataError, ProblemError
 from ..problem import Elliptic
-from ..space import Array, Data, call, digest, sample
+from ..space import Array, Data, call, digest, sample, whole_field
 from .engine import CHUNK, Engine, Indices, Region
 
 
@@ -45,7 +45,7 @@ class Sampler:
         return self._sample(data, region, name, chosen, self._vector, self._engine.mesh.dim)
 
     def at_nodes(self, data: Data, dofs: Indices, name: str) -> Array:
-        points = self._engine.nodes[:, dofs]
+        points, data = self._engine.nodes[:, dofs], whole_field(data)
         with self._engine.group.agree():
             values = self._scalar(data, points, name)[0]
         rounded = np.round(points / self._engine.mesh.diameter * 1e9).astype(np.int64)
@@ -56,7 +56,7 @@ class Sampler:
         self, data: Any, region: Region, name: str, chosen: Indices | None, evaluate: Callable[..., Array], rows: int
     ) -> Array:
         cells = np.arange(region.count) if chosen is None else chosen
-        shape = (rows, cells.size, region.quadrature)
+        shape, data = (rows, cells.size, region.quadrature), whole_field(data)
         if isinstance(data, (int, float)):
             value = float(evaluate(data, np.zeros((self._engine.mesh.dim, 1)), name)[0, 0])
             self.digests.append((name, repr(value)))
@@ -77,6 +77,8 @@ class Sampler:
 
     def _vector(self, data: Any, points: Array, name: str) -> Array:
         dim, diameter = self._engine.mesh.dim, self._engine.mesh.diameter
+        if not points.shape[1]:
+            return np.zeros((dim, 0))
         values = call(data, points, diameter, name) if callable(data) else data
         values = list(values) if isinstance(values, (list, tuple, np.ndarray)) and np.iterable(values) else []
         if len(values) != dim:

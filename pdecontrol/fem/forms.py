@@ -125,8 +125,11 @@ class WeakEquation:
         self.definite = equation.definite
         self._signature = residual.signature()
         second = ufl.derivative(ufl.derivative(ufl.replace(residual, {v: self._p}), self._y, self._eta), self._y, v)
-        self._residual, self._jacobian = compat.form(residual), compat.form(jacobian)
-        self._second = None if self.affine else compat.form(second)
+        try:
+            self._residual, self._jacobian = compat.form(residual), compat.form(jacobian)
+            self._second = None if self.affine else compat.form(second)
+        except Exception as error:
+            raise ProblemError(f"the form of Weak cannot be compiled ({type(error).__name__}: {error}).") from error
         self._robin = engine.matrix(boundary) if boundary else None
 
     @property
@@ -141,7 +144,19 @@ class WeakEquation:
 
     def matrix(self, y: Array) -> SharedMatrix:
         self._set(self._y, y)
-        return self._engine.matrix_of(self._jacobian, self._boundary)
+        matrix = self._engine.matrix_of(self._jacobian, self._boundary)
+        if self.definite:
+            self._refuse_unsymmetric(matrix)
+        return matrix
+
+    def _refuse_unsymmetric(self, matrix: SharedMatrix) -> None:
+        """Compare <A x, z> with <x, A z> for two rough functions of the coordinates."""
+        nodes, total = self._engine.nodes / self._engine.mesh.diameter, self._engine.group.sum
+        x, z = (np.sin(1e3 * (k + nodes.sum(axis=0) + k * nodes[0])) for k in (1.0, 2.0))
+        one, other = total(np.einsum("i,i->", matrix @ x, z)), total(np.einsum("i,i->", x, matrix @ z))
+        scale = total(np.einsum("i,i->", abs(matrix.local).sum(axis=1).A1, np.abs(x)))
+        if abs(one - other) > 1e-10 * scale:
+            raise ProblemError("Weak(definite=True): the derivative of the form is not symmetric; leave definite out.")
 
     def definite_at(self, y: Array) -> bool:
         return self.definite

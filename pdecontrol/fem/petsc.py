@@ -21,11 +21,9 @@ PREFIXES = ("state_", "adjoint_")
 FACTORS = ("lu", "cholesky")
 LARGE = {1: 10**9, 2: 150_000, 3: 15_000}  # unknowns from which multigrid is faster than factors, by dimension
 
-DIRECT: dict[str, object] = {"ksp_type": "preonly", "pc_type": "lu", "pc_factor_mat_solver_type": "mumps",
-                             "mat_mumps_icntl_14": 60}  # fmt: skip
+DIRECT: dict[str, object] = {"ksp_type": "preonly", "pc_factor_mat_solver_type": "mumps", "mat_mumps_icntl_14": 60}
 # Without aggressive coarsening a solve takes two thirds of the iterations; the name of the option has changed.
-MULTIGRID: dict[str, object] = {"ksp_type": "cg", "pc_type": "gamg", "pc_gamg_aggressive_coarsening": 0,
-                                "pc_gamg_square_graph": 0}  # fmt: skip
+MULTIGRID: dict[str, object] = {"pc_gamg_aggressive_coarsening": 0, "pc_gamg_square_graph": 0}
 
 
 class SharedMatrix:
@@ -181,7 +179,7 @@ class PetscSolver(LinearSolver):
         ksp, exact = self._solver(self._prefix(transposed)), self._factored(transposed)
         self._b.array[:] = b
         if not exact:
-            ksp.setTolerances(rtol=tolerance, atol=0.0, max_it=1000)
+            ksp.setTolerances(rtol=tolerance, atol=0.0, divtol=1e100, max_it=1000)
         if exact and transposed and not self._definite and ksp is self._ksps["state_"]:
             ksp.solveTranspose(self._b, self._x)
         else:
@@ -248,12 +246,17 @@ class PetscSolver(LinearSolver):
         ksp.setPC(self._ksps["state_"].getPC())
         ksp.setType("cg")
         ksp.setComputeEigenvalues(True)
-        ksp.setTolerances(rtol=1e-8, atol=0.0, max_it=1000)
+        ksp.setTolerances(rtol=1e-8, atol=0.0, divtol=1e100, max_it=1000)
         ksp.solve(self._b, self._x)
+        converged = ksp.getConvergedReason() > 0
         self._counter.inner += ksp.getIterationNumber()
         self._counter.tangent += 1  # one solve more, as far as its cost goes
         least = float(np.real(ksp.computeEigenvalues()).min())
         ksp.destroy()
+        if not converged:
+            raise ConvergenceError(
+                "the linear solver is too slow for an error bound: use linear_solver='direct' or other petsc_options."
+            )
         if not least > 0:
             raise ProblemError("the matrix of the equation is not positive definite: use linear_solver='direct'.")
         return 0.1 * least
@@ -272,9 +275,11 @@ class Options:
     """
 
     def __init__(self, options: Mapping[str, object] | None) -> None:
+        if not isinstance(options or {}, Mapping):
+            raise ProblemError(f"petsc_options takes a dictionary, got {options!r}.")
         self._options = dict(options or {})
         for name in self._options:
-            if not name.startswith(PREFIXES):
+            if not str(name).startswith(PREFIXES):
                 raise ProblemError(f"petsc_options: {name!r} must begin with state_ or adjoint_, without a dash.")
         self._options |= _command_line()
         own = [{name.removeprefix(p): v for name, v in self._options.items() if name.startswith(p)} for p in PREFIXES]
@@ -293,16 +298,17 @@ class Options:
         from petsc4py import PETSc
 
         database = PETSc.Options()
-        defaults = dict(DIRECT if kind == "direct" else MULTIGRID)
-        if kind == "direct" and definite:
-            defaults["pc_type"] = "cholesky"
         given = {name: value for name, value in self._options.items() if name.startswith(prefix)}
         for name in ("ksp_type", "pc_type"):  # PETSC_OPTIONS and its files
             if database.hasName(prefix + name):
                 given[prefix + name] = database.getString(prefix + name)
-        if given.get(f"{prefix}pc_type", defaults["pc_type"]) not in FACTORS:
-            defaults = {name: value for name, value in defaults.items() if "mumps" not in f"{name}{value}"}
-            defaults["ksp_type"] = "cg" if definite else "gmres"
+        factors = "cholesky" if definite else "lu"
+        preconditioner = given.get(f"{prefix}pc_type", factors if kind == "direct" else "gamg")
+        defaults: dict[str, object] = {"ksp_type": "cg" if definite else "gmres", "pc_type": preconditioner}
+        if preconditioner in FACTORS:
+            defaults |= DIRECT
+        elif preconditioner == "gamg":
+            defaults |= MULTIGRID
         return {prefix + name: value for name, value in defaults.items()} | given
 
     def apply(self, ksp: Any, prefix: str, kind: str, definite: bool) -> None:
@@ -320,22 +326,32 @@ class Options:
         except PETSc.Error as error:
             given = {name: value for name, value in wanted.items() if name in self._options}
             if given:
-                raise ProblemError(f"PETSc refuses the options {given}: {error}.") from None
-            raise SingularEquationError(f"the matrix of the equation cannot be factorised ({error}).") from None
+                raise ProblemError(f"PETSc refuses the options {given} ({_reason(error)}).") from None
+            raise SingularEquationError(f"the matrix cannot be factorised ({_reason(error)}).") from None
         finally:
             for name in ours:
                 database.delValue(name)
 
 
+def _reason(error: Exception) -> str:
+    """What PETSc says of an error, without its trace."""
+    lines = [line.partition("] ")[2] or line for line in str(error).splitlines()]
+    return next((line.strip() for line in lines if line.strip() and "() at " not in line and "error code" not in line),
+                lines[0])  # fmt: skip
+
+
 def _command_line() -> dict[str, object]:
-    """The options -state_.. and -adjoint_.. of the command line."""
+    """The options -state_.. and -adjoint_.. of the command line; raises ProblemError for other spellings."""
     found: dict[str, object] = {}
     words = sys.argv[1:]
     for word, following in zip(words, [*words[1:], "-"], strict=False):
-        name = word[1:]
-        if word.startswith("-") and name.startswith(PREFIXES):
-            value = following.startswith("-") and not following[1:2].isdigit()
-            found[name] = None if value else following
+        name = word.lstrip("-")
+        if not word.startswith("-") or not name.startswith(PREFIXES):
+            continue
+        if word.startswith("--") or "=" in word:
+            raise ProblemError(f"{word}: options of PETSc are written -{name.partition('=')[0]} value.")
+        flag = following.startswith("-") and not following[1:2].isdigit()
+        found[name] = None if flag else following
     return found
 
 
@@ -359,7 +375,7 @@ def choose_kind(kind: str, definite: bool, dimension: int, unknowns: int) -> str
         return "amg" if definite and unknowns > LARGE[dimension] else "direct"
     if kind == "amg" and not definite:
         raise ProblemError(
-            "linear_solver='amg' takes symmetric positive definite equations, without advection or negative reaction: "
-            "use 'direct', or petsc_options."
+            "linear_solver='amg' takes symmetric positive definite equations, without advection or negative reaction, "
+            "and Weak(.., definite=True): use 'direct', or petsc_options."
         )
     return kind

@@ -83,8 +83,9 @@ def minimise(
         status = Status.INTERRUPTED
     except SolveLimitError:
         status = Status.SOLVES
-    except BaseException:
-        run.save()  # an error of the callback, say, loses nothing
+    except BaseException as error:
+        if run.group.shares(error):
+            run.save()  # an error of the callback, say, loses nothing
         raise
     return run.finish(status, note)
 

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -116,14 +117,30 @@ def alone():
 
     parallel.GRACE = 1.0
     if LAST:
-        inner = Space.inner
 
         def broken(space, a, b):
             raise ZeroDivisionError("unforeseen")
 
         Space.inner = broken
-        del inner
     pc.solve(problem(), square(), method="primal-dual")
+
+
+def alone_with_checkpoint():
+    """As before: what is left of the job does not try to save together."""
+    from pdecontrol import parallel
+    from pdecontrol.solvers import PrimalDual
+
+    parallel.GRACE = 1.0
+    step = PrimalDual.step
+
+    def broken(method, objective, map, state):
+        if LAST:
+            raise MemoryError("unforeseen")
+        return step(method, objective, map, state)
+
+    PrimalDual.step = broken
+    with TemporaryDirectory() as folder:
+        pc.solve(problem(), square(), method="primal-dual", checkpoint=Path(folder) / "checkpoint")
 
 
 def between_calls():

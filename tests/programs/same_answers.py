@@ -20,13 +20,36 @@ import pdecontrol as pc
 from pdecontrol.parallel import world
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from cases import CASES
+from cases import CASES, problem
 
 SMALL = {
     stadler: {"n": 24}, bang_bang: {"n": 16}, boundary_control: {"n": 12}, boundary_observation: {"n": 12},
     heat_sources: {"n": 20}, regularisation_path: {"n": 16}, semilinear: {"n": 12}, three_dimensions: {"n": 6},
     threshold: {"n": 16},
 }  # fmt: skip
+
+
+def awkward_data():
+    """Functions that dislike empty arrays, fields of other engines and ranks as data, and parts on one rank."""
+    mesh = pc.unit_square(8).tag_boundary("dot", lambda x: (x[0] == 0) & (x[1] < 0.1))
+    mesh = mesh.tag_part("spot", lambda x: x.sum(axis=0) < 0.2)
+    bounded = problem(
+        boundary={"dot": pc.Dirichlet(lambda x: x.max() + 0 * x[0])}, control=pc.Boundary("right"),
+        terms=[pc.Box(lambda x: -x.max(axis=0).max() + 0 * x[0], 5.0)],
+    )  # fmt: skip
+    first = pc.solve(bounded, mesh, "dolfinx")
+    yield "bounds", first.objective
+    yield "its certificate elsewhere", pc.certify(bounded, first.control, pc.discretise(bounded, mesh, "skfem")).bound
+    yield "a start elsewhere", pc.solve(bounded, mesh, "skfem", start=first).solves["total"]
+    yield "a start from elsewhere", pc.solve(bounded, mesh, "dolfinx", start=pc.solve(bounded, mesh, "skfem")).objective
+    finer = pc.solve(bounded, mesh.refine(), "dolfinx", start=first.control)
+    yield "a start from another mesh", finer.objective
+    flux = problem(boundary={"left": pc.Dirichlet(), "right": pc.Neumann(first.state)})
+    yield "a field as flux", pc.solve(flux, mesh, "dolfinx").objective
+    source = problem(pc.Elliptic(source={"spot": first.state}), tracking=pc.Tracking(first.state))
+    yield "a field as source", pc.solve(source, mesh, "dolfinx").objective
+    heaters = problem(boundary={"left": pc.Dirichlet()}, control=pc.Actuators([first.state, 1.0], on="right"))
+    yield "a field as actuator", pc.solve(heaters, mesh, "dolfinx").objective
 
 
 def main(output: Path) -> None:
@@ -56,6 +79,8 @@ def main(output: Path) -> None:
         keep(f"E1, {linear_solver}", result)
         found[f"E1, {linear_solver}.discretisation"] = np.array(result.certificate.discretisation)
         found[f"E1, {linear_solver}.values"] = result.state(np.array([[0.1, 0.7], [0.2, 0.3]]))
+    for name, number in awkward_data():
+        found[f"awkward/{name}"] = np.array(number)
     if world().root:
         np.savez(output / f"{world().size}.npz", **found)
 
