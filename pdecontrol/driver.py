@@ -327,7 +327,8 @@ def continuation(
         for stage in range(stages):
             weights = (None if path is None else path[stage] for path in (alpha, beta))
             if checkpoint is not None:
-                options["checkpoint"] = f"{checkpoint}-{stage}"
+                path = npz(checkpoint)
+                options["checkpoint"] = path.with_name(f"{path.stem}-{stage}.npz")
             results.append(minimise(problem.with_weights(*weights), map, method, tol, **options))
             options["start"] = results[-1]
     return results

@@ -4,6 +4,7 @@ import ast
 import doctest
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,18 @@ def test_imports_only_go_down():
             assert LEVELS[target] < LEVELS[unit], f"{path.name} imports {target}"
             checked += 1
     assert checked > 50
+
+
+def test_few_modules_know_of_the_distributed_engine():
+    known = {
+        "dolfinx": {"fem/compat.py", "fem/dolfinx.py", "fem/forms.py"},
+        "petsc4py": {"fem/compat.py", "fem/petsc.py"},
+        "mpi4py": {"parallel.py", "fem/dolfinx.py"},
+    }
+    for package, modules in known.items():
+        pattern = re.compile(rf"^\s*(?:from|import) {package}\b", re.MULTILINE)
+        paths = ROOT.rglob("*.py")
+        assert {str(p.relative_to(ROOT)) for p in paths if pattern.search(p.read_text(encoding="utf-8"))} == modules
 
 
 def test_public_names_exist():
