@@ -8,8 +8,10 @@ import pytest
 from cases import CASES, NONLINEAR, cube, interval, problem, square, wave
 
 import pdecontrol as pc
+from pdecontrol.certificate import project
 from pdecontrol.errors import DataError, ProblemError, SingularEquationError
 from pdecontrol.reference import boundary_observation, box, poisson, stadler
+from pdecontrol.terms import bind
 from pdecontrol.verify import adjoint_error, hessian_rates, observed_orders, tangent_rates, taylor_rates
 
 pytest.importorskip("dolfinx", reason="the distributed engine needs dolfinx")
@@ -248,6 +250,25 @@ def test_certificates_account_for_the_errors_of_solves(noise, monkeypatch):
             certificate = pc.certify(reference.problem, map.control.scatter(u), map)
             assert exact.control.space.norm(u - exact.control.array) <= certificate.bound
         assert certificate.bound < np.inf
+
+
+def test_a_certificate_that_forgets_the_errors_of_solves_is_caught(monkeypatch):
+    """The test before this one can fail: with the errors left out of the bound, it is violated."""
+    from pdecontrol.fem.petsc import PetscSolver
+
+    solve = PetscSolver.solve
+    monkeypatch.setattr(PetscSolver, "tolerance", 1e-2)
+    monkeypatch.setattr(PetscSolver, "solve", lambda *args, **options: solve(*args, **options)._replace(error=0.0))
+    reference, mesh = box(1e-2), pc.unit_square(24)
+    exact = pc.solve(reference.problem, mesh, tol=1e-10)
+    with pc.discretise(reference.problem, mesh, "dolfinx", linear_solver="amg") as map:
+        objective = bind(reference.problem, map)
+        # the dual vector of a control that is optimal but for what the solves leave
+        certified = project(
+            objective, map, objective.state.gradient(map.at(map.control.scatter(exact.control.array)).value)
+        )
+        error = exact.control.space.norm(map.control.gather(certified.control) - exact.control.array)
+        assert error > 0 and certified.certificate.bound < error
 
 
 def test_large_problems_are_solved_iteratively_and_users_may_choose(monkeypatch):
