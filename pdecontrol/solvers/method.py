@@ -90,26 +90,12 @@ def pack(state: State, map: SolutionMap) -> dict[str, Array]:
             arrays |= {f"{item.name}.{part}": np.asarray(a) for part, a in value._asdict().items()}
         elif value is not None and not isinstance(value, Linearisation):
             arrays[item.name] = np.asarray(value)  # a tuple of arrays is stacked
-    for where, names in SPACES.items():
-        space = getattr(map, where)
-        for name in names:
-            if name in arrays and arrays[name].ndim == 2:
-                arrays[name] = np.stack([space.gather(row) for row in arrays[name]])
-            elif name in arrays:
-                arrays[name] = space.gather(arrays[name])
-    return arrays
+    return _moved(arrays, map, "gather")
 
 
 def unpack(method: Method[Any], kind: str, whole: dict[str, Array], map: SolutionMap) -> State:
     """The state of a method from the name of its class and what `pack` made of it."""
-    arrays = dict(whole)
-    for where, names in SPACES.items():
-        space = getattr(map, where)
-        for name in names:
-            if name in arrays and arrays[name].ndim == 2:
-                arrays[name] = np.stack([space.scatter(row) for row in arrays[name]])
-            elif name in arrays:
-                arrays[name] = space.scatter(arrays[name])
+    arrays = _moved(whole, map, "scatter")
     cls = next(cls for cls in method.states if cls.__name__ == kind)
     values: dict[str, object] = {}
     for item in fields(cls):
@@ -120,3 +106,15 @@ def unpack(method: Method[Any], kind: str, whole: dict[str, Array], map: Solutio
             value = arrays[item.name]
             values[item.name] = value.item() if value.ndim == 0 else value if value.ndim == 1 else tuple(value)
     return cls(**values)  # type: ignore[arg-type]
+
+
+def _moved(arrays: dict[str, Array], map: SolutionMap, how: str) -> dict[str, Array]:
+    """The arrays, with the vectors among them gathered or scattered by their spaces."""
+    moved = dict(arrays)
+    for where, names in SPACES.items():
+        move = getattr(getattr(map, where), how)
+        for name in names:
+            if name in moved:
+                rows = moved[name]
+                moved[name] = move(rows) if rows.ndim == 1 else np.stack([move(row) for row in rows])
+    return moved
