@@ -105,6 +105,7 @@ class WeakEquation:
     ) -> None:  # fmt: skip
         import ufl
         from dolfinx import fem
+        from ufl.algorithms.check_arities import ArityMismatch
 
         self._engine, self._boundary, self._load = engine, boundary, load
         self._y, self._p, self._eta = (fem.Function(engine.space) for _ in range(3))
@@ -128,7 +129,7 @@ class WeakEquation:
         try:
             self._residual, self._jacobian = compat.form(residual), compat.form(jacobian)
             self._second = None if self.affine else compat.form(second)
-        except Exception as error:
+        except (Exception, ArityMismatch) as error:  # the latter is no Exception
             raise ProblemError(f"the form of Weak cannot be compiled ({type(error).__name__}: {error}).") from error
         self._robin = engine.matrix(boundary) if boundary else None
 
