@@ -284,7 +284,7 @@ class DolfinxEngine(Engine):
         at = self._vertex_dofs(region, on_boundary)
         shares = np.broadcast_to((measures / corners.shape[1])[:, None], corners.shape)
         lumped = self.accumulate(at, shares)
-        nodes = np.flatnonzero(lumped)
+        nodes = self.owned_among(at)
         space = Space(
             lumped[nodes], points=self.nodes[:, nodes], diameter=self.mesh.diameter,
             layout=Layout(
@@ -377,11 +377,9 @@ class DolfinxEngine(Engine):
 
     def probe(self, points: Array) -> sp.csr_matrix:
         elements = Lagrange(self.mesh.points, self.vertices[: self.owned_cells].T, np.arange(self.owned_cells)[None], 0)
-        inside = np.zeros(points.shape[1], dtype=bool)
-        if self.owned_cells:
-            inside = elements.contains(points)
         with self.group.agree():
-            hits = np.array(self.group.collect(inside))
+            inside = elements.contains(points) if self.owned_cells else np.zeros(points.shape[1], dtype=bool)
+        hits = np.array(self.group.collect(inside))
         missing = ~hits.any(axis=0)
         if missing.any():
             first = int(np.argmax(missing))

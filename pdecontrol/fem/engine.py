@@ -160,9 +160,9 @@ class Columns:
         total = np.sum(self._group.collect(self._rows.T @ p), axis=0)
         return np.asarray(total) if self._group.root else np.zeros(0)
 
-    def space(self, weight: float = 1.0) -> Space:
+    def space(self) -> Space:
         """The space of the vectors that it is applied to."""
-        return numbers(self._group, np.full(self._rows.shape[1], weight))
+        return numbers(self._group, np.ones(self._rows.shape[1]))
 
 
 class Transposed:
