@@ -6,6 +6,7 @@ from .driver import certify, continuation, discretise, minimise, solve
 from .errors import (
     ConvergenceError,
     DataError,
+    DatasetError,
     MeshError,
     PdecontrolError,
     ProblemError,
@@ -14,6 +15,8 @@ from .errors import (
 )
 from .fem.gmsh import read_mesh
 from .fem.meshes import Mesh, disc, unit_cube, unit_interval, unit_square
+from .learn.control import ControlSamples
+from .learn.data import Dataset, generate, open_dataset
 from .maps import Linearisation, SolutionMap
 from .parallel import report
 from .problem import (
@@ -47,8 +50,11 @@ __all__ = [
     "Box",
     "Certificate",
     "ControlProblem",
+    "ControlSamples",
     "ConvergenceError",
     "DataError",
+    "Dataset",
+    "DatasetError",
     "Dirichlet",
     "Distributed",
     "Elliptic",
@@ -79,8 +85,10 @@ __all__ = [
     "continuation",
     "disc",
     "discretise",
+    "generate",
     "load",
     "minimise",
+    "open_dataset",
     "read_mesh",
     "reference",
     "report",

@@ -1,4 +1,4 @@
-"""The command `pdecontrol`: what is installed, and the examples."""
+"""The command `pdecontrol`: what is installed, the examples, and datasets."""
 
 from __future__ import annotations
 
@@ -6,25 +6,33 @@ import argparse
 import platform
 import sys
 from collections.abc import Sequence
+from dataclasses import MISSING, fields
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from pkgutil import iter_modules
 from time import perf_counter
 from types import ModuleType
+from typing import Any, get_type_hints
 
 import pdecontrol
 
 from .errors import PdecontrolError
+from .learn.data import generate
 from .parallel import report
-from .result import Status
+from .result import Result, Status
 
 _EXAMPLES = "pdecontrol.examples"
+_FAMILIES = "pdecontrol.learn.families"
 _ENGINES = {"skfem": "scikit-fem", "dolfinx": "fenics-dolfinx"}
 _REMEDIES = {
     "numpy": "numpy", "scipy": "scipy", "scikit-fem": "scikit-fem", "matplotlib": "matplotlib", "meshio": "meshio",
     "pyamg": "'pdecontrol[amg]'",
 }  # fmt: skip
+
+
+class _UnknownError(PdecontrolError):
+    """A name that is not there, or a value that is none of its type."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,12 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if chosen.command == "info":
             return _info()
+        if chosen.command == "generate":
+            return _generate(chosen)
         return _gallery(chosen.names, chosen.list, chosen.output)
     except (PdecontrolError, OSError) as error:
         print(f"pdecontrol: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("pdecontrol: interrupted", file=sys.stderr)
+        return 2 if isinstance(error, _UnknownError) else 1
+    except KeyboardInterrupt as interrupt:
+        print(": ".join(["pdecontrol: interrupted", *map(str, interrupt.args)]), file=sys.stderr)
         return 130
 
 
@@ -64,6 +74,19 @@ def _parser() -> argparse.ArgumentParser:
     gallery.add_argument(
         "--output", type=Path, default=Path("results"), metavar="DIR", help="where to write (default: results)"
     )
+    dataset = commands.add_parser("generate", help="solve random samples of a family of equations, and keep them")
+    dataset.add_argument("family", nargs="?", help="which equations")
+    dataset.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help="of the family; --list shows them")
+    dataset.add_argument("--list", action="store_true", help="list the families and solve nothing")
+    dataset.add_argument("--output", type=Path, metavar="DIR", help="where to write (default: results/FAMILY)")
+    for name, default, meaning in (
+        ("count", 100, "how many samples"), ("seed", 0, "of the random numbers"),
+        ("tolerance", 1e-8, "of the relative residuals"), ("strategy", "auto", "how to solve"),
+        ("processes", 1, "that divide the work"), ("chunk", 100, "samples that are solved and written together"),
+    ):  # fmt: skip
+        text = f"{meaning} (default: {default})"
+        dataset.add_argument(f"--{name}", type=type(default), default=default, metavar=name[0].upper(), help=text)
+    dataset.add_argument("--on-failure", choices=("stop", "skip"), default="stop", help="(default: stop)")
     return parser
 
 
@@ -91,8 +114,7 @@ def _gallery(names: list[str], only_list: bool, output: Path) -> int:
     examples = _examples()
     unknown = [name for name in names if name not in examples]
     if unknown:
-        print(f"pdecontrol: there is no example {unknown[0]!r}; there are: {', '.join(examples)}", file=sys.stderr)
-        return 2
+        raise _UnknownError(f"there is no example {unknown[0]!r}; there are: {', '.join(examples)}")
     chosen = {name: examples[name] for name in names} or examples
     if only_list:
         for name, module in chosen.items():
@@ -104,7 +126,8 @@ def _gallery(names: list[str], only_list: bool, output: Path) -> int:
         results = module.main(output)
         results = results if isinstance(results, list) else [results]
         report(f"{name}: {perf_counter() - start:.1f} s, files in {output}\n")
-        if any(result.status is Status.INTERRUPTED for result in results):  # a solve returns what it has
+        solved = [result for result in results if isinstance(result, Result)]
+        if any(result.status is Status.INTERRUPTED for result in solved):  # a solve returns what it has
             raise KeyboardInterrupt
     return 0
 
@@ -118,5 +141,46 @@ def _examples() -> dict[str, ModuleType]:
     return {name: import_module(f"{_EXAMPLES}.{name}") for name in names}
 
 
-def _title(module: ModuleType) -> str:
+def _title(module: ModuleType | type) -> str:
     return (module.__doc__ or "").strip().split("\n")[0]
+
+
+def _generate(chosen: argparse.Namespace) -> int:
+    families = import_module(_FAMILIES).FAMILIES
+    if chosen.list:
+        for name, family in families.items():
+            report(f"{name:<20} {_title(family)}")
+            report(f"{'':<20} {_parameters(family)}")
+        return 0
+    if chosen.family not in families:
+        missing = "name a family" if chosen.family is None else f"there is no family {chosen.family!r}"
+        raise _UnknownError(f"{missing}; there are: {', '.join(families)}")
+    dataset = generate(
+        _source(families[chosen.family], chosen.parameters), chosen.count, chosen.seed,
+        chosen.output or Path("results") / chosen.family, tolerance=chosen.tolerance, strategy=chosen.strategy,
+        processes=chosen.processes, chunk=chosen.chunk, on_failure=chosen.on_failure,
+    )  # fmt: skip
+    report(dataset)
+    return 0
+
+
+def _parameters(family: type) -> str:
+    defaults = {item.name: item.default for item in fields(family)}
+    return " ".join(f"{name}=.." if value is MISSING else f"{name}={value}" for name, value in defaults.items())
+
+
+def _source(family: type, parameters: list[str]) -> Any:
+    """A family with parameters NAME=VALUE, read as the types of its fields."""
+    types, values = get_type_hints(family), {}
+    for parameter in parameters:
+        name, equals, text = parameter.partition("=")
+        if not equals or name not in {item.name for item in fields(family)}:
+            raise _UnknownError(f"{parameter!r} is no parameter; there are: {_parameters(family)}")
+        try:
+            values[name] = {"true": True, "false": False}[text.lower()] if types[name] is bool else types[name](text)
+        except (KeyError, ValueError):
+            raise _UnknownError(f"{parameter}: expected a value of type {types[name].__name__}") from None
+    missing = [item.name for item in fields(family) if item.default is MISSING and item.name not in values]
+    if missing:
+        raise _UnknownError(f"{missing[0]} has no default: give {missing[0]}=VALUE")
+    return family(**values)

@@ -31,3 +31,7 @@ class ResultFileError(PdecontrolError):
 
 class SolveLimitError(PdecontrolError):
     """The map was asked for more solves than its limit allows."""
+
+
+class DatasetError(PdecontrolError):
+    """A dataset cannot be begun, gone on with, written or read."""

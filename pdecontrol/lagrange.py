@@ -107,7 +107,10 @@ class Lagrange:
         >>> space.evaluate([3.0, 4.0], [[0.1, 0.9]]).tolist()
         [3.0, 4.0]
         """
-        array = self._checked_array(array)
+        return self.sampling(points) @ self._checked_array(array)
+
+    def sampling(self, points: Array) -> csr_matrix:
+        """The matrix (p, size) that takes coefficients to the values at points of shape (dim, p); see `evaluate`."""
         points = self._checked(points)
         found, coordinates, distance = self._locate(points)
         outside = ~self._near(distance)
@@ -118,7 +121,10 @@ class Lagrange:
                 f"first is point {first} at x = {points[:, first].tolist()}; evaluate at points of the "
                 "domain only."
             )
-        return np.einsum("lp,lp->p", self._shapes(coordinates), array[self.dofs[:, found]])
+        columns = self.dofs[:, found]
+        rows = np.broadcast_to(np.arange(len(found)), columns.shape)
+        entries = self._shapes(coordinates).ravel(), (rows.ravel(), columns.ravel())
+        return csr_matrix(entries, (len(found), self.size))
 
     def contains(self, points: Array) -> Array:
         """Whether `evaluate` takes each of the points of shape (dim, p): booleans (p,).

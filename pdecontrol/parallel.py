@@ -64,6 +64,10 @@ class Group:
         """The sum of the values, in the order of the ranks: the same on all of them."""
         return float(np.sum(self.collect(float(value)))) if self.size > 1 else float(value)
 
+    def total(self, values: Array) -> Array:
+        """The sums of the entries of arrays, in the order of the ranks: the same on all of them."""
+        return values
+
     def any(self, flag: bool | np.bool_) -> bool:
         """Whether the flag is true on one of them."""
         return any(self.collect(bool(flag)))
@@ -127,6 +131,11 @@ class MPIGroup(Group):
 
     def distribute(self, values: list[T]) -> T:
         return self.comm.scatter(values if self.root else None)
+
+    def total(self, values: Array) -> Array:
+        parts = np.empty((self.size, *values.shape), values.dtype)
+        self.comm.Allgather(np.ascontiguousarray(values), parts)
+        return parts.sum(axis=0)
 
     def exchange_counts(self, counts: Array) -> Array:
         received = np.empty_like(counts)

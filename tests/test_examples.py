@@ -14,6 +14,7 @@ from pdecontrol.examples import (
     stadler,
     three_dimensions,
     threshold,
+    training_data,
 )
 
 import pdecontrol as pc
@@ -150,7 +151,7 @@ CHECKS = {
 
 def test_every_example_of_the_folder_is_checked():
     folder = Path(examples.__path__[0])
-    assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == set(CHECKS)
+    assert {path.stem for path in folder.glob("*.py")} - {"__init__", "training_data"} == set(CHECKS)
     assert len(CHECKS) == 9
 
 
@@ -163,3 +164,17 @@ def test_example(name, tmp_path, capsys):
     assert written - {f"{name}-control.vtu"} == {f"{name}.png", f"{name}.npz", f"{name}.vtu"}
     loaded = pc.load(tmp_path / "new folder" / f"{name}.npz")
     assert np.array_equal(loaded.control.array, result.control.array)
+
+
+def test_training_data(tmp_path, capsys):
+    """The story that it tells: deflated restarts are the gain on one operator, conjugate gradients on the other."""
+    counts = training_data.main(tmp_path / "new folder", n=20, count=8, sizes=(7, 15))
+    published, correct = counts["published"].values(), counts["correct"].values()
+    gmres, cold, carried, ordered = published
+    assert gmres > 1.7 * cold and 0.85 * cold < ordered <= carried * 1.02 < cold * 1.05
+    gmres, cold, carried, ordered, cg, mean = correct
+    assert gmres > cold > carried >= 0.98 * ordered and cg < cold and 8 <= mean <= 11
+    assert "50 samples by strategy" in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "new folder").iterdir()} == {
+        "training_data_products.png", "training_data_times.png",
+    }  # fmt: skip

@@ -1,5 +1,6 @@
 """The distributed engine under mpirun: the same answers on 1, 2 and 3 ranks, errors on all of them, restarts."""
 
+import json
 import os
 import signal
 import subprocess
@@ -210,6 +211,29 @@ def test_the_command_and_the_engine_that_it_chooses(tmp_path):
     outputs = [mpirun(n, "-m", "pdecontrol", "gallery", "threshold", "--output", tmp_path) for n in (1, 2)]
     tables = [[line for line in text.splitlines() if " s" not in line] for text in outputs]
     assert tables[0] == tables[1] and any(line.startswith("objective") for line in tables[0])
+
+
+@pytest.mark.xdist_group("mpi")
+def test_datasets_on_any_number_of_ranks(tmp_path):
+    pytest.importorskip("zarr", reason="datasets need pdecontrol[data]")
+
+    def generate(ranks, name, source="{}", **options):
+        call = {"count": 23, "seed": 7, "chunk": 5, "directory": str(tmp_path / name)} | options
+        return mpirun(ranks, PROGRAMS / "generate.py", source, json.dumps(call)).splitlines()
+
+    printed = {ranks: generate(ranks, str(ranks)) for ranks in (1, 2, 3)}
+    assert len(printed[1]) == 1 and printed[1] == printed[2] == printed[3]
+    manifests = {(tmp_path / str(ranks) / "manifest.json").read_bytes() for ranks in printed}
+    assert len(manifests) == 1
+    (tmp_path / "3" / "data.zarr" / "solution" / "2.0").unlink()
+    (tmp_path / "3" / "chunks" / "000001.json").write_text("{")
+    assert generate(2, "3") == printed[1]
+    failures = generate(2, "failing", '{"failing": 0.15}')  # the first is in the second chunk, on the second rank
+    reasons = {line.partition(": ")[2] for line in failures}
+    assert len(failures) == 2 and len(reasons) == 1 and reasons.pop().startswith("ConvergenceError: sample 6: drew ")
+    assert [path.name for path in (tmp_path / "failing" / "chunks").iterdir()] == ["000000.json"]
+    assert all("leave processes=1" in line for line in generate(2, "both", processes=2))
+    assert all("seed is 7 there, 8 here" in line for line in generate(2, "3", seed=8))
 
 
 def test_several_ranks_without_dolfinx_are_an_error(monkeypatch):

@@ -31,6 +31,8 @@ class SteadySystem(Protocol):
     bounded: bool
 
     @property
+    def definite(self) -> bool: ...  # whether an affine equation is symmetric positive definite
+    @property
     def fingerprint(self) -> str: ...
     def norm(self, a: Array) -> float: ...  # Euclidean, of the entries of all processes
     def initial(self) -> Array: ...  # zero with the Dirichlet values

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import splu
 
-from ..errors import ConvergenceError, ProblemError, SingularEquationError
+from ..errors import ConvergenceError, ProblemError
+from ..krylov.direct import sparse_factors
 from ..maps import Counter, lanczos
 from ..space import Array, Space
 
@@ -46,26 +46,12 @@ class LinearSolver(ABC):
 
 
 class Direct(LinearSolver):
-    """Sparse LU factors (SuperLU).
-
-    Symmetric positive definite matrices keep the order of minimum degree on A + A', without pivoting. On others an
-    off-diagonal pivot would ruin that order (a hundredfold fill with strong advection): they take COLAMD.
-    """
+    """Sparse LU factors (SuperLU)."""
 
     exact = True
 
     def __init__(self, matrix: sp.spmatrix, counter: Counter, definite: bool) -> None:
-        matrix = sp.csc_matrix(matrix)
-        symmetric = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
-        try:
-            self._factors = splu(matrix, **(symmetric if definite else {}))
-        except RuntimeError as error:
-            raise SingularEquationError(f"the matrix of the equation is singular ({error}).") from None
-        except MemoryError:
-            raise ProblemError(
-                f"the factors of a matrix with {matrix.shape[0]} unknowns do not fit into memory: "
-                "take a coarser mesh, or linear_solver='amg' (pip install 'pdecontrol[amg]')."
-            ) from None
+        self._factors = sparse_factors(matrix, definite)
         counter.factorisations += 1
 
     def solve(

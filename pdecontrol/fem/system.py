@@ -124,6 +124,10 @@ class System:
     def norm(self, a: Array) -> float:
         return float(np.sqrt(self.engine.group.sum(np.einsum("i,i->", a, a))))
 
+    @property
+    def definite(self) -> bool:
+        return self.affine and self.equation.definite
+
     @cached_property
     def fingerprint(self) -> str:
         control, observations = self.problem.control, self.problem.observations

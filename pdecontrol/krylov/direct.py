@@ -1,0 +1,92 @@
+"""Sparse factors: for one matrix, and for many of one sparsity."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import scipy.sparse as sp
+from scipy.sparse.linalg import SuperLU, splu
+
+from ..errors import ProblemError, SingularEquationError
+from .operator import Array
+
+
+class Factors(Protocol):
+    """A factorised matrix."""
+
+    def solve(self, b: Array) -> Array:
+        """A^-1 b for one (n,) or several (n, c) right-hand sides."""
+
+
+def sparse_factors(matrix: sp.spmatrix, definite: bool) -> SuperLU:
+    """A = L U by SuperLU.
+
+    Parameters
+    ----------
+    matrix : A, real or complex.
+    definite : whether it is symmetric positive definite: then the order of minimum degree on A + A' is kept, without
+        pivoting. On others an off-diagonal pivot would ruin that order (a hundredfold fill with strong advection): they
+        take COLAMD.
+
+    Raises
+    ------
+    SingularEquationError, ProblemError
+        For a singular matrix; for factors that do not fit into memory.
+    """
+    matrix = sp.csc_matrix(matrix)
+    symmetric = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
+    try:
+        return splu(matrix, **(symmetric if definite else {}))
+    except RuntimeError as error:
+        raise SingularEquationError(f"the matrix of the equation is singular ({error}).") from None
+    except MemoryError:
+        raise ProblemError(
+            f"the factors of a matrix with {matrix.shape[0]} unknowns do not fit into memory: "
+            "take a coarser mesh, or linear_solver='amg' (pip install 'pdecontrol[amg]')."
+        ) from None
+
+
+class Refactored:
+    """Factors of one matrix after another of the same sparsity: ordered and analysed once, by PETSc.
+
+    Parameters
+    ----------
+    definite : whether the matrices are symmetric positive definite (Cholesky), else LU without pivoting, whose
+        residual the caller checks.
+    """
+
+    def __init__(self, definite: bool) -> None:
+        self._definite = definite
+        self._petsc: Any = None
+        self._pattern: tuple[Array, Array] | None = None
+
+    @staticmethod
+    def missing() -> str | None:
+        """What is missing to use it."""
+        return None if find_spec("petsc4py") else "petsc4py is not installed"
+
+    def factorise(self, matrix: sp.csr_matrix) -> Factors:
+        """The factors of a matrix; those of the one before are lost."""
+        from .petsc import PetscFactors
+
+        if self._pattern is None or not _same(self._pattern, matrix):
+            self.close()
+            self._petsc = PetscFactors(matrix, self._definite)
+            self._pattern = (matrix.indptr, matrix.indices)
+        else:
+            self._petsc.update(matrix)
+        return self._petsc
+
+    def close(self) -> None:
+        """Free what PETSc holds."""
+        if self._petsc is not None:
+            self._petsc.close()
+        self._petsc = None
+
+
+def _same(pattern: tuple[Array, Array], matrix: sp.csr_matrix) -> bool:
+    return all(
+        a is b or (a.shape == b.shape and bool((a == b).all()))
+        for a, b in zip(pattern, (matrix.indptr, matrix.indices), strict=True)
+    )

@@ -1,0 +1,159 @@
+"""Matrices and preconditioners of PETSc as operators, serial and under MPI."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..errors import DataError, SingularEquationError
+from ..parallel import ALONE, Group, MPIGroup, world
+from .operator import Array, Operator
+
+
+def petsc_operator(item: Any) -> Operator:
+    """v -> A v of a matrix (Mat), v -> M^-1 v of a preconditioner (PC), on the entries that this process owns.
+
+    The operator keeps two vectors, which PETSc frees with it; it follows later changes of the matrix.
+
+    Raises
+    ------
+    DataError
+        For other objects of PETSc, and matrices that are not square.
+    """
+    from petsc4py import PETSc
+
+    if isinstance(item, PETSc.Mat):
+        matrix, apply = item, item.mult
+    elif isinstance(item, PETSc.PC):
+        item.setUp()
+        matrix, apply = item.getOperators()[0], item.apply
+    else:
+        raise DataError(f"expected a Mat or a PC of PETSc, got {type(item).__name__}.")
+    rows, columns = matrix.getSize()
+    if rows != columns:
+        raise DataError(f"the matrix must be square, its shape is {(rows, columns)}.")
+    source, target = matrix.createVecs()
+
+    def product(v: Array) -> Array:
+        source.array[:] = v
+        apply(source, target)
+        return np.array(target.array)
+
+    return Operator(product, source.getLocalSize(), np.dtype(PETSc.ScalarType), _group(matrix.getComm().tompi4py()))
+
+
+def _group(comm: Any) -> Group:
+    from mpi4py import MPI
+
+    if comm.size == 1:
+        return ALONE
+    same = MPI.Comm.Compare(comm, MPI.COMM_WORLD) in (MPI.IDENT, MPI.CONGRUENT)
+    return world() if same else _other(comm)
+
+
+@cache
+def _other(comm: Any) -> Group:
+    return MPIGroup(comm)
+
+
+def load() -> None:
+    """Load PETSc, which takes a while."""
+    from petsc4py import PETSc  # noqa: F401
+
+
+def has_package(name: str) -> bool:
+    """Whether PETSc was built with a package."""
+    from petsc4py import PETSc
+
+    return bool(PETSc.Sys.hasExternalPackage(name))
+
+
+class PetscFactors:
+    """A = L L' or L U by PETSc on this process alone, with one symbolic analysis for matrices of one sparsity."""
+
+    def __init__(self, matrix: sp.csr_matrix, definite: bool) -> None:
+        from petsc4py import PETSc
+
+        self._matrix = local_matrix(matrix, definite)
+        self._x, self._b = self._matrix.createVecs()
+        self._ksp = PETSc.KSP().create(PETSc.COMM_SELF)
+        self._ksp.setType("preonly")
+        pc = self._ksp.getPC()
+        pc.setType("cholesky" if definite else "lu")
+        pc.setFactorSolverType("petsc")
+        self._ksp.setOperators(self._matrix)
+        self._factorise()
+
+    def update(self, matrix: sp.csr_matrix) -> None:
+        """Factorise another matrix of the same sparsity."""
+        fill(self._matrix, matrix)
+        self._ksp.setOperators(self._matrix)
+        self._factorise()
+
+    def _factorise(self) -> None:
+        from petsc4py import PETSc
+
+        try:
+            self._ksp.setUp()
+            self._ksp.getPC().setUp()
+        except PETSc.Error as error:
+            raise SingularEquationError(f"the matrix of the equation is singular ({error.ierr}).") from None
+
+    def solve(self, b: Array) -> Array:
+        if b.ndim == 2:
+            return np.stack([self.solve(column) for column in b.T], axis=1)
+        self._b.array[:] = b
+        self._ksp.solve(self._b, self._x)
+        if self._ksp.getConvergedReason() < 0:
+            raise SingularEquationError("the matrix of the equation is singular (a zero pivot).")
+        return np.array(self._x.array)
+
+    def close(self) -> None:
+        """Free the matrix and its factors."""
+        for item in (self._ksp, self._matrix, self._x, self._b):
+            item.destroy()
+
+
+class PetscPreconditioner:
+    """M^-1 of a kind of PETSc (ilu, icc, hypre, gamg, ..) for a matrix on this process alone."""
+
+    def __init__(self, matrix: sp.csr_matrix, kind: str, definite: bool) -> None:
+        from petsc4py import PETSc
+
+        self._matrix = local_matrix(matrix, definite)
+        self._pc = PETSc.PC().create(PETSc.COMM_SELF)
+        self._pc.setOperators(self._matrix)
+        self._pc.setType(kind)
+        try:
+            self._pc.setUp()
+        except PETSc.Error as error:
+            self.close()
+            raise SingularEquationError(f"{kind} breaks down for this matrix (PETSc's error {error.ierr}).") from None
+        self.operator = petsc_operator(self._pc)
+
+    def close(self) -> None:
+        """Free the matrix and the preconditioner."""
+        self._pc.destroy()
+        self._matrix.destroy()
+
+
+def local_matrix(matrix: sp.csr_matrix, definite: bool) -> Any:
+    """A matrix of PETSc on this process alone."""
+    from petsc4py import PETSc
+
+    csr = (matrix.indptr.astype(PETSc.IntType), matrix.indices.astype(PETSc.IntType), matrix.data)
+    result = PETSc.Mat().createAIJ(matrix.shape, csr=csr, comm=PETSc.COMM_SELF)
+    if definite:
+        result.setOption(PETSc.Mat.Option.SPD, True)
+    return result
+
+
+def fill(target: Any, matrix: sp.csr_matrix) -> None:
+    """Replace the entries by those of another matrix of the same sparsity."""
+    from petsc4py import PETSc
+
+    target.setValuesCSR(matrix.indptr.astype(PETSc.IntType), matrix.indices.astype(PETSc.IntType), matrix.data)
+    target.assemble()

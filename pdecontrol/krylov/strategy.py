@@ -1,0 +1,397 @@
+"""Which solver for which family of systems: look at a few, race the candidates on them, choose, and say why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..errors import ProblemError
+from .candidates import CANDIDATES, Answer, Candidate, Chain, Family, System, Traits, loaded, missing, superpose
+from .direct import sparse_factors
+from .operator import Array
+from .ordering import greedy
+from .precondition import ReferenceInverse
+from .solution import Products
+
+PROBES = 12  # systems that are looked at, and on which candidates are raced
+SHARE = 0.1  # of the predicted time of all samples that the race may take
+SLOWER = 3.0  # a candidate that takes so many times the best is given up
+SORTED = {"recycled": "recycled-sorted", "skr-unsorted": "skr"}
+LOADING = 0.8  # seconds that the first use of PETSc takes
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What the race measured of a candidate: seconds and matrix products a system, or why it was not tried."""
+
+    name: str
+    seconds: float | None = None
+    products: float | None = None
+    systems: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to solve a family: the candidate, the reason, and what was measured.
+
+    Attributes
+    ----------
+    strategy : the name of the candidate.
+    reason : a sentence.
+    traits : what the probed systems have in common.
+    figures : the measured candidates, the fastest first, then those not tried.
+    seconds : what looking and racing took.
+    """
+
+    strategy: str
+    reason: str
+    traits: Traits
+    figures: list[Figure] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Plan:
+        """The plan that `to_json` gave."""
+        figures = [Figure(**figure) for figure in values["figures"]]
+        return cls(**{**values, "traits": Traits(**values["traits"]), "figures": figures})
+
+    def __str__(self) -> str:
+        lines = [f"strategy        {self.strategy}: {CANDIDATES[self.strategy]}", f"because         {self.reason}"]
+        for figure in self.figures:
+            measured = figure.note
+            if figure.seconds is not None:
+                measured = f"{1e3 * figure.seconds:9.2f} ms {figure.products:8.1f} products a system  {measured}"
+            lines.append(f"  {figure.name:<20}{measured}")
+        return "\n".join(lines)
+
+
+def choose(family: Family, samples: Sequence[Any], count: int, tolerance: float = 1e-8, strategy: str = "auto") -> Plan:
+    """Choose how to solve `count` systems of a family.
+
+    Parameters
+    ----------
+    family : the systems.
+    samples : the parameters of a few of them (12 or so), none of which need be among the `count`.
+    count : how many will be solved: it limits what the choice may cost to a tenth.
+    tolerance : of the true relative residuals.
+    strategy : "auto", or the name of a candidate.
+
+    Raises
+    ------
+    ProblemError
+        For an unknown candidate, and for one that cannot solve these systems.
+    """
+    begin = perf_counter()
+    if strategy != "auto" and strategy not in CANDIDATES:
+        raise ProblemError(f"unknown strategy {strategy!r}: take 'auto' or one of {', '.join(CANDIDATES)}.")
+    systems = [family.system(sample) for sample in samples[:PROBES]]
+    traits = inspect(systems)
+    if strategy != "auto":
+        if obstacle := missing(CANDIDATES[strategy], traits, systems[0][0]):
+            raise ProblemError(f"strategy={strategy!r} cannot be used: {obstacle}.")
+        return Plan(strategy, "as asked", traits, [], perf_counter() - begin)
+    if traits.constant:
+        rank = f"{traits.rhs_rank} right-hand sides span all" if traits.rhs_rank else "right-hand sides in blocks"
+        return Plan("superposition", f"the matrix is the same for all samples; {rank}", traits,
+                    [], perf_counter() - begin)  # fmt: skip
+    race = _Race(family, traits, systems, list(samples), count, tolerance)
+    figures = race.run()
+    best = figures[0]
+    if best.seconds is None:
+        notes = "; ".join(f"{figure.name}: {figure.note}" for figure in figures)
+        raise ProblemError(f"no candidate solves this family ({notes}).")
+    second = next((f for f in figures[1:] if f.seconds is not None), None)
+    lead = f"; next {second.name} with {1e3 * (second.seconds or 0):.2f} ms" if second else ""
+    reason = f"fastest of {sum(f.seconds is not None for f in figures)} measured, {1e3 * best.seconds:.2f} ms{lead}"
+    name = SORTED.get(best.name, best.name)
+    if name != best.name:
+        reason += "; in greedy order, which costs next to nothing here and saves a few products"
+    return Plan(name, reason, traits, figures, perf_counter() - begin)
+
+
+def inspect(systems: Sequence[System]) -> Traits:
+    """What systems have in common."""
+    first = systems[0][0]
+    matrices = [matrix for matrix, _ in systems]
+    pattern = all(
+        matrix.nnz == first.nnz and bool((matrix.indices == first.indices).all())
+        and bool((matrix.indptr == first.indptr).all())
+        for matrix in matrices[1:]
+    )  # fmt: skip
+    entries = np.stack([matrix.data for matrix in matrices], axis=1) if pattern else None
+    constant = entries is not None and bool((entries == entries[:, :1]).all())
+    symmetric = all(_symmetric(matrix) for matrix in (matrices[:1] if constant else matrices[:2]))
+    return Traits(
+        unknowns=first.shape[0],
+        nonzeros=first.nnz,
+        complex=any(np.iscomplexobj(matrix.data) for matrix in matrices),
+        symmetric=symmetric,
+        definite=symmetric and all(_dominant(matrix) for matrix in (matrices[:1] if constant else matrices)),
+        pattern=pattern,
+        constant=constant,
+        matrix_rank=None if entries is None else _rank(entries),
+        rhs_rank=_rank(np.stack([b for _, b in systems], axis=1)),
+    )
+
+
+def _symmetric(matrix: sp.csr_matrix) -> bool:
+    difference = abs(matrix - matrix.conj().T)
+    return bool(difference.max() <= 1e-14 * abs(matrix).max())
+
+
+def _dominant(matrix: sp.csr_matrix) -> bool:
+    diagonal = matrix.diagonal().real
+    rest = np.asarray(abs(matrix).sum(axis=1)).ravel() - np.abs(matrix.diagonal())
+    return bool((diagonal > 0).all() and (diagonal >= rest * (1 - 1e-12)).all())
+
+
+def _rank(columns: Array) -> int | None:
+    values = np.linalg.svd(np.linalg.qr(columns)[1], compute_uv=False)
+    rank = int(np.count_nonzero(values > 1e-12 * values[0]))
+    return rank if rank < columns.shape[1] else None
+
+
+class Solver:
+    """Solves samples of a family by the candidate of a plan; what is set up once is kept.
+
+    Parameters
+    ----------
+    plan, family : how, and what.
+    tolerance : of the true relative residuals.
+    """
+
+    def __init__(self, plan: Plan, family: Family, tolerance: float) -> None:
+        self._plan, self._family, self._tolerance = plan, family, tolerance
+        self._candidate = CANDIDATES[plan.strategy]
+        self._chain = Chain(self._candidate, family, plan.traits, tolerance, lambda: self.reference)
+        self._factored: tuple[sp.csr_matrix, Any] | None = None
+
+    @cached_property
+    def reference(self) -> ReferenceInverse:
+        """The inverse of the mean operator."""
+        return ReferenceInverse(self._family.reference(), self._family.grid)
+
+    def solve(self, samples: Sequence[Any]) -> tuple[list[Answer], dict[str, float]]:
+        """The answers in the order of the samples, and the seconds of each stage.
+
+        What is carried from system to system begins anew. A system that the candidate cannot solve is tried by sparse
+        factors; if that fails too the answer says why.
+        """
+        self._chain.restart()
+        seconds = {"ordering": 0.0, "assembly": 0.0, "set-up": 0.0, "solve": 0.0, "certificate": 0.0}
+        begin = perf_counter()
+        order = np.arange(len(samples))
+        if self._candidate.ordered and len(samples) > 2:
+            order = greedy(self._family.features(samples))
+        seconds["ordering"] = perf_counter() - begin
+        answers: list[Answer | None] = [None] * len(samples)
+        kept: list[System] = []
+        for i in order:
+            begin = perf_counter()
+            matrix, b = self._family.system(samples[i])
+            seconds["assembly"] += perf_counter() - begin
+            if self._candidate.solver == "superposition":
+                kept.append((matrix, b))
+                continue
+            answer = self._chain.solve(matrix, b)
+            if answer.failure:
+                answer = self._rescue(matrix, b, answer)
+            for stage, spent in answer.seconds.items():
+                seconds[stage] += spent
+            begin = perf_counter()
+            self._certify(answer, matrix, b, samples[i])
+            seconds["certificate"] += perf_counter() - begin
+            answers[i] = answer
+        if kept:
+            begin = perf_counter()
+            answers = list(self._superpose(kept))
+            seconds["solve"] += perf_counter() - begin
+            begin = perf_counter()
+            for found, (matrix, b), sample in zip(answers, kept, samples, strict=True):
+                if found is not None:
+                    self._certify(found, matrix, b, sample)
+            seconds["certificate"] += perf_counter() - begin
+        return [answer for answer in answers if answer is not None], seconds
+
+    def _certify(self, answer: Answer, matrix: sp.csr_matrix, b: Array, sample: Any) -> None:
+        """The bound eta / (|x| - eta), |x|^2 = x' A x and eta^2 = r' L^-1 r / coercivity, on the relative error.
+
+        With the least eigenvalue of L instead of L^-1 where that is good enough, as it is for direct solvers.
+        """
+        coercivity = None if answer.failure or answer.x is None else self._family.coercivity(sample)
+        if coercivity is None or answer.x is None:
+            return
+        residual = b - matrix @ answer.x
+        answer.products.residuals += 1
+        energy = float(answer.x @ (b - residual)) ** 0.5
+        if least := self.reference.least:
+            answer.bound = _relative((residual @ residual / (least * coercivity)) ** 0.5, energy)
+        if not answer.bound <= self._tolerance:
+            answer.bound = _relative((residual @ self.reference.solve(residual) / coercivity) ** 0.5, energy)
+
+    def _superpose(self, systems: list[System]) -> list[Answer]:
+        """By superposition where the matrix is that of the first system, others by themselves."""
+        matrix = systems[0][0]
+        if self._factored is None or not _equal(self._factored[0], matrix):
+            if self.reference.fast and _equal(self.reference.matrix, matrix):
+                self._factored = matrix, self.reference
+            else:
+                self._factored = matrix, sparse_factors(matrix, self._plan.traits.definite)
+        same = [i for i, (other, b) in enumerate(systems) if _equal(other, matrix) and np.isfinite(b).all()]
+        found = superpose([systems[i] for i in same], self._factored[1].solve, self._tolerance)
+        answers = dict(zip(same, found, strict=True))
+        for i, (other, b) in enumerate(systems):
+            if i not in answers:
+                answers[i] = self._rescue(other, b, Answer(None, np.nan, "another matrix", Products()))
+        return [answers[i] for i in range(len(systems))]
+
+    def _rescue(self, matrix: sp.csr_matrix, b: Array, failed: Answer) -> Answer:
+        lu = Chain(CANDIDATES["lu"], self._family, self._plan.traits, self._tolerance, lambda: self.reference)
+        answer = lu.solve(matrix, b)
+        for stage, spent in failed.seconds.items():
+            answer.seconds[stage] = answer.seconds.get(stage, 0.0) + spent
+        return answer
+
+    def close(self) -> None:
+        """Free what factors hold."""
+        self._chain.close()
+
+
+def _relative(eta: float, energy: float) -> float:
+    return float(eta / (energy - eta)) if eta < energy else np.inf
+
+
+def _equal(a: sp.csr_matrix, b: sp.csr_matrix) -> bool:
+    return a is b or (
+        a.nnz == b.nnz
+        and bool((a.data == b.data).all())
+        and bool((a.indices == b.indices).all())
+        and bool((a.indptr == b.indptr).all())
+    )
+
+
+class _Race:
+    """Candidates on the same few systems; those that fall behind are given up."""
+
+    def __init__(
+        self, family: Family, traits: Traits, systems: list[System], samples: list[Any], count: int, tolerance: float
+    ) -> None:
+        self._family, self._traits, self._systems, self._samples = family, traits, systems, samples
+        self._count, self._tolerance = count, tolerance
+        self._begin = perf_counter()
+        self._reference: ReferenceInverse | None = None
+        self._chains: dict[str, Chain] = {}
+        self._times: dict[str, list[float]] = {}
+        self._products: dict[str, list[int]] = {}
+        self._notes: dict[str, str] = {}
+
+    def run(self) -> list[Figure]:
+        for name, candidate in CANDIDATES.items():
+            obstacle = self._hopeless(candidate) or missing(candidate, self._traits, self._systems[0][0])
+            if obstacle:
+                self._notes[name] = obstacle
+            else:
+                self._try(candidate)
+        self._final()
+        for chain in self._chains.values():
+            chain.close()
+        return sorted(
+            (self._figure(name) for name in CANDIDATES), key=lambda f: np.inf if f.seconds is None else f.seconds
+        )
+
+    @property
+    def _best(self) -> float:
+        return min((min(times) for times in self._times.values()), default=np.inf)
+
+    def _spent(self) -> bool:
+        return perf_counter() - self._begin > SHARE * self._count * self._best
+
+    def _hopeless(self, candidate: Candidate) -> str:
+        """Why a candidate need not be tried."""
+        traits, best = self._traits, self._best
+        if candidate.ordered:
+            return "decided after the race"
+        if candidate.projected and (traits.matrix_rank is None or traits.rhs_rank is None):
+            return "the parameters do not enter through few matrices and right-hand sides"
+        if candidate.solver == "gmres" and traits.definite:
+            return "the matrices are definite: conjugate gradients"
+        if candidate.name in ("jacobi", "recycled") and not traits.definite:
+            return "the matrices are not definite: the same as gmres or skr-unsorted"
+        if self._times and self._spent():
+            return "the race has taken its share of the time"
+        if candidate.needs_petsc and not loaded() and self._count * best < LOADING / 0.2:
+            return "loading PETSc takes longer than it can save"
+        if candidate.recycled:
+            plain = self._products.get(_plain(candidate))
+            if plain is not None and plain[0] < 2 * candidate.recycled:
+                return f"recycling off: {plain[0]} products without, {candidate.recycled} for the refresh alone"
+        predicted = _least_seconds(candidate, traits.unknowns, self._family.dimension)
+        if predicted > SLOWER * best:
+            return f"takes at least {1e3 * predicted:.0f} ms"
+        return ""
+
+    def _try(self, candidate: Candidate) -> None:
+        chain = Chain(candidate, self._family, self._traits, self._tolerance, self._inverse)
+        self._chains[candidate.name] = chain
+        longer = 2 if candidate.recycled else len(self._systems) - 1 if candidate.projected else 1
+        for i, (matrix, b) in enumerate(self._systems[: 1 + longer]):
+            limit = SLOWER * self._best
+            begin = perf_counter()
+            answer = chain.solve(matrix, b, limit)
+            spent = perf_counter() - begin
+            if answer.failure:
+                self._notes[candidate.name] = answer.failure
+                return
+            # The first solve loads and analyses, and has nothing to recycle: it counts only where it is hopeless.
+            if i > 0 or spent > 2 * limit or len(self._systems) == 1:
+                self._times.setdefault(candidate.name, []).append(spent)
+                self._products.setdefault(candidate.name, []).append(answer.products.total)
+            if spent > 2 * limit:
+                return
+
+    def _final(self) -> None:
+        """Measure those near to the best on more systems."""
+        for matrix, b in self._systems[2:6]:
+            for name in sorted(self._times, key=lambda name: min(self._times[name])):
+                if min(self._times[name]) <= 1.5 * self._best and not self._spent():
+                    begin = perf_counter()
+                    answer = self._chains[name].solve(matrix, b)
+                    self._times[name].append(perf_counter() - begin)
+                    self._products[name].append(answer.products.total)
+
+    def _inverse(self) -> ReferenceInverse:
+        if self._reference is None:
+            self._reference = ReferenceInverse(self._family.reference(), self._family.grid)
+        return self._reference
+
+    def _figure(self, name: str) -> Figure:
+        times, note = self._times.get(name), self._notes.get(name, "")
+        if times is None:
+            return Figure(name, note=note)
+        return Figure(name, float(np.median(times)), float(np.mean(self._products[name])), len(times), note)
+
+
+def _plain(candidate: Candidate) -> str:
+    """The candidate without recycling."""
+    if candidate.solver == "gmres":
+        return "gmres"
+    return candidate.preconditioner
+
+
+def _least_seconds(candidate: Candidate, n: int, dimension: int) -> float:
+    """Less than what factors and multigrid set-ups take on a fast machine, for they cannot be interrupted."""
+    if candidate.solver in ("refactor", "lu"):
+        flops = {1: 10.0 * n, 2: 10.0 * n**1.5, 3: 3.0 * n**2}[dimension]
+        return flops * (2e-10 if candidate.solver == "refactor" else 1e-9)
+    return {"hypre": 5e-7 * n, "multigrid": 1e-6 * n}.get(candidate.preconditioner, 0.0)

@@ -1,0 +1,1 @@
+"""Training data for learned maps: random fields, families of equations, datasets on disk."""

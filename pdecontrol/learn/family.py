@@ -1,0 +1,113 @@
+"""Families of linear systems as sources of datasets: drawn, solved by a chosen strategy, certified."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..krylov.strategy import Plan, Solver, choose
+from ..space import Array
+from .source import Batch, Source
+
+Sample = dict[str, Array]
+
+
+class Family(Source):
+    """Linear systems A(theta) x = b(theta) with random parameters theta; frozen dataclasses of plain numbers.
+
+    Notes
+    -----
+    Law: e' A e >= coercivity e' L e for all e, with L = reference(). So the error e of an approximate solution x with
+    the residual r has e' A e <= eta^2 = r' L^-1 r / coercivity, and its energy norm relative to that of the solution is
+    at most eta / ((x' A x)^1/2 - eta).
+    """
+
+    name: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def grid(self) -> tuple[int, ...]:
+        """The shape of the unknowns."""
+
+    @abstractmethod
+    def draw(self, generator: np.random.Generator) -> Sample:
+        """The parameters of one sample, by name: they are stored with the solution."""
+
+    @abstractmethod
+    def system(self, sample: Sample) -> tuple[sp.csr_matrix, Array]:
+        """The matrix and the right-hand side."""
+
+    @abstractmethod
+    def reference(self) -> sp.csr_matrix:
+        """L, the matrix of the mean parameters."""
+
+    @abstractmethod
+    def coercivity(self, sample: Sample) -> float | None:
+        """The factor of the law, None where there is none."""
+
+    @abstractmethod
+    def features(self, samples: Sequence[Sample]) -> Array:
+        """Parameters of samples as rows (N, p), whose distances say how alike the matrices are."""
+
+    @abstractmethod
+    def solution(self, sample: Sample, x: Array) -> Array:
+        """The solution on all nodes, with its values on the boundary."""
+
+    @property
+    def dimension(self) -> int:
+        """Of the domain."""
+        return len(self.grid)
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        return {"family": self.name} | {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        sample = self.draw(np.random.default_rng(0))
+        solution = self.solution(sample, np.zeros(int(np.prod(self.grid))))
+        return {name: value.shape for name, value in sample.items()} | {"solution": solution.shape}
+
+    def plan(
+        self, generators: Sequence[np.random.Generator], count: int, tolerance: float, strategy: str
+    ) -> dict[str, Any]:
+        return choose(self, [self.draw(generator) for generator in generators], count, tolerance, strategy).to_json()
+
+    def batch(self, plan: Mapping[str, Any], generators: Sequence[np.random.Generator], tolerance: float) -> Batch:
+        solver = _solver(self, json.dumps(plan, sort_keys=True), tolerance)
+        samples = [self.draw(generator) for generator in generators]
+        answers, seconds = solver.solve(samples)
+        arrays = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+        empty = np.full(int(np.prod(self.grid)), np.nan)
+        arrays["solution"] = np.stack(
+            [
+                self.solution(sample, empty if answer.failure or answer.x is None else answer.x)
+                for sample, answer in zip(samples, answers, strict=True)
+            ]
+        )
+        failures = {i: answer.failure for i, answer in enumerate(answers) if answer.failure}
+        good = np.array([not answer.failure for answer in answers])
+        arrays["solution"][~good] = np.nan
+        counts: dict[str, float] = {f"seconds {stage}": spent for stage, spent in seconds.items()}
+        for kind in ("steps", "refresh", "residuals", "preconditioner"):
+            counts[f"products {kind}"] = float(sum(getattr(answer.products, kind) for answer in answers))
+        return Batch(
+            arrays,
+            np.where(good, [answer.residual for answer in answers], np.nan),
+            np.where(good, [answer.bound for answer in answers], np.nan),
+            failures,
+            counts,
+        )
+
+
+@lru_cache(maxsize=2)
+def _solver(family: Family, plan: str, tolerance: float) -> Solver:
+    """Kept from batch to batch of a process, with what it has set up."""
+    return Solver(Plan.from_json(json.loads(plan)), family, tolerance)

@@ -1,0 +1,208 @@
+"""The files of a dataset: what is written is whole or not there, and what has changed since is found.
+
+- manifest.json: what the samples are, and the plan by which they are solved.
+- data.zarr: their values, in version 2 of the zarr format, which zarr 2 and 3 read.
+- chunks/000012.json: the record of a chunk, written after its values: checksums, residuals, failures, costs.
+- summary.json: what the records add up to, written when all are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DatasetError
+from .source import Array
+
+MANIFEST, SUMMARY, RECORDS, DATA = "manifest.json", "summary.json", "chunks", "data.zarr"
+GOES_ON = "finished chunks are kept, and the same call goes on from there"
+LARGEST = 2**31 - 32  # bytes that Blosc compresses at once
+_COMPRESSOR = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1, "blocksize": 0}
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of the dataset that a manifest describes."""
+
+    directory: Path
+    manifest: dict[str, Any]
+
+    @property
+    def chunks(self) -> range:
+        """The numbers of its chunks."""
+        return range(-(-self.manifest["count"] // self.manifest["chunk"]))
+
+    def samples(self, number: int) -> range:
+        """The samples of a chunk."""
+        size = self.manifest["chunk"]
+        return range(number * size, min((number + 1) * size, self.manifest["count"]))
+
+    def record(self, number: int) -> Path:
+        """The file that says that a chunk is finished."""
+        return self.directory / RECORDS / f"{number:06d}.json"
+
+    @property
+    def metadata(self) -> dict[Path, bytes]:
+        """What the files that describe the arrays contain."""
+        count, chunk = self.manifest["count"], self.manifest["chunk"]
+        contents: dict[str, Any] = {".zgroup": {"zarr_format": 2}}
+        for name, array in self.manifest["arrays"].items():
+            contents[f"{name}/.zarray"] = {
+                "zarr_format": 2, "shape": [count, *array["shape"]], "chunks": [chunk, *array["shape"]],
+                "dtype": array["dtype"], "compressor": _COMPRESSOR, "fill_value": "NaN", "order": "C", "filters": None,
+            }  # fmt: skip
+        return {self.directory / DATA / name: json.dumps(value, indent=1).encode() for name, value in contents.items()}
+
+    def arrays(self) -> dict[str, Any]:
+        """The zarr arrays by name."""
+        zarr = extra("zarr")
+        if any(_stored(path) != digest(content) for path, content in self.metadata.items()):
+            raise DatasetError(f"the metadata in {self.directory / DATA} are damaged: the same call mends them.")
+        group = zarr.open_group(str(self.directory / DATA), mode="r")
+        return {name: group[name] for name in self.manifest["arrays"]}
+
+    def prepare(self) -> None:
+        """Remove what a killed process left half written, and describe the arrays where that is not done."""
+        with writing(self.directory):
+            for path in self.directory.rglob(".*.tmp"):
+                path.unlink(missing_ok=True)
+        for path, content in self.metadata.items():
+            if _stored(path) != digest(content):
+                write(path, content)
+
+    def values(self, name: str, number: int) -> Path:
+        """The file with the values of an array in a chunk."""
+        axes = len(self.manifest["arrays"][name]["shape"])
+        return self.directory / DATA / name / ".".join([str(number), *["0"] * axes])
+
+    def save(self, number: int, arrays: dict[str, Array], report: dict[str, Any]) -> None:
+        """Write the values of a chunk, then its record, with checksums of the values and of their files."""
+        compress, stored = extra("numcodecs").get_codec(_COMPRESSOR).encode, {}
+        for name, values in arrays.items():
+            whole = np.full((self.manifest["chunk"], *values.shape[1:]), np.nan)
+            whole[: len(values)] = values  # which are fewer in the last chunk
+            content = bytes(compress(whole))
+            stored[name] = digest(content)
+            write(self.values(name, number), content)
+        checksums = {name: digest(values.tobytes()) for name, values in arrays.items()}
+        write_sealed(self.record(number), {"chunk": number, **report, "checksums": checksums, "files": stored})
+
+    def lost(self, numbers: Iterable[int]) -> list[int]:
+        """Those of the chunks that have no record, or whose files are not those that were written."""
+        return [number for number in numbers if not self._intact(number)]
+
+    def _intact(self, number: int) -> bool:
+        with suppress(DatasetError):
+            stored = read(self.record(number))["files"]
+            return all(_stored(self.values(name, number)) == checksum for name, checksum in stored.items())
+        return False
+
+    def summary(self) -> dict[str, Any]:
+        """What is written of a complete dataset; else what the chunks that are there add up to."""
+        with suppress(DatasetError):
+            return read(self.directory / SUMMARY)
+        records = []
+        for number in self.chunks:
+            with suppress(DatasetError):
+                records.append(read(self.record(number)))
+        residuals, bounds = (
+            np.array([value for record in records for value in record[name] if value is not None])
+            for name in ("residuals", "bounds")
+        )
+        counts: dict[str, float] = {}
+        for record in records:
+            for name, value in record["counts"].items():
+                counts[name] = counts.get(name, 0.0) + value
+        return {
+            "samples": sum(record["samples"] for record in records),
+            "worst_residual": float(residuals.max()) if residuals.size else None,
+            "median_residual": float(np.median(residuals)) if residuals.size else None,
+            "worst_bound": float(bounds.max()) if bounds.size else None,
+            "failures": {number: reason for record in records for number, reason in record["failures"].items()},
+            "digest": digest(json.dumps([record["checksums"] for record in records], sort_keys=True).encode()),
+            "counts": counts,
+        }
+
+    @property
+    def size(self) -> int:
+        """How many bytes the files have together."""
+        return sum(path.stat().st_size for path in self.directory.rglob("*") if path.is_file())
+
+
+def digest(data: bytes) -> str:
+    """The checksum of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _stored(path: Path) -> str | None:
+    """The checksum of a file, None if there is none that can be read."""
+    try:
+        return digest(path.read_bytes())
+    except OSError:
+        return None
+
+
+def _sealed(content: dict[str, Any]) -> bytes:
+    text = json.dumps(content, indent=1, allow_nan=False)
+    return json.dumps({**content, "sha256": digest(text.encode())}, indent=1).encode()
+
+
+def write_sealed(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON with its own checksum."""
+    write(path, _sealed(content))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What `write_sealed` wrote; raises DatasetError if the file is missing or a byte of it was changed."""
+    try:
+        data = path.read_bytes()
+        content: dict[str, Any] = json.loads(data)
+        del content["sha256"]
+        if _sealed(content) != data:
+            raise ValueError("its checksum is another")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path} is missing or damaged ({error}).") from None
+    return content
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all; raises DatasetError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with writing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A block whose errors of the file system say what becomes of the dataset."""
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be written ({error.strerror or error}); {GOES_ON}.") from error
+
+
+def extra(name: str) -> Any:
+    """A module that only datasets need."""
+    try:
+        return import_module(name)
+    except ImportError:
+        raise DatasetError(f"datasets need {name}: pip install 'pdecontrol[data]'.") from None
