@@ -66,7 +66,7 @@ FORCE:
 
 $(VENV)/run: $(VENV)/made pyproject.toml
 	@echo "installing pdecontrol and what it needs"
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[data]'
 	@touch $@
 
 $(VENV)/test $(VENV)/docs $(VENV)/dev: $(VENV)/made pyproject.toml

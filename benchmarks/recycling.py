@@ -229,7 +229,7 @@ def constant(count: int) -> None:
     for family in (Poisson(98), Thermal(98)):
         plain = timed(family, count, "superposition", 1e-8)
         few = timed(family, 20, "skr", 1e-8)
-        print(f"{family.name:<12} superposition {plain.seconds * count:6.2f} s in all, worst residual {plain.residual:.0e}; "
+        print(f"{family.name:<12} superposition {plain.seconds * count:6.2f} s, worst residual {plain.residual:.0e}; "
               f"SKR {1e3 * few.seconds:.1f} ms a sample: {few.seconds / plain.seconds:.0f} times")  # fmt: skip
 
 

@@ -11,16 +11,26 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.linalg import LinAlgError, cholesky, eigh, solve_triangular
 
 from ..errors import DataError
 from .operator import Array, Operator, as_operator
-from .recycle import RecycledSpace
-from .solution import Callback, KrylovSolution, Outcome, Products, check_system, common_dtype
+from .recycle import INDEPENDENT, RecycledSpace
+from .solution import (
+    Callback,
+    KrylovSolution,
+    Outcome,
+    Products,
+    carried,
+    check_system,
+    common_dtype,
+    wants_to_stop,
+)
 
 WINDOW = 2  # directions that are kept for the next space, as a multiple of k
+GROWTH = 1e8  # of the residual, at most cond(A)^1/2 as the energy of the error falls: A is singular to rounding
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is an outcome
 def cg(
     matrix: Any,
     b: Array,
@@ -51,14 +61,14 @@ def cg(
     Raises
     ------
     DataError
-        For shapes that do not fit, and values that are not finite.
+        For shapes that do not fit, values that are not finite, and a `same_matrix` that is not the same.
 
     Notes
     -----
     Short recurrences: a step takes one product with A and with M^-1, whatever k is, and the projection on the space.
     Its next version holds the Ritz vectors of M^-1 A of smallest Ritz value, in the inner product of A, on the old
-    space and all directions, taken in windows of 2 k. With U^H A U = I; M^-1 A P comes from the preconditioned residuals, so
-    only M^-1 A U costs k applications of M^-1 more.
+    space and all directions, taken in windows of 2 k. For the directions M^-1 A P comes from the preconditioned
+    residuals; M^-1 A U costs k applications of M^-1 more.
 
     Examples
     --------
@@ -72,14 +82,11 @@ def cg(
     """
     A = as_operator(matrix)
     M = None if preconditioner is None else as_operator(preconditioner, "the preconditioner")
-    check_system(A, M, b, start, space, tolerance)
+    scale = check_system(A, M, b, start, space, tolerance, max_products)
     if k < 0:
         raise DataError(f"the number of recycled vectors is 0 or more, got k = {k}.")
     dtype = common_dtype(A, M, b, start, space)
     products, history = Products(), list[float]()
-    scale = A.norm(b)
-    if scale == 0.0:
-        return KrylovSolution(np.zeros(A.size, dtype), space, Outcome.CONVERGED, 0.0, products, history)
     target = tolerance * scale
 
     def precondition(r: Array) -> Array:
@@ -87,77 +94,91 @@ def cg(
         return r if M is None else np.asarray(M.apply(r), dtype)
 
     x, r = np.zeros(A.size, dtype), b.astype(dtype)
-    if start is not None:
+    if start is not None and scale > 0:
         x, r = start.astype(dtype), b - A.apply(start)
         products.residuals += 1
     ritz = None
     U = C = np.empty((A.size, 0), dtype)
     if k > 0:
-        if space is not None:
-            images = space.images if same_matrix else A.columns(space.vectors)
-            products.refresh += 0 if same_matrix else space.size
-            U, C = _conjugate(A, space.vectors[:, :k].astype(dtype), images[:, :k].astype(dtype))
+        if space is not None and space.size:
+            space = carried(A, space, same_matrix, products)
+            U, C = _conjugate(A, space.vectors[:, :k].astype(dtype), space.images[:, :k].astype(dtype))
         ritz = _Window(A, U, C, np.stack([precondition(c) for c in C.T], axis=1) if C.size else C, k)
 
-    size, outcome = A.norm(r), None
-    while outcome is None and not size <= target:
-        part = A.inner(U, r)  # 1
-        x, r = x + U @ part, r - C @ part
+    size = A.norm(r)
+    outcome = None if np.isfinite(size) else Outcome.NOT_FINITE
+    while outcome is None and size > target:
+        trial = x
+        for _ in range(2):  # the first leaves a part that may be large compared with what remains
+            part = A.inner(U, r)  # 1
+            trial, r = trial + U @ part, r - C @ part
+        estimate = reach = A.norm(r)
+        goal = max(target, 1e-15 * reach)  # the recursion of r means nothing below its rounding
         z = precondition(r)
+        rho = float(A.inner(r, z).real)
         p: Array = z - U @ A.inner(C, z)  # 2
-        rho, steps = float(A.inner(r, z).real), 0
-        estimate = A.norm(r)
-        while outcome is None and estimate > target:
+        while outcome is None and estimate > goal:
             q = A.apply(p)
             products.steps += 1
-            steps += 1
             curvature = float(A.inner(p, q).real)
             if not np.isfinite(curvature):
                 outcome = Outcome.NOT_FINITE
-            elif curvature <= 0 or rho <= 0:
+                break
+            if curvature <= 0 or rho <= 0 or estimate > GROWTH * reach:
                 outcome = Outcome.BREAKDOWN
-            if outcome is not None:
                 break
             alpha = rho / curvature  # 5
-            x = x + alpha * p  # 6
+            trial = trial + alpha * p  # 6
             r = r - alpha * q
+            if C.shape[1]:
+                r = r - C @ A.inner(U, r)  # U^H r = 0 but for rounding, which would grow
+            estimate = A.norm(r)
+            history.append(estimate / scale)
+            if wants_to_stop(callback, estimate / scale, A.group):
+                outcome = Outcome.STOPPED
+            elif products.total + 2 > max_products:  # a step and a residual
+                outcome = Outcome.LIMIT
+            if ritz is None and (outcome is not None or estimate <= goal):
+                break  # nobody needs M^-1 r any more
             before, z = z, precondition(r)
-            if ritz is not None:
-                ritz.add(p / curvature**0.5, q / curvature**0.5, (before - z) / (alpha * curvature**0.5))
             rho, last = float(A.inner(r, z).real), rho
+            if ritz is not None and np.isfinite(rho):
+                ritz.add(p / curvature**0.5, q / curvature**0.5, (before - z) / (alpha * curvature**0.5))
             p = (rho / last) * p + z  # 7, 8
             if C.shape[1]:
                 p = p - U @ A.inner(C, z)
-            estimate = A.norm(r)
-            history.append(estimate / scale)
-            if callback is not None and callback(estimate / scale):
-                outcome = Outcome.STOPPED
-            elif products.total >= max_products:
-                outcome = Outcome.LIMIT
-        r = b - A.apply(x)
+        rest = b - A.apply(trial)
         products.residuals += 1
-        new = A.norm(r)
+        new = A.norm(rest)
         if not np.isfinite(new):
             outcome = Outcome.NOT_FINITE
         elif new <= target:
             outcome = Outcome.CONVERGED
         elif outcome is None and new > 0.5 * size:
             outcome = Outcome.ROUNDING
-        size = new
+        elif outcome is None and products.total + 2 > max_products:
+            outcome = Outcome.LIMIT
+        if new < size or outcome in (Outcome.STOPPED, Outcome.LIMIT):
+            x, r, size = trial, rest, new
     recycled = space if ritz is None else ritz.space()
-    return KrylovSolution(x, recycled, outcome or Outcome.CONVERGED, size / scale, products, history)
+    return KrylovSolution(x, recycled, outcome or Outcome.CONVERGED, size / (scale or 1.0), products, history)
 
 
 def _conjugate(A: Operator, U: Array, C: Array) -> tuple[Array, Array]:
-    """U and C = A U in a basis with U^H A U = I; nothing where rounding or an indefinite matrix do not allow it."""
-    lengths = np.sqrt(np.maximum(A.group.total(np.einsum("ij,ij->j", U.conj(), C).real), 0.0))
-    U, C = U[:, lengths > 0] / lengths[lengths > 0], C[:, lengths > 0] / lengths[lengths > 0]
-    try:
-        factor = cholesky(_hermitian(A.inner(U, C)))
-    except LinAlgError:
-        return U[:, :0], C[:, :0]
-    inverse = solve_triangular(factor, np.eye(len(factor)))
-    return U @ inverse, C @ inverse
+    """U and C = A U in a basis with U^H A U = I; what depends on the rest, or makes A indefinite, is left out."""
+    for _ in range(2):
+        basis = _orthonormal(_hermitian(A.inner(U, C)))
+        U, C = U @ basis, C @ basis
+    return U, C
+
+
+def _orthonormal(mass: Array) -> Array:
+    """Vectors B with B^H mass B = I, where a Hermitian matrix is positive beyond rounding."""
+    diagonal = np.diagonal(mass).real
+    scale = np.where(diagonal > 0, 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 0.0)
+    values, vectors = np.linalg.eigh(scale[:, None] * mass * scale)
+    kept = values > INDEPENDENT * values.max(initial=0.0)
+    return scale[:, None] * vectors[:, kept] / np.sqrt(values[kept])
 
 
 class _Window:
@@ -181,11 +202,9 @@ class _Window:
             for old, new in zip(self._basis, zip(*self._new, strict=True), strict=True)
         )
         self._new.clear()
-        stiffness, mass = _hermitian(self._A.inner(S, T)), _hermitian(self._A.inner(R, S))
-        try:
-            _, vectors = eigh(stiffness, mass, subset_by_index=(0, min(self._k, len(mass)) - 1))
-        except LinAlgError:
-            return  # the directions have lost their independence to rounding: the space stays as it was
+        basis = _orthonormal(_hermitian(self._A.inner(R, S)))  # directions lose their independence to rounding
+        _, vectors = np.linalg.eigh(_hermitian(basis.conj().T @ self._A.inner(S, T) @ basis))
+        vectors = basis @ vectors[:, : self._k]
         self._basis = [R @ vectors, S @ vectors, T @ vectors]
 
     def space(self) -> RecycledSpace | None:

@@ -82,7 +82,7 @@ class Refactored:
         """Free what PETSc holds."""
         if self._petsc is not None:
             self._petsc.close()
-        self._petsc = None
+        self._petsc = self._pattern = None
 
 
 def _same(pattern: tuple[Array, Array], matrix: sp.csr_matrix) -> bool:

@@ -19,11 +19,13 @@ from .solution import (
     KrylovSolution,
     Outcome,
     Products,
-    carried_images,
+    carried,
     check_system,
     common_dtype,
     wants_to_stop,
 )
+
+SINGULAR = 1e-14  # columns of G that depend on others to this relative accuracy do so but for rounding
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what is not finite is an outcome
@@ -96,8 +98,9 @@ def gcrodr(
         products.residuals += 1
 
     U = C = none = np.empty((A.size, 0), dtype)
-    if space is not None and k > 0:  # 2
-        space = orthonormal_images(space.vectors, carried_images(A, space, same_matrix, products), A.group)
+    if space is not None and space.size and k > 0:  # 2
+        space = carried(A, space, same_matrix, products)
+        space = orthonormal_images(space.vectors, space.images, A.group)
         U, C = space.vectors[:, :k].astype(dtype), space.images[:, :k].astype(dtype)
 
     cycle = _Cycle(A, M, m, dtype)
@@ -125,14 +128,14 @@ def gcrodr(
         products.residuals += 1
         new = A.norm(rest)
         idle = 0 if new < (1 - 1e-9) * size else idle + 1
+        broken = cycle.exhausted and not C.shape[1]  # the Krylov space is invariant, and has no solution if idle
         if not np.isfinite(new):
             outcome = Outcome.NOT_FINITE
         elif new <= target:
             outcome = Outcome.CONVERGED
-        elif outcome is None and idle and cycle.exhausted and not C.shape[1]:
-            outcome = Outcome.BREAKDOWN
-        elif outcome is None and idle > (k > 0):  # restarts repeat each other; with another space there is hope
-            outcome = Outcome.ROUNDING if estimate <= max(target, 0.5 * new) else Outcome.STAGNATED
+        elif outcome is None and idle and (broken or idle > (k > 0)):  # with another space there would be hope
+            promised = estimate <= max(target, 0.5 * new)
+            outcome = Outcome.ROUNDING if promised else Outcome.BREAKDOWN if broken else Outcome.STAGNATED
         elif outcome is None and products.total + 2 > max_products:
             outcome = Outcome.LIMIT
         if new < size:
@@ -186,7 +189,9 @@ class _Cycle:
         self._j = j + 1
         self.exhausted = following <= 1e-14 * before
         if self.exhausted:
-            return 0.0
+            Q = independent(G[: j + 1, : j + 1], SINGULAR)[0]
+            start = np.eye(j + 1)[self._c]
+            return self._beta * float(np.linalg.norm(start - Q @ Q[self._c].conj()))
         G[j + 1, j] = following
         W[:, j + 1] = w / following
         # With the Hessenberg block H of V and a row vector w^T H = 0, w_0 = 1, the least residual is beta / ||w||.
@@ -200,7 +205,7 @@ class _Cycle:
 
     def update(self) -> Array:
         """V^ y with y = argmin ||beta e_c - G y||."""
-        Q, R, columns = independent(self._G[: self._rows, : self._j], 1e-14)
+        Q, R, columns = independent(self._G[: self._rows, : self._j], SINGULAR)
         return self._Z[:, columns] @ np.linalg.solve(R, self._beta * Q[self._c].conj())
 
     def recycled(self, k: int) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import DataError, SingularEquationError
+from ..errors import DataError, ProblemError, SingularEquationError
 from ..parallel import ALONE, Group, MPIGroup, world
 from .operator import Array, Operator
 
@@ -16,33 +16,50 @@ from .operator import Array, Operator
 def petsc_operator(item: Any) -> Operator:
     """v -> A v of a matrix (Mat), v -> M^-1 v of a preconditioner (PC), on the entries that this process owns.
 
-    The operator keeps two vectors, which PETSc frees with it; it follows later changes of the matrix.
+    The operator holds nothing of PETSc but the item, whose later changes it follows.
 
     Raises
     ------
     DataError
-        For other objects of PETSc, and matrices that are not square.
+        For other objects of PETSc, matrices that are not square, and preconditioners that PETSc cannot set up.
     """
     from petsc4py import PETSc
 
     if isinstance(item, PETSc.Mat):
-        matrix, apply = item, item.mult
+        (rows, columns), apply = item.getSizes(), item.mult
     elif isinstance(item, PETSc.PC):
-        item.setUp()
-        matrix, apply = item.getOperators()[0], item.apply
+        _set_up(item)
+        (rows, columns), apply = item.getOperators()[0].getSizes(), item.apply
     else:
         raise DataError(f"expected a Mat or a PC of PETSc, got {type(item).__name__}.")
-    rows, columns = matrix.getSize()
     if rows != columns:
-        raise DataError(f"the matrix must be square, its shape is {(rows, columns)}.")
-    source, target = matrix.createVecs()
+        raise DataError(f"the matrix must be square, its shape is {(rows[1], columns[1])}.")
+    comm, scalar = item.getComm(), np.dtype(PETSc.ScalarType)
 
     def product(v: Array) -> Array:
-        source.array[:] = v
-        apply(source, target)
-        return np.array(target.array)
+        if np.iscomplexobj(v) and scalar.kind != "c":
+            return product(v.real) + 1j * product(v.imag)
+        result = np.empty(rows[0], scalar)
+        vectors = [PETSc.Vec().createWithArray(array, rows, comm=comm) for array in (v, result)]
+        try:
+            apply(*vectors)
+        finally:
+            for vector in vectors:
+                vector.destroy()  # left to the garbage collection, PETSc would keep it to the end of the job
+        return result
 
-    return Operator(product, source.getLocalSize(), np.dtype(PETSc.ScalarType), _group(matrix.getComm().tompi4py()))
+    return Operator(product, rows[0], scalar, _group(comm.tompi4py()))
+
+
+def _set_up(preconditioner: Any) -> None:
+    from petsc4py import PETSc
+
+    try:
+        preconditioner.setUp()
+    except PETSc.Error as error:
+        raise DataError(
+            f"the preconditioner {preconditioner.getType()} breaks down for this matrix (PETSc's error {error.ierr})."
+        ) from None
 
 
 def _group(comm: Any) -> Group:
@@ -51,12 +68,14 @@ def _group(comm: Any) -> Group:
     if comm.size == 1:
         return ALONE
     same = MPI.Comm.Compare(comm, MPI.COMM_WORLD) in (MPI.IDENT, MPI.CONGRUENT)
-    return world() if same else _other(comm)
+    return world() if same else _other(comm.py2f(), comm.rank, comm.size)
 
 
 @cache
-def _other(comm: Any) -> Group:
-    return MPIGroup(comm)
+def _other(handle: int, rank: int, size: int) -> Group:
+    from mpi4py import MPI
+
+    return MPIGroup(MPI.Comm.f2py(handle))
 
 
 def load() -> None:
@@ -85,7 +104,11 @@ class PetscFactors:
         pc.setType("cholesky" if definite else "lu")
         pc.setFactorSolverType("petsc")
         self._ksp.setOperators(self._matrix)
-        self._factorise()
+        try:
+            self._factorise()
+        except ProblemError:
+            self.close()
+            raise
 
     def update(self, matrix: sp.csr_matrix) -> None:
         """Factorise another matrix of the same sparsity."""
@@ -100,7 +123,9 @@ class PetscFactors:
             self._ksp.setUp()
             self._ksp.getPC().setUp()
         except PETSc.Error as error:
-            raise SingularEquationError(f"the matrix of the equation is singular ({error.ierr}).") from None
+            raise ProblemError(
+                f"PETSc cannot factorise the matrix (error {error.ierr}): is an entry of its diagonal missing?"
+            ) from None
 
     def solve(self, b: Array) -> Array:
         if b.ndim == 2:
@@ -108,7 +133,7 @@ class PetscFactors:
         self._b.array[:] = b
         self._ksp.solve(self._b, self._x)
         if self._ksp.getConvergedReason() < 0:
-            raise SingularEquationError("the matrix of the equation is singular (a zero pivot).")
+            raise SingularEquationError("the matrix of the equation is singular, or needs pivoting (a zero pivot).")
         return np.array(self._x.array)
 
     def close(self) -> None:
@@ -128,11 +153,10 @@ class PetscPreconditioner:
         self._pc.setOperators(self._matrix)
         self._pc.setType(kind)
         try:
-            self._pc.setUp()
-        except PETSc.Error as error:
+            self.operator = petsc_operator(self._pc)
+        except DataError:
             self.close()
-            raise SingularEquationError(f"{kind} breaks down for this matrix (PETSc's error {error.ierr}).") from None
-        self.operator = petsc_operator(self._pc)
+            raise
 
     def close(self) -> None:
         """Free the matrix and the preconditioner."""

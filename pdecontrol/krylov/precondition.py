@@ -45,6 +45,8 @@ class ReferenceInverse:
     def solve(self, b: Array) -> Array:
         """L^-1 b for one (n,) or several (n, c) right-hand sides."""
         if self._values is None:
+            if np.iscomplexobj(b) and not np.iscomplexobj(self.matrix.data):
+                return self._factors.solve(b.real) + 1j * self._factors.solve(b.imag)
             return self._factors.solve(b)
         if b.ndim == 2:
             return np.stack([self.solve(column) for column in b.T], axis=1)
@@ -76,7 +78,7 @@ def mean_operator(reference: ReferenceInverse) -> Build:
 
     def build(matrix: sp.csr_matrix, definite: bool) -> tuple[Operator, Callable[[], object]]:
         ratio = matrix.diagonal() / diagonal
-        scale = 1.0 / np.sqrt(ratio) if ratio.min() > 0 else np.ones_like(ratio)
+        scale = 1.0 / np.sqrt(ratio) if ratio.real.min() > 0 else np.ones_like(ratio)
         return Operator(lambda v: scale * reference.solve(scale * v), diagonal.size, scale.dtype), _nothing
 
     return build

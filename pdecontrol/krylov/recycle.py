@@ -51,19 +51,18 @@ def orthonormal_images(vectors: Array, images: Array, group: Group = ALONE) -> R
 
     Parameters
     ----------
-    vectors, images : U and A U (n, k). Images that are not finite are dropped too.
+    vectors, images : U and A U (n, k).
 
     Notes
     -----
     The factors R of the processes are factorised once more together, which is as stable as Householder's method for
     the whole matrix and takes one message.
     """
-    finite = np.isfinite(group.total(np.einsum("ij,ij->j", images.conj(), images).real))
-    own, factor = np.linalg.qr(images[:, finite])
+    own, factor = np.linalg.qr(images)
     factors = group.collect(factor)
     start = sum(len(other) for other in factors[: group.rank])
     Q, R, columns = independent(np.vstack(factors), INDEPENDENT)
-    return RecycledSpace(vectors[:, finite][:, columns] @ np.linalg.inv(R), own @ Q[start : start + len(factor)])
+    return RecycledSpace(vectors[:, columns] @ np.linalg.inv(R), own @ Q[start : start + len(factor)])
 
 
 def independent(matrix: Array, cutoff: float) -> tuple[Array, Array, Array]:
@@ -88,7 +87,7 @@ def independent(matrix: Array, cutoff: float) -> tuple[Array, Array, Array]:
 
 
 def harmonic_ritz(gain: Array, overlap: Array, count: int) -> tuple[Array, Array]:
-    """The harmonic Ritz vectors V P of smallest |theta| on a search space V with A V = W G, W^H W = I.
+    """The harmonic Ritz vectors V P of smallest abs(theta) on a search space V with A V = W G, W^H W = I.
 
     They solve G^H G z = theta G^H (W^H V) z: then A V z - theta V z is orthogonal to A V.
 

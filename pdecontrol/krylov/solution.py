@@ -110,7 +110,7 @@ def check_system(
     return scale
 
 
-def _check_vector(name: str, vector: Array, size: int) -> None:
+def _check_vector(name: str, vector: Any, size: int) -> None:
     if not isinstance(vector, np.ndarray) or vector.dtype.kind not in "biufc":
         raise DataError(f"{name} must be an array of numbers, got {type(vector).__name__}.")
     if vector.shape != (size,):
@@ -119,8 +119,10 @@ def _check_vector(name: str, vector: Array, size: int) -> None:
         raise DataError(f"{name} has entries that are NaN or infinite.")
 
 
-def carried_images(A: Operator, space: RecycledSpace, same_matrix: bool, products: Products) -> Array:
-    """A U by products, which are counted; of the same matrix those that the space brings, which one product confirms.
+def carried(A: Operator, space: RecycledSpace, same_matrix: bool, products: Products) -> RecycledSpace:
+    """U with A U by products, which are counted, where they are finite.
+
+    With `same_matrix` the images are those that the space brings, which one product confirms.
 
     Raises
     ------
@@ -129,13 +131,15 @@ def carried_images(A: Operator, space: RecycledSpace, same_matrix: bool, product
     """
     if not same_matrix:
         products.refresh += space.size
-        return A.columns(space.vectors)
+        images = A.columns(space.vectors)
+        finite = np.isfinite(A.group.total(np.einsum("ij,ij->j", images.conj(), images).real))
+        return RecycledSpace(space.vectors[:, finite], images[:, finite])
     weights = np.cos(np.arange(1.0, space.size + 1.0) ** 2)  # as good as random
     expected = space.images @ weights
     products.residuals += 1
     if A.norm(A.apply(space.vectors @ weights) - expected) > 1e-6 * A.norm(expected):
         raise DataError("the recycled space is not of this matrix: same_matrix=True needs the very same one.")
-    return space.images
+    return space
 
 
 def wants_to_stop(callback: Callback | None, residual: float, group: Group) -> bool:

@@ -237,7 +237,7 @@ class Solver:
         energy = float(answer.x @ (b - residual)) ** 0.5
         if least := self.reference.least:
             answer.bound = _relative((residual @ residual / (least * coercivity)) ** 0.5, energy)
-        if not answer.bound <= self._tolerance:
+        if not answer.bound <= 1e-3 * self._tolerance:
             answer.bound = _relative((residual @ self.reference.solve(residual) / coercivity) ** 0.5, energy)
 
     def _superpose(self, systems: list[System]) -> list[Answer]:

@@ -98,9 +98,9 @@ class _Spectral(RandomField):
 
 @dataclass(frozen=True)
 class PeriodicField(_Spectral):
-    """g = Re sum_k sqrt(2) sigma (4 pi^2 |k|^2 + tau^2)^(-alpha/2) xi_k exp(2 pi i k.x), a periodic Gaussian field.
+    """g = Re sum_k sqrt(2) sigma (4 pi^2 k.k + tau^2)^(-alpha/2) xi_k exp(2 pi i k.x), a periodic Gaussian field.
 
-    The xi_k are complex normal with E |xi_k|^2 = 1, and k = 0 is left out: every sample has mean zero. With the
+    The xi_k are complex normal of variance 1, and k = 0 is left out: every sample has mean zero. With the
     defaults, np.exp(g) is the diffusion of Wang et al., Accelerating data generation for neural operators via Krylov
     subspace recycling, ICLR 2024.
 
@@ -131,7 +131,7 @@ class PeriodicField(_Spectral):
 
 @dataclass(frozen=True)
 class CosineField(_Spectral):
-    """g = sum_k sigma (pi^2 |k|^2 + tau^2)^(-alpha/2) xi_k phi_k, a Gaussian field with dg/dn = 0 on the unit cube.
+    """g = sum_k sigma (pi^2 k.k + tau^2)^(-alpha/2) xi_k phi_k, a Gaussian field with dg/dn = 0 on the unit cube.
 
     The xi_k are iid N(0, 1) and phi_k is the product of the sqrt(2) cos(pi k_j x_j) with k_j > 0; k = 0 is left out:
     every sample has mean zero. With the defaults, threshold(g, 3, 12) is the Darcy coefficient of Li et al., Fourier
@@ -163,9 +163,9 @@ class CosineField(_Spectral):
 
 @dataclass(frozen=True)
 class CosineSeries(RandomField):
-    """g = sum_l theta_l (pi^2 |l|^2 + tau^2)^(-1) phi_l over the `modes` smallest |l|^2 > 0, on the unit square.
+    """g = sum_l theta_l (pi^2 l.l + tau^2)^(-1) phi_l over the `modes` smallest l.l > 0, on the unit square.
 
-    The theta_l are iid N(0, 1) and phi_l is the product of the sqrt(2) cos(pi l_j x_j) with l_j > 0; of equal |l|^2
+    The theta_l are iid N(0, 1) and phi_l is the product of the sqrt(2) cos(pi l_j x_j) with l_j > 0; of equal l.l
     the smallest l_1 comes first. With the defaults, 20 + np.tanh(g) is the wave speed of de Hoop et al., The
     cost-accuracy trade-off in operator learning with neural networks, arXiv 2203.13181.
 
