@@ -148,18 +148,15 @@ def test_every_product_is_counted():
         return LinearOperator(matrix.shape, apply, dtype=float)
 
     for method, family in ((gcrodr, PublishedDarcy(16)), (cg, Darcy(16))):
-        space = None
+        space = x = None
         for matrix, b in systems(family, 3):
-            for same_matrix in (False, True):
-                if same_matrix:
-                    start = found.x  # noqa: F821
+            for again in (False, True):
                 calls.update(matrix=0, preconditioner=0)
                 found = method(
-                    counted(matrix, "matrix"), b if not same_matrix else b[::-1].copy(),
-                    counted(jacobi(matrix), "preconditioner"), space=space, same_matrix=same_matrix, k=10,
-                    start=start if same_matrix else None,
+                    counted(matrix, "matrix"), b[::-1].copy() if again else b,
+                    counted(jacobi(matrix), "preconditioner"), start=x, space=space, same_matrix=again, k=10,
                 )  # fmt: skip
-                space = found.space
+                x, space = found.x, found.space
                 assert found.converged
                 assert calls == {"matrix": found.products.total, "preconditioner": found.products.preconditioner}
 
@@ -256,6 +253,7 @@ def test_a_real_matrix_with_a_complex_right_hand_side(method):
     assert real.x.dtype == complex and np.abs(real.x - parts[0]).max() <= 1e-9
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")  # users may have some still
 @pytest.mark.parametrize(("method", "family"), [(gcrodr, PublishedDarcy(12)), (cg, Darcy(12))])
 def test_all_kinds_of_matrices_agree(method, family):
     matrix, b = systems(family, 1)[0]
@@ -277,8 +275,9 @@ def test_all_kinds_of_matrices_agree(method, family):
 def test_numbers_of_less_precision_are_promoted():
     matrix, b = laplacian(30), np.arange(1, 31)
     expected = gcrodr(matrix, b.astype(float), k=4).x
-    assert np.array_equal(gcrodr(matrix.astype(int), b, k=4).x, expected)
-    assert np.array_equal(gcrodr(matrix.astype(np.float32).toarray(), b.astype(np.float32), k=4).x, expected)
+    assert gcrodr(matrix.astype(int), b, k=4).x == pytest.approx(expected, rel=1e-12)
+    single = gcrodr(matrix.astype(np.float32).toarray(), b.astype(np.float32), k=4)
+    assert single.x.dtype == float and single.x == pytest.approx(expected, rel=1e-12)
 
 
 # -- the recycled space ---------------------------------------------------------------------------------------
@@ -349,7 +348,7 @@ def test_nearly_singular_directions_are_kept():
     """The vectors worth most have the smallest images; scaling must not make them look dependent."""
     values, Q = np.r_[1e-11, 1e-6, np.linspace(0.5, 1.0, 78)], rotation(80, 5)
     A = Q @ np.diag(values) @ Q.T
-    V, R = np.linalg.qr(np.hstack([Q[:, :2], normal(80 * 10, 2).reshape(80, 10)]))
+    V = np.linalg.qr(np.hstack([Q[:, :2], normal(80 * 10, 2).reshape(80, 10)]))[0]
     W, G = np.linalg.qr(A @ V)
     P, image = harmonic_ritz(G, W.T @ V, 2)
     assert P.shape == (12, 2) and principal_angle(V @ P, Q[:, :2]) <= 1e-6
@@ -539,7 +538,7 @@ def test_stagnation_is_named(k):
 @pytest.mark.parametrize("tolerance", [1e-15, 1e-17, 1e-200])
 @pytest.mark.parametrize("k", [0, 8])
 def test_a_tolerance_below_rounding_is_named(tolerance, k):
-    matrix, b = laplacian(150, 1e-4), normal(150, 3)
+    matrix, b = laplacian(150, 1e-2), normal(150, 3)
     for method in (gcrodr, cg):
         first = method(matrix, b, k=k, tolerance=tolerance)
         assert first.outcome is Outcome.ROUNDING and first.residual <= 1e-12 and first.products.total <= 1500
@@ -572,11 +571,10 @@ def test_what_is_not_finite_is_named(method, culprit, bad):
         operator = LinearOperator(matrix.shape, apply, dtype=float)
         return (operator, b) if culprit == "matrix" else (matrix, b, operator)
 
+    size = {"m": 10, "k": 6} if method is gcrodr else {"k": 6}
     for first in (1, 3, 8, 12):
         for options in ({}, {"start": b}, {"space": space}):
-            found = method(*failing(first), m=10, k=6, **options) if method is gcrodr else cg(
-                *failing(first), k=6, **options
-            )  # fmt: skip
+            found = method(*failing(first), **size, **options)
             assert found.outcome is Outcome.NOT_FINITE
             assert np.isfinite(found.x).all()
             if np.isfinite(found.residual):
@@ -732,7 +730,9 @@ def test_the_recycled_space_is_conjugate_and_holds_the_lowest_eigenvectors():
     U = space.vectors
     assert U.shape == (200, 6)
     assert np.abs(U.T @ A @ U - np.eye(6)).max() <= 1e-9 and np.abs(A @ U - space.images).max() <= 1e-10
-    assert principal_angle(Q[:, :3], U) <= 1e-4  # three of them have converged
+    assert principal_angle(Q[:, :3], U) <= 0.1 < 0.9 < principal_angle(Q[:, 3:9], U)
+    again = cg(A, normal(200, 2), k=6, tolerance=1e-10, space=space, same_matrix=True).space
+    assert principal_angle(Q[:, :3], again.vectors) <= 0.5 * principal_angle(Q[:, :3], U)
 
 
 @pytest.mark.parametrize("dtype", [float, complex])
@@ -898,9 +898,7 @@ def petsc(PETSc):
 def test_petsc_and_scipy_agree(petsc, method, family):
     ours, theirs = [None, None], [None, None]
     for matrix, b in systems(family, 3):
-        for i, (made, preconditioner) in enumerate(
-            [(None, None), (petsc(matrix, "jacobi"), jacobi(matrix))]
-        ):
+        for i, (made, preconditioner) in enumerate([(None, None), (petsc(matrix, "jacobi"), jacobi(matrix))]):
             one = method(petsc(matrix), b, made, k=8, space=ours[i])
             other = method(matrix, b, preconditioner, k=8, space=theirs[i])
             ours[i], theirs[i] = one.space, other.space
@@ -1016,7 +1014,9 @@ def test_the_reference_is_inverted_by_sines_or_by_factors(family, fast):
     for rhs in (b, b + 1j * b[::-1], np.stack([b, b**2], axis=1)):
         assert np.abs(matrix @ inverse.solve(rhs) - rhs).max() <= 1e-11 * np.abs(rhs).max()
     without = precondition.ReferenceInverse(matrix, None)
-    assert not without.fast and np.abs(without.solve(b) - inverse.solve(b)).max() <= 1e-10 * np.abs(without.solve(b)).max()
+    assert (
+        not without.fast and np.abs(without.solve(b) - inverse.solve(b)).max() <= 1e-10 * np.abs(without.solve(b)).max()
+    )
 
 
 def test_sines_are_used_for_nothing_else():
@@ -1029,12 +1029,8 @@ def test_sines_are_used_for_nothing_else():
     assert not precondition.ReferenceInverse(laplace * (1 + 0j), (12, 12)).fast
     anisotropic = sp.kron(laplacian(6), sp.identity(10)) + 7 * sp.kron(sp.identity(6), laplacian(10))
     assert precondition.ReferenceInverse(sp.csr_matrix(anisotropic), (6, 10)).fast
-    least = 2 * (2 - 2 * np.cos(np.pi / 13))
-    singular = sp.csr_matrix(laplace - least * sp.identity(144))
-    with pytest.raises(SingularEquationError):  # no transform divides by zero
-        x = precondition.ReferenceInverse(singular, (12, 12)).solve(b)
-        if residual(singular, b, x) > 1e-3 or np.abs(x).max() > 1e10 * np.abs(b).max():
-            raise SingularEquationError("factors of a matrix that rounding has made regular")
+    with pytest.raises(SingularEquationError):  # nothing is divided by the eigenvalue 0
+        precondition.ReferenceInverse(laplacian(3, -2.0), (3,))
 
 
 BUILDS = {
@@ -1062,7 +1058,7 @@ def test_preconditioners_are_symmetric_and_definite(name, kind):
     assert np.abs(gram - gram.T).max() <= 1e-13 * np.abs(gram).max()
     assert np.linalg.eigvalsh((gram + gram.T) / 2).min() > 0
     plain, found = cg(matrix, b), cg(matrix, b, M)
-    assert found.converged and found.products.steps < 0.8 * plain.products.steps or name == "jacobi"
+    assert found.converged and (name == "jacobi" or found.products.steps < 0.8 * plain.products.steps)
     assert np.abs(found.x - plain.x).max() <= 1e-5 * np.abs(plain.x).max()
     free()
 

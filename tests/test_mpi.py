@@ -247,3 +247,22 @@ def test_several_ranks_without_dolfinx_are_an_error(monkeypatch):
         pc.solve(problem, pc.unit_square(4))
     assert pc.solve(problem, pc.unit_square(4), "skfem").success
     compat.check.cache_clear()
+
+
+@pytest.mark.xdist_group("mpi")
+def test_krylov_solvers_on_any_number_of_ranks(tmp_path):
+    printed = {n: mpirun(n, PROGRAMS / "krylov.py", tmp_path / f"{n}.npz").splitlines() for n in (1, 2, 3)}
+    found = {n: dict(np.load(tmp_path / f"{n}.npz")) for n in printed}
+    counts = [name for name in found[1] if name.endswith(".counts")]
+    assert len(counts) == 5 and len(found[1]) == 11
+    for n in (2, 3):
+        for name, serial in found[1].items():
+            if name in counts:
+                assert np.abs(found[n][name] - serial).max() <= 1, name
+            else:
+                assert np.abs(found[n][name] - serial).max() <= 1e-9 * np.abs(serial).max(), name
+    assert not printed[1]
+    for n in (2, 3):  # the program checks that all ranks raise the same
+        assert len(printed[n]) == 16
+        for line in printed[n]:
+            assert ": DataError: " in line or "callback: ArithmeticError: enough" in line, line

@@ -32,9 +32,13 @@ def petsc_operator(item: Any) -> Operator:
         (rows, columns), apply = item.getOperators()[0].getSizes(), item.apply
     else:
         raise DataError(f"expected a Mat or a PC of PETSc, got {type(item).__name__}.")
-    if rows != columns:
-        raise DataError(f"the matrix must be square, its shape is {(rows[1], columns[1])}.")
     comm, scalar = item.getComm(), np.dtype(PETSc.ScalarType)
+    group = _group(comm.tompi4py())
+    with group.agree():
+        if rows[1] != columns[1]:
+            raise DataError(f"the matrix must be square, its shape is {(rows[1], columns[1])}.")
+        if rows[0] != columns[0]:
+            raise DataError("the rows and columns of the matrix must be distributed alike.")
 
     def product(v: Array) -> Array:
         if np.iscomplexobj(v) and scalar.kind != "c":
@@ -48,7 +52,7 @@ def petsc_operator(item: Any) -> Operator:
                 vector.destroy()  # left to the garbage collection, PETSc would keep it to the end of the job
         return result
 
-    return Operator(product, rows[0], scalar, _group(comm.tompi4py()))
+    return Operator(product, rows[0], scalar, group)
 
 
 def _set_up(preconditioner: Any) -> None:

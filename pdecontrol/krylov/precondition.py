@@ -10,8 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.fft import dstn
 
+from ..errors import SingularEquationError
 from .direct import sparse_factors
-from .operator import Array, Operator, as_operator
+from .operator import Array, Operator
 
 Build = Callable[[sp.csr_matrix, bool], tuple[Operator, Callable[[], object]]]
 
@@ -111,7 +112,18 @@ def multigrid(matrix: sp.csr_matrix, definite: bool) -> tuple[Operator, Callable
     """M^-1 of a V-cycle of classical algebraic multigrid (pyamg)."""
     import pyamg
 
-    return as_operator(pyamg.ruge_stuben_solver(matrix).aspreconditioner()), _nothing
+    try:
+        cycle = pyamg.ruge_stuben_solver(matrix).aspreconditioner()
+    except (ValueError, np.linalg.LinAlgError) as error:
+        raise SingularEquationError(f"multigrid breaks down for this matrix ({error}).") from None
+
+    def apply(v: Array) -> Array:
+        try:
+            return cycle.matvec(v)
+        except ValueError:  # its coarsest solver refuses what is not finite
+            return np.full_like(v, np.nan)
+
+    return Operator(apply, matrix.shape[0], matrix.dtype), _nothing
 
 
 def has_petsc(matrix: sp.csr_matrix) -> str | None:

@@ -20,7 +20,7 @@ from .precondition import ReferenceInverse
 from .solution import Products
 
 PROBES = 12  # systems that are looked at, and on which candidates are raced
-SHARE = 0.1  # of the predicted time of all samples that the race may take
+SHARE = 0.08  # of the predicted time of all samples that the race may take
 SLOWER = 3.0  # a candidate that takes so many times the best is given up
 SORTED = {"recycled": "recycled-sorted", "skr-unsorted": "skr"}
 LOADING = 0.8  # seconds that the first use of PETSc takes
@@ -83,7 +83,7 @@ def choose(family: Family, samples: Sequence[Any], count: int, tolerance: float 
     ----------
     family : the systems.
     samples : the parameters of a few of them (12 or so), none of which need be among the `count`.
-    count : how many will be solved: it limits what the choice may cost to a tenth.
+    count : how many will be solved: it limits what the choice may cost.
     tolerance : of the true relative residuals.
     strategy : "auto", or the name of a candidate.
 

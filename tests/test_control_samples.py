@@ -1,0 +1,134 @@
+"""Samples of the maps of control problems: what they hold, and that a wrong map is caught."""
+
+import numpy as np
+import pytest
+
+import pdecontrol as pc
+from pdecontrol.errors import ConvergenceError, ProblemError
+from pdecontrol.fem.system import System
+
+
+def problem(equation=None, control=None, tracking=None, boundary=None):
+    return pc.ControlProblem(
+        equation=equation or pc.Elliptic(source=1.0),
+        boundary=boundary or {"boundary": pc.Dirichlet(0.5)},
+        control=control or pc.Distributed(),
+        tracking=tracking or pc.Tracking(0.0),
+        terms=[pc.Tikhonov(1e-2)],
+    )
+
+
+def cubic():
+    return pc.Elliptic(reaction=1.0, semilinear=pc.Semilinear(lambda y: y**3, lambda y: 3 * y**2))
+
+
+ROBIN = {"boundary": pc.Robin(1.0, 0.0)}
+SOURCES = {
+    "distributed": lambda: pc.ControlSamples(problem(), pc.unit_square(8)),
+    "piecewise constant": lambda: pc.ControlSamples(problem(control=pc.Distributed(element="P0")), pc.unit_square(8)),
+    "quadratic": lambda: pc.ControlSamples(problem(), pc.unit_square(6), degree=2),
+    "boundary": lambda: pc.ControlSamples(
+        problem(control=pc.Boundary("left"), tracking=pc.Tracking(0.0, on="right"), boundary={"top": pc.Dirichlet()}),
+        pc.unit_square(8),
+    ),
+    "actuators": lambda: pc.ControlSamples(
+        problem(control=pc.Actuators([lambda x: x[0], lambda x: x[1]])), pc.unit_square(8)
+    ),
+    "convection": lambda: pc.ControlSamples(
+        problem(pc.Elliptic(reaction=1.0, advection=(1.0, 2.0)), boundary=ROBIN), pc.unit_square(8)
+    ),
+    "two observations": lambda: pc.ControlSamples(
+        problem(tracking=[pc.Tracking(0.0), pc.Tracking(1.0, on="right")], boundary=ROBIN), pc.unit_square(8)
+    ),
+    "semilinear": lambda: pc.ControlSamples(problem(cubic(), boundary=ROBIN), pc.unit_square(8)),
+    "one dimension": lambda: pc.ControlSamples(problem(), pc.unit_interval(16)),
+    "three dimensions": lambda: pc.ControlSamples(problem(), pc.unit_cube(3), length=0.5),
+}
+
+
+def generators(count):
+    return [np.random.default_rng((9, i)) for i in range(count)]
+
+
+def batch(source, count=3, tolerance=1e-8):
+    return source.batch(source.plan(generators(12), count, tolerance, "auto"), generators(count), tolerance)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_samples_are_those_of_the_map(name):
+    source = SOURCES[name]()
+    made = batch(source)
+    assert not made.failures and made.residuals.max() <= 1e-10
+    assert {key: array.shape[1:] for key, array in made.arrays.items()} == source.shapes
+    map = pc.discretise(source.problem, source.mesh, degree=source.degree)
+    for u, y, w, q in zip(*(made.arrays[key] for key in ("control", "observation", "dual", "gradient")), strict=True):
+        at = map.at(u)
+        np.testing.assert_allclose(y, at.value, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(q, at.adjoint(w), rtol=1e-9, atol=1e-12)
+        assert map.observation.inner(at.tangent(u), w) == pytest.approx(map.control.inner(u, q), rel=1e-8)
+        assert u.std() > 0.05 and w.std() > 0.05
+
+
+def test_bounds_where_the_equation_is_definite():
+    assert np.isfinite(batch(SOURCES["distributed"]()).bounds).all()
+    assert batch(SOURCES["distributed"]()).bounds.max() <= 1e-12
+    assert np.isnan(batch(SOURCES["convection"]()).bounds).all()
+    assert np.isnan(batch(SOURCES["semilinear"]()).bounds).all()
+
+
+def test_a_wrong_adjoint_is_caught(monkeypatch):
+    """Planted: adjoints that are off by 0.1 %."""
+    right = System.couple_transposed
+    monkeypatch.setattr(System, "couple_transposed", lambda system, p: 1.001 * right(system, p))
+    made = batch(SOURCES["distributed"]())
+    assert sorted(made.failures) == [0, 1, 2] and "the residual is" in made.failures[0]
+
+
+def test_the_definition_tells_problems_meshes_and_fields_apart():
+    square = pc.unit_square(8)
+    sources = [
+        pc.ControlSamples(problem(), square),
+        pc.ControlSamples(problem(pc.Elliptic(source=2.0)), square),
+        pc.ControlSamples(problem(), pc.unit_square(9)),
+        pc.ControlSamples(problem(), square, length=0.4),
+        pc.ControlSamples(problem(), square, deviation=2.0),
+        pc.ControlSamples(problem(), square, degree=2),
+    ]
+    definitions = [str(source.definition) for source in sources]
+    assert len(set(definitions)) == 6
+    assert str(pc.ControlSamples(problem(), pc.unit_square(8)).definition) == definitions[0]
+
+
+def test_a_dataset_of_a_control_problem_is_the_same_from_two_processes(tmp_path):
+    source = pc.ControlSamples(problem(), pc.unit_square(8))
+    one = pc.generate(source, 7, 3, tmp_path / "one", chunk=2)
+    two = pc.generate(source, 7, 3, tmp_path / "two", chunk=2, processes=2)
+    assert one.complete and one.summary["digest"] == two.summary["digest"]
+    map = pc.discretise(source.problem, source.mesh)
+    np.testing.assert_allclose(one["observation"][5], map.solve(one["control"][5]), rtol=1e-12)
+    assert "control-problem" in str(one) and "map (linear systems solved by sparse factors" in str(one)
+
+
+def test_a_sample_that_cannot_be_solved_is_named(tmp_path):
+    stiff = pc.Semilinear(lambda y: np.where(y > 0.35, np.nan, y**3), lambda y: 3 * y**2)
+    source = pc.ControlSamples(
+        problem(pc.Elliptic(reaction=1.0, semilinear=stiff), boundary=ROBIN), pc.unit_square(6), deviation=3.0
+    )
+    with pytest.raises(ConvergenceError, match="Newton's method for the state"):
+        pc.generate(source, 12, 3, tmp_path / "stop", chunk=12)
+    skipped = pc.generate(source, 12, 3, tmp_path / "skip", chunk=12, on_failure="skip")
+    assert 0 < len(skipped.summary["failures"]) < 12
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: pc.ControlSamples(problem(), pc.unit_square(8), deviation=0.0), "deviation must be positive"),
+        (lambda: pc.ControlSamples(problem(), pc.unit_square(8), length=0.01), "length must be at least the cell size"),
+        (lambda: pc.ControlSamples(problem(), pc.unit_square(8), degree=3), "higher ones need backend='dolfinx'"),
+        (lambda: SOURCES["distributed"]().plan(generators(3), 3, 1e-8, "lu"), "is solved by its map"),
+    ],
+)
+def test_bad_input(make, message):
+    with pytest.raises(ProblemError, match=message):
+        make()
