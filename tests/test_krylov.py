@@ -342,18 +342,23 @@ def test_orthonormal_images_reveal_the_rank():
     assert np.abs(A @ space.vectors - space.images).max() <= 1e-13
     assert principal_angle(space.vectors, vectors[:, [0, 1, 3, 5]]) <= 1e-12
     assert orthonormal_images(np.zeros((5, 2)), np.zeros((5, 2))).size == 0
+    for distance, kept in ((1e-10, 4), (1e-6, 5)):  # what is nearly dependent would amplify the rounding of A U
+        vectors[:, 4] = vectors[:, 0] + distance * normal(50, 9)
+        space = orthonormal_images(vectors, A @ vectors)
+        assert space.size == kept and np.abs(A @ space.vectors - space.images).max() <= 1e-8
 
 
 def test_nearly_singular_directions_are_kept():
     """The vectors worth most have the smallest images; scaling must not make them look dependent."""
     values, Q = np.r_[1e-11, 1e-6, np.linspace(0.5, 1.0, 78)], rotation(80, 5)
     A = Q @ np.diag(values) @ Q.T
-    V = np.linalg.qr(np.hstack([Q[:, :2], normal(80 * 10, 2).reshape(80, 10)]))[0]
-    W, G = np.linalg.qr(A @ V)
-    P, image = harmonic_ritz(G, W.T @ V, 2)
-    assert P.shape == (12, 2) and principal_angle(V @ P, Q[:, :2]) <= 1e-6
-    U = V @ P
-    assert np.linalg.norm(A @ U - W @ image, axis=0) == pytest.approx(0, abs=1e-15 * np.linalg.norm(U) * 10)
+    basis = np.linalg.qr(np.hstack([Q[:, :2], normal(80 * 10, 2).reshape(80, 10)]))[0]
+    for scale in (basis, basis @ rotation(12, 1), basis * 10.0 ** np.arange(-9, 3)):
+        W, G = np.linalg.qr(A @ scale)
+        P, image = harmonic_ritz(G, W.T @ scale, 2)
+        U = scale @ P
+        assert U.shape == (80, 2) and principal_angle(U, Q[:, :2]) <= 1e-5
+        assert np.linalg.norm(A @ U - W @ image) <= 1e-14 * np.linalg.norm(U)
 
 
 def test_a_zero_right_hand_side_leaves_a_space_of_this_matrix():
@@ -400,6 +405,16 @@ def test_a_space_that_holds_the_solution_needs_no_step():
     found = gcrodr(matrix, b, space=RecycledSpace(vectors, vectors), tolerance=1e-10)
     assert found.converged and (found.products.steps, found.products.refresh, found.products.residuals) == (0, 2, 1)
     assert np.abs(found.x - x).max() <= 1e-8 * np.abs(x).max()
+
+
+def test_a_space_that_nearly_holds_the_solution_stays_orthonormal():
+    """The residual has lost ten digits to the projection before the first step."""
+    matrix, b = systems(Darcy(16), 1)[0]
+    x = spla.spsolve(matrix.tocsc(), b)
+    vectors = np.stack([x + 1e-10 * np.abs(x).max() * normal(b.size, 2), np.ones(b.size)], axis=1)
+    found = gcrodr(matrix, b, space=RecycledSpace(vectors, vectors), k=8, tolerance=1e-13)
+    C = found.space.images
+    assert found.converged and found.products.steps > 20 and np.abs(C.T @ C - np.eye(8)).max() <= 1e-13
 
 
 @pytest.mark.parametrize("method", [gcrodr, cg])
@@ -583,6 +598,54 @@ def test_what_is_not_finite_is_named(method, culprit, bad):
                 assert np.isfinite(found.space.vectors).all() and np.isfinite(found.space.images).all()
 
 
+def awkward_systems(number):
+    """Small systems that are singular, graded, permutations, .. with search spaces larger than the whole space."""
+    generator = np.random.default_rng(2)
+    for i in range(number):
+        n, m = generator.integers(1, 14), generator.integers(1, 16)
+        A = generator.standard_normal((n, n)) + (1j * generator.standard_normal((n, n)) if i % 3 == 0 else 0.0)
+        rank = generator.integers(0, n)
+        A = [
+            A, A * (generator.random((n, n)) < 0.3), A * 10.0 ** generator.uniform(-14, 4, n) @ A, A @ A.conj().T,
+            A[:, :rank] @ A[:rank], np.round(A.real), np.eye(n)[generator.permutation(n)],
+        ][i % 7]  # fmt: skip
+        b = generator.standard_normal(n)
+        b = A @ b if i % 5 == 0 and np.linalg.norm(A @ b) > 1e-3 else b
+        U = generator.standard_normal((n, generator.integers(0, 9)))
+        if U.shape[1] > 1 and i % 4 == 0:
+            U[:, 1] = U[:, 0]
+        options = {"k": generator.integers(0, m), "max_products": generator.integers(1, 400)}
+        options |= {"space": RecycledSpace(U, A @ U)} if i % 2 == 0 else {}
+        options |= {"start": generator.standard_normal(n)} if i % 11 == 0 else {}
+        yield A, b, m, 10.0 ** -generator.uniform(1, 18), options
+
+
+def test_whatever_happens_the_residual_is_true():
+    outcomes = set()
+    for A, b, m, tolerance, options in awkward_systems(700):
+        for method, more in ((gcrodr, {"m": m}), (cg, {})):
+            found = method(A, b, tolerance=tolerance, **options, **more)
+            outcomes.add(found.outcome)
+            true, scale = np.linalg.norm(b - A @ found.x), np.linalg.norm(b)
+            rounding = 1e-13 * (np.linalg.norm(A) * np.linalg.norm(found.x) + scale)
+            assert abs(true - found.residual * scale) <= rounding + 1e-6 * true
+            assert not found.converged or true <= tolerance * scale + rounding
+            assert (
+                found.residual <= 1 + 1e-12 or found.outcome in (Outcome.STOPPED, Outcome.LIMIT) or "start" in options
+            )
+            if method is gcrodr and found.space is not None:
+                U, C = found.space.vectors, found.space.images
+                assert np.abs(C.conj().T @ C - np.eye(C.shape[1])).max() <= 1e-12
+                assert np.linalg.norm(A @ U - C) <= 1e-12 * np.linalg.norm(A) * np.linalg.norm(U)
+    assert outcomes == set(Outcome) - {Outcome.STOPPED, Outcome.NOT_FINITE}
+
+
+def test_products_that_overflow_are_named():
+    with np.errstate(over="raise"):
+        found = gcrodr(1e200 * laplacian(20), np.ones(20))
+    assert found.outcome is Outcome.NOT_FINITE and found.residual == 1 and not found.x.any()
+
+
 def test_conjugate_gradients_name_what_is_not_definite():
     matrix, b = laplacian(60), normal(60, 1)
     indefinite = matrix - 0.5 * sp.identity(60)
@@ -705,6 +768,25 @@ def test_conjugate_gradients_are_those_of_the_textbook(dtype, k):
         expected = textbook_pcg(A, M, b, steps)
         assert np.linalg.norm(found.x - expected) <= 1e-11 * np.linalg.norm(expected)
     assert found.products.preconditioner == 12 + (k > 0)
+
+
+def test_an_iterate_with_a_larger_residual_is_returned_where_asked_for():
+    A, b = np.diag(np.linspace(1.0, 300.0, 40)), np.r_[1.0, np.zeros(38), 0.05]
+    found = stopped_after(cg, 1, A, b, k=3)
+    assert found.residual > 5 and found.x == pytest.approx(textbook_pcg(A, np.eye(40), b, 1), rel=1e-12)
+
+
+def test_the_carried_space_is_made_conjugate():
+    A, Q = definite(60, 3)
+    U = Q[:, :5]
+    nearly = U @ rotation(5, 2) + 3e-4 * normal(300, 1).reshape(60, 5)
+    for extra, size in ((U @ rotation(5, 1), 5), (nearly, 10), (1e-9 * nearly, 10), (np.zeros((60, 1)), 5)):
+        vectors = np.hstack([U, extra])
+        space = cg(A, np.zeros(60), space=RecycledSpace(vectors, vectors), k=12).space
+        assert space.size == size and np.abs(space.vectors.T @ A @ space.vectors - np.eye(size)).max() <= 1e-12
+        assert np.abs(A @ space.vectors - space.images).max() <= 1e-9
+    indefinite = A - 50 * np.eye(60)
+    assert cg(indefinite, np.zeros(60), space=RecycledSpace(Q[:, 8:12], Q[:, 8:12]), k=4).space.size == 2
 
 
 @pytest.mark.parametrize("dtype", [float, complex])

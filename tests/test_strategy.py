@@ -267,6 +267,25 @@ def test_guesses_from_earlier_solutions_pay_where_the_parameters_are_few():
     assert sum(a.products.steps for a in guessed[15:]) <= 0.5 * sum(a.products.steps for a in plain[15:])
 
 
+def test_the_mean_operator_needs_as_many_iterations_on_every_grid():
+    counts = []
+    for n in (50, 98, 127, 198):
+        answers, _ = forced(Darcy(n), "mean", 3).solve(samples(Darcy(n), 3))
+        counts.append(np.mean([answer.products.steps for answer in answers]))
+    assert max(counts) <= 12 and max(counts) - min(counts) <= 2
+
+
+def test_chunks_cost_few_iterations():
+    """Two chains of half the length, as of two processes, against one."""
+    family = PublishedDarcy(24)
+    drawn = samples(family, 40)
+    solver = forced(family, "skr")
+    whole, _ = solver.solve(drawn)
+    halves = solver.solve(drawn[:20])[0] + solver.solve(drawn[20:])[0]
+    counts = [np.mean([answer.products.steps for answer in answers]) for answers in (whole, halves)]
+    assert abs(counts[1] - counts[0]) <= 0.03 * counts[0]
+
+
 def test_descriptions():
     assert str(CANDIDATES["skr"]) == "GCRO-DR(40), 20 vectors carried, Jacobi, sorted"
     assert str(Candidate("x", "lu")) == "sparse factors (SuperLU)"

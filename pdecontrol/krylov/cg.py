@@ -108,14 +108,12 @@ def cg(
     size = A.norm(r)
     outcome = None if np.isfinite(size) else Outcome.NOT_FINITE
     while outcome is None and size > target:
-        trial = x
-        for _ in range(2):  # the first leaves a part that may be large compared with what remains
-            part = A.inner(U, r)  # 1
-            trial, r = trial + U @ part, r - C @ part
-        estimate = reach = A.norm(r)
+        part = A.inner(U, r)  # 1
+        trial, rest = x + U @ part, r - C @ part
+        estimate = reach = A.norm(rest)
         goal = max(target, 1e-15 * reach)  # the recursion of r means nothing below its rounding
-        z = precondition(r)
-        rho = float(A.inner(r, z).real)
+        z = precondition(rest)
+        rho = float(A.inner(rest, z).real)
         p: Array = z - U @ A.inner(C, z)  # 2
         while outcome is None and estimate > goal:
             q = A.apply(p)
@@ -129,10 +127,10 @@ def cg(
                 break
             alpha = rho / curvature  # 5
             trial = trial + alpha * p  # 6
-            r = r - alpha * q
+            rest = rest - alpha * q
             if C.shape[1]:
-                r = r - C @ A.inner(U, r)  # U^H r = 0 but for rounding, which would grow
-            estimate = A.norm(r)
+                rest = rest - C @ A.inner(U, rest)  # U^H r = 0 but for rounding, which would grow
+            estimate = A.norm(rest)
             history.append(estimate / scale)
             if wants_to_stop(callback, estimate / scale, A.group):
                 outcome = Outcome.STOPPED
@@ -140,8 +138,8 @@ def cg(
                 outcome = Outcome.LIMIT
             if ritz is None and (outcome is not None or estimate <= goal):
                 break  # nobody needs M^-1 r any more
-            before, z = z, precondition(r)
-            rho, last = float(A.inner(r, z).real), rho
+            before, z = z, precondition(rest)
+            rho, last = float(A.inner(rest, z).real), rho
             if ritz is not None and np.isfinite(rho):
                 ritz.add(p / curvature**0.5, q / curvature**0.5, (before - z) / (alpha * curvature**0.5))
             p = (rho / last) * p + z  # 7, 8
@@ -160,7 +158,7 @@ def cg(
             outcome = Outcome.LIMIT
         if new < size or outcome in (Outcome.STOPPED, Outcome.LIMIT):
             x, r, size = trial, rest, new
-    recycled = space if ritz is None else ritz.space()
+    recycled = None if ritz is None else ritz.space()
     return KrylovSolution(x, recycled, outcome or Outcome.CONVERGED, size / (scale or 1.0), products, history)
 
 

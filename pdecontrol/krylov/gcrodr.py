@@ -107,11 +107,12 @@ def gcrodr(
     size, idle = A.norm(r), 0
     outcome = None if np.isfinite(size) else Outcome.NOT_FINITE
     while outcome is None and size > target:  # 3 and 4
+        trial, rest = x, r
         for _ in range(2):  # the first leaves a part that may be large compared with what remains
-            part = A.inner(C, r)
-            x, r = x + U @ part, r - C @ part
-        estimate = size = A.norm(r)
-        cycle.begin(U, C, r, size)
+            part = A.inner(C, rest)
+            trial, rest = trial + U @ part, rest - C @ part
+        estimate = A.norm(rest)
+        cycle.begin(U, C, rest, estimate)
         while outcome is None and cycle.open and estimate > target:
             estimate = cycle.step(products)
             history.append(estimate / scale)
@@ -123,7 +124,7 @@ def gcrodr(
                 outcome = Outcome.LIMIT
         if outcome is Outcome.NOT_FINITE:
             break
-        trial = x + cycle.update()
+        trial = trial + cycle.update()
         rest = b - A.apply(trial)
         products.residuals += 1
         new = A.norm(rest)
