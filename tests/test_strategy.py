@@ -69,6 +69,27 @@ def test_bounds_hold(family, tolerance):
         assert relative <= answer.bound <= 30 * relative
 
 
+@pytest.mark.parametrize(("name", "tolerance"), [("lu", 1e-8), ("mean", 1e-13)])
+@pytest.mark.parametrize("family", [Darcy(20, deviation=1.5), Poisson(20), ConvectionDiffusion(20)], ids=repr)
+def test_bounds_hold_at_the_rounding(family, name, tolerance):
+    """Against solutions refined in extended precision."""
+    drawn = samples(family, 4)
+    for sample, answer in zip(drawn, forced(family, name, tolerance=tolerance).solve(drawn)[0], strict=True):
+        matrix, b = family.system(sample)
+        entries, x = matrix.tocoo(), answer.x.astype(np.longdouble)
+
+        def product(v, entries=entries):
+            result = np.zeros(v.size, np.longdouble)
+            np.add.at(result, entries.row, entries.data.astype(np.longdouble) * v[entries.col])
+            return result
+
+        for _ in range(5):
+            x = x + spsolve(matrix.tocsc(), (b - product(x)).astype(float))
+        error = x - answer.x
+        relative = np.sqrt(error @ product(error) / (x @ product(x)))
+        assert relative <= answer.bound <= 1e-10
+
+
 def test_a_bound_by_a_wrong_reference_is_caught():
     """Planted: a coercivity that is far too large gives bounds below the error."""
 

@@ -109,7 +109,8 @@ def cg(
     outcome = None if np.isfinite(size) else Outcome.NOT_FINITE
     while outcome is None and size > target:
         part = A.inner(U, r)  # 1
-        trial, rest = x + U @ part, r - C @ part
+        trial: Array = x + U @ part
+        rest: Array = r - C @ part
         estimate = reach = A.norm(rest)
         goal = max(target, 1e-15 * reach)  # the recursion of r means nothing below its rounding
         z = precondition(rest)

@@ -227,18 +227,26 @@ class Solver:
     def _certify(self, answer: Answer, matrix: sp.csr_matrix, b: Array, sample: Any) -> None:
         """The bound eta / (|x| - eta), |x|^2 = x' A x and eta^2 = r' L^-1 r / coercivity, on the relative error.
 
-        With the least eigenvalue of L instead of L^-1 where that is good enough, as it is for direct solvers.
+        The rounding of r is added to it. With the least eigenvalue of L instead of L^-1 where that is good enough, as
+        it is for direct solvers.
         """
         coercivity = None if answer.failure or answer.x is None else self._family.coercivity(sample)
         if coercivity is None or answer.x is None:
             return
         residual = b - matrix @ answer.x
         answer.products.residuals += 1
+        terms = matrix.nnz / len(b) + 1
+        rounding = terms * np.finfo(float).eps / 2 * (abs(matrix) @ np.abs(answer.x) + np.abs(b))
         energy = float(answer.x @ (b - residual)) ** 0.5
-        if least := self.reference.least:
-            answer.bound = _relative((residual @ residual / (least * coercivity)) ** 0.5, energy)
+        scale, least = coercivity**0.5, self.reference.least
+        if least is not None:
+            slack = float(np.linalg.norm(rounding)) / least**0.5
+            answer.bound = _relative((float(np.linalg.norm(residual)) / least**0.5 + slack) / scale, energy)
+        else:
+            slack = float(rounding @ self.reference.solve(rounding)) ** 0.5
         if not answer.bound <= 1e-3 * self._tolerance:
-            answer.bound = _relative((residual @ self.reference.solve(residual) / coercivity) ** 0.5, energy)
+            eta = float(residual @ self.reference.solve(residual)) ** 0.5
+            answer.bound = _relative((eta + slack) / scale, energy)
 
     def _superpose(self, systems: list[System]) -> list[Answer]:
         """By superposition where the matrix is that of the first system, others by themselves."""
@@ -269,7 +277,7 @@ class Solver:
 
 
 def _relative(eta: float, energy: float) -> float:
-    return float(eta / (energy - eta)) if eta < energy else np.inf
+    return eta / (energy - eta) if eta < energy else np.inf
 
 
 def _equal(a: sp.csr_matrix, b: sp.csr_matrix) -> bool:
