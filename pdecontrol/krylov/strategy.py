@@ -105,7 +105,7 @@ def choose(family: Family, samples: Sequence[Any], count: int, tolerance: float 
         rank = f"{traits.rhs_rank} right-hand sides span all" if traits.rhs_rank else "right-hand sides in blocks"
         return Plan("superposition", f"the matrix is the same for all samples; {rank}", traits,
                     [], perf_counter() - begin)  # fmt: skip
-    race = _Race(family, traits, systems, list(samples), count, tolerance)
+    race = _Race(family, traits, systems, count, tolerance)
     figures = race.run()
     best = figures[0]
     if best.seconds is None:
@@ -292,10 +292,8 @@ def _equal(a: sp.csr_matrix, b: sp.csr_matrix) -> bool:
 class _Race:
     """Candidates on the same few systems; those that fall behind are given up."""
 
-    def __init__(
-        self, family: Family, traits: Traits, systems: list[System], samples: list[Any], count: int, tolerance: float
-    ) -> None:
-        self._family, self._traits, self._systems, self._samples = family, traits, systems, samples
+    def __init__(self, family: Family, traits: Traits, systems: list[System], count: int, tolerance: float) -> None:
+        self._family, self._traits, self._systems = family, traits, systems
         self._count, self._tolerance = count, tolerance
         self._begin = perf_counter()
         self._reference: ReferenceInverse | None = None
@@ -369,9 +367,10 @@ class _Race:
                 return
 
     def _final(self) -> None:
-        """Measure those near to the best on more systems."""
+        """Measure those near to the best on more systems, but for those that have learned from them."""
+        fresh = [name for name in self._times if not (CANDIDATES[name].recycled or CANDIDATES[name].projected)]
         for matrix, b in self._systems[2:6]:
-            for name in sorted(self._times, key=lambda name: min(self._times[name])):
+            for name in sorted(fresh, key=lambda name: min(self._times[name])):
                 if min(self._times[name]) <= 1.5 * self._best and not self._spent():
                     begin = perf_counter()
                     answer = self._chains[name].solve(matrix, b)
