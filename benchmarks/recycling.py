@@ -278,9 +278,11 @@ def described(family: Family) -> str:
     return f"{family.name}(" + ", ".join(f"{k}={v}" for k, v in parameters.items() if v != default[k] or k == "n") + ")"
 
 
-def times(count: int, repeat: int, small: bool) -> None:
+def times(count: int, repeat: int, small: bool, only: Sequence[str] = ()) -> None:
     worst = 0.0
     for family in families(small):
+        if only and family.name not in only:
+            continue
         unknowns = int(np.prod(family.grid))
         print(f"\n{described(family)}, {unknowns} unknowns, 1e-8: ms a sample, end to end")
         rough: dict[str, Timed] = {}
@@ -332,13 +334,14 @@ def main() -> None:
     parser.add_argument("--systems", type=int, default=60, help="systems in a sequence (default: 60)")
     parser.add_argument("--count", type=int, default=500, help="samples of a dataset (default: 500)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each timed row (default: 3)")
+    parser.add_argument("--only", nargs="+", default=(), help="families in the table of times; all by default")
     parser.add_argument("--small", action="store_true", help="small grids in the table of times")
     chosen = parser.parse_args()
     print(f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}")
     with threadpool_limits(1):
         for table in chosen.tables or tables:
             if table == "times":
-                times(chosen.count, chosen.repeat, chosen.small)
+                times(chosen.count, chosen.repeat, chosen.small, chosen.only)
             elif table == "processes":
                 processes(chosen.count, chosen.repeat)
             elif table == "constant":

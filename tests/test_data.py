@@ -64,6 +64,56 @@ def copy(original, tmp_path):
     return Path(shutil.copytree(original.directory, tmp_path / "copy"))
 
 
+class Altered(Systems):
+    """The test's source, with what it gives changed."""
+
+    def __init__(self, change, **options):
+        super().__init__(**options)
+        object.__setattr__(self, "change", change)
+
+    def batch(self, plan, generators, tolerance):
+        made = super().batch(plan, generators, tolerance)
+        self.change(made)
+        return made
+
+
+class TestSources:
+    def test_complex_values_are_refused(self, tmp_path):
+        def change(batch):
+            batch.arrays["solution"] = batch.arrays["solution"] * 1j
+
+        with pytest.raises(DatasetError, match="complex values of solution"):
+            make(tmp_path / "data", Altered(change))
+
+    def test_residuals_above_the_tolerance_are_failures(self, tmp_path):
+        def change(batch):
+            batch.residuals[1] = 1.0
+
+        with pytest.raises(ConvergenceError, match=r"sample 1: the residual 1.0e\+00 is above the tolerance"):
+            make(tmp_path / "data", Altered(change))
+
+    def test_failures_of_strangers_are_refused(self, tmp_path):
+        with pytest.raises(DatasetError, match="a failure of sample 99 of 5"):
+            make(tmp_path / "data", Altered(lambda batch: batch.failures.update({99: "no"})))
+
+    def test_names_of_arrays_stay_in_the_dataset(self, tmp_path):
+        class Path(Systems):
+            @property
+            def shapes(self):
+                return {"../../evil": (2,)}
+
+        with pytest.raises(DatasetError, match=r"names an array '\.\./\.\./evil'"):
+            make(tmp_path / "data", Path())
+        assert not (tmp_path / "data").exists()
+
+    def test_samples_without_a_bound_are_counted(self, tmp_path):
+        def change(batch):
+            batch.bounds[0] = np.nan
+
+        made = make(tmp_path / "data", Altered(change))
+        assert made.summary["without_bound"] == 5 and "none for 5 samples" in str(made)
+
+
 class TestContents:
     def test_samples_are_those_of_their_generators_solved(self, original):
         assert len(original) == COUNT and original.complete and original.check() == []

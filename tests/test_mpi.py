@@ -236,6 +236,15 @@ def test_datasets_on_any_number_of_ranks(tmp_path):
     assert all("seed is 7 there, 8 here" in line for line in generate(2, "3", seed=8))
 
 
+@pytest.mark.xdist_group("mpi")
+@pytest.mark.parametrize("strategy", ["refactor", "incomplete"])
+def test_ranks_without_a_chunk_do_not_wait_for_petsc(strategy, tmp_path):
+    """PETSc begins on all ranks together: a rank that never used it would let the others hang."""
+    call = ["-m", "pdecontrol", "generate", "darcy", "n=9", "--count", "4", "--chunk", "4", "--strategy", strategy]
+    printed = mpirun(2, *call, "--output", tmp_path / "data")
+    assert "4 of 4" in printed and f"strategy        {strategy}" in printed
+
+
 def test_several_ranks_without_dolfinx_are_an_error(monkeypatch):
     monkeypatch.setattr("pdecontrol.driver.started_ranks", lambda: 2)
     monkeypatch.setitem(sys.modules, "dolfinx", None)

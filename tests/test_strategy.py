@@ -169,14 +169,51 @@ def test_small_counts_make_short_races():
     assert sum(figure.note == "the race has taken its share of the time" for figure in figures) >= 3
 
 
-def test_a_race_that_nothing_finishes_says_why():
+def test_a_race_that_nothing_finishes_ends_with_factors():
     class Singular(Darcy):
         def system(self, sample):
             matrix, b = super().system(sample)
             return sp.csr_matrix(sp.diags((np.arange(len(b)) > 0).astype(float)) @ matrix), b
 
-    with pytest.raises(ProblemError, match=r"no candidate solves this family \(.*lu: the matrix"):
-        choose(Singular(8), samples(Singular(8), 12), 500)
+    plan = choose(Singular(8), samples(Singular(8), 12), 500)
+    assert plan.strategy == "lu" and plan.reason.startswith("no candidate solved the systems")
+    answers, _ = Solver(plan, Singular(8), 1e-8).solve(samples(Singular(8), 2))
+    assert all("singular" in answer.failure for answer in answers)
+
+
+def test_probes_that_are_not_finite_are_left_out():
+    class Holes(Darcy):
+        def system(self, sample):
+            matrix, b = super().system(sample)
+            return (matrix * np.nan if sample["coefficient"][0, 0] > 1 else matrix), b
+
+    assert choose(Holes(8), samples(Holes(8), 12), 500).figures
+    sample = {"coefficient": np.full((10, 10), 2.0)}
+    with pytest.raises(ProblemError, match="the systems of Holes have entries that are NaN"):
+        choose(Holes(8), [sample], 500)
+
+
+def test_a_wrong_coercivity_is_named():
+    class Wrong(Darcy):
+        def coercivity(self, sample):
+            return -1.0
+
+    with pytest.raises(ProblemError, match="the coercivity -1 of Wrong is wrong"):
+        forced(Wrong(8), "lu").solve(samples(Wrong(8), 2))
+
+
+def test_matrices_of_other_formats_and_zero_right_hand_sides():
+    class Columns(Darcy):
+        def system(self, sample):
+            matrix, b = super().system(sample)
+            return matrix.tocsc(), 0 * b
+
+    for name in ("lu", "mean", "jacobi"):
+        answers, _ = forced(Columns(8), name).solve(samples(Columns(8), 2))
+        assert all(not answer.failure and not answer.x.any() and answer.bound == 0.0 for answer in answers)
+    Dense = type("Dense", (Darcy,), {"system": lambda family, sample: (np.eye(64), np.ones(64))})
+    with pytest.raises(ProblemError, match="must be a sparse one of scipy"):
+        choose(Dense(8), samples(Dense(8), 2), 2)
 
 
 def test_unknown_and_impossible_strategies():

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import PdecontrolError, SingularEquationError
+from ..errors import PdecontrolError, ProblemError, SingularEquationError
 from . import precondition
 from .cg import cg
 from .direct import Refactored, sparse_factors
@@ -175,6 +175,14 @@ class Answer:
     bound: float = np.nan
 
 
+def assemble(family: Family, sample: Any) -> System:
+    """The system of a sample, its matrix in rows."""
+    matrix, b = family.system(sample)
+    if not sp.issparse(matrix):
+        raise ProblemError(f"the matrix of {type(family).__name__} must be a sparse one of scipy, not {type(matrix)}.")
+    return matrix if matrix.format == "csr" else sp.csr_matrix(matrix), b
+
+
 def missing(candidate: Candidate, traits: Traits, matrix: sp.csr_matrix) -> str | None:
     """Why a candidate cannot solve a family, None if it can."""
     if candidate.solver == "superposition" and not traits.constant:
@@ -209,11 +217,9 @@ class Chain:
     ) -> None:  # fmt: skip
         self.candidate, self._traits, self._tolerance = candidate, traits, tolerance
         self._refactored = Refactored(traits.definite) if candidate.solver == "refactor" else None
-        self._build = (
-            precondition.mean_operator(reference())
-            if candidate.preconditioner == "mean"
-            else _BUILD[candidate.preconditioner]
-        )
+        if candidate.solver not in DIRECT:
+            mean = candidate.preconditioner == "mean"
+            self._build = precondition.mean_operator(reference()) if mean else _BUILD[candidate.preconditioner]
         if candidate.needs_petsc:
             from .petsc import load
 
@@ -256,13 +262,14 @@ class Chain:
         scale, products = float(np.linalg.norm(b)), Products()
         x = factors.solve(b)
         residual = b - matrix @ x
+        products.residuals += 1
         for _ in range(2):  # iterative refinement, above all for factors without pivoting
-            products.residuals += 1
             size = float(np.linalg.norm(residual))
             if not np.isfinite(size) or size <= self._tolerance * scale:
                 break
             x = x + factors.solve(residual)
             residual = b - matrix @ x
+            products.residuals += 1
         return _answer(x, residual, scale, self._tolerance, products, setup)
 
     def _iterate(self, matrix: sp.csr_matrix, b: Array, deadline: float) -> Answer:
@@ -319,10 +326,13 @@ def superpose(systems: Sequence[System], factors: Callable[[Array], Array], tole
         X[:, missed] = refined(matrix, factors, B[:, missed])
         residuals[missed] = np.linalg.norm(B[:, missed] - matrix @ X[:, missed], axis=0)
     share = {"solve": (perf_counter() - begin) / len(systems)}
+    products = np.ones(len(systems), dtype=int)
+    products[columns] += 1
+    products[missed] += 2
     relative = residuals / np.where(scales > 0, scales, 1.0)
     failures = np.where(relative <= tolerance, "", Outcome.ROUNDING.value)
     return [
-        Answer(X[:, i], float(relative[i]), str(failures[i]), Products(residuals=1), dict(share))
+        Answer(X[:, i], float(relative[i]), str(failures[i]), Products(residuals=int(products[i])), dict(share))
         for i in range(len(systems))
     ]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any, Protocol
 
+import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import SuperLU, splu
 
@@ -61,11 +61,6 @@ class Refactored:
         self._petsc: Any = None
         self._pattern: tuple[Array, Array] | None = None
 
-    @staticmethod
-    def missing() -> str | None:
-        """What is missing to use it."""
-        return None if find_spec("petsc4py") else "petsc4py is not installed"
-
     def factorise(self, matrix: sp.csr_matrix) -> Factors:
         """The factors of a matrix; those of the one before are lost."""
         from .petsc import PetscFactors
@@ -86,7 +81,4 @@ class Refactored:
 
 
 def _same(pattern: tuple[Array, Array], matrix: sp.csr_matrix) -> bool:
-    return all(
-        a is b or (a.shape == b.shape and bool((a == b).all()))
-        for a, b in zip(pattern, (matrix.indptr, matrix.indices), strict=True)
-    )
+    return all(a is b or np.array_equal(a, b) for a, b in zip(pattern, (matrix.indptr, matrix.indices), strict=True))

@@ -7,6 +7,7 @@ systems, SIAM J. Sci. Comput. 28 (2006), 1651-1674. The numbers in the margin ar
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -86,8 +87,10 @@ def gcrodr(
     A = as_operator(matrix)
     M = None if preconditioner is None else as_operator(preconditioner, "the preconditioner")
     scale = check_system(A, M, b, start, space, tolerance, max_products)
-    if not 0 <= k < m:
-        raise DataError(f"0 <= k < m is needed for the recycled and the whole dimension, got k = {k}, m = {m}.")
+    if not (isinstance(m, Integral) and isinstance(k, Integral) and 0 <= k < m):
+        raise DataError(
+            f"integers 0 <= k < m are needed for the recycled and the whole dimension, got k = {k}, m = {m}."
+        )
     dtype = common_dtype(A, M, b, start, space)
     products, history = Products(), list[float]()
     target = tolerance * scale

@@ -41,6 +41,11 @@ class Products:
     residuals: int = 0
     preconditioner: int = 0
 
+    def add(self, other: Products) -> None:
+        """Count those of another solver too."""
+        for kind in ("steps", "refresh", "residuals", "preconditioner"):
+            setattr(self, kind, getattr(self, kind) + getattr(other, kind))
+
     @property
     def total(self) -> int:
         """All products with the matrix."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from time import perf_counter
 from typing import Any
@@ -12,7 +12,19 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import ProblemError
-from .candidates import CANDIDATES, Answer, Candidate, Chain, Family, System, Traits, loaded, missing, superpose
+from .candidates import (
+    CANDIDATES,
+    Answer,
+    Candidate,
+    Chain,
+    Family,
+    System,
+    Traits,
+    assemble,
+    loaded,
+    missing,
+    superpose,
+)
 from .direct import sparse_factors
 from .operator import Array
 from .ordering import greedy
@@ -23,6 +35,7 @@ PROBES = 12  # systems that are looked at, and on which candidates are raced
 SHARE = 0.08  # of the predicted time of all samples that the race may take
 SLOWER = 3.0  # a candidate that takes so many times the best is given up
 SORTED = {"recycled": "recycled-sorted", "skr-unsorted": "skr"}
+ENOUGH = "the race has taken its share of the time"
 LOADING = 0.8  # seconds that the first use of PETSc takes
 
 
@@ -95,25 +108,31 @@ def choose(family: Family, samples: Sequence[Any], count: int, tolerance: float 
     begin = perf_counter()
     if strategy != "auto" and strategy not in CANDIDATES:
         raise ProblemError(f"unknown strategy {strategy!r}: take 'auto' or one of {', '.join(CANDIDATES)}.")
-    systems = [family.system(sample) for sample in samples[:PROBES]]
+    systems = [assemble(family, sample) for sample in samples[:PROBES]]
+    systems = [(matrix, b) for matrix, b in systems if np.isfinite(matrix.data).all() and np.isfinite(b).all()]
+    if not systems:
+        raise ProblemError(f"the systems of {type(family).__name__} have entries that are NaN or infinite.")
     traits = inspect(systems)
     if strategy != "auto":
         if obstacle := missing(CANDIDATES[strategy], traits, systems[0][0]):
             raise ProblemError(f"strategy={strategy!r} cannot be used: {obstacle}.")
         return Plan(strategy, "as asked", traits, [], perf_counter() - begin)
     if traits.constant:
-        rank = f"{traits.rhs_rank} right-hand sides span all" if traits.rhs_rank else "right-hand sides in blocks"
+        spanning = {None: "right-hand sides in blocks", 1: "one right-hand side spans all"}
+        rank = spanning.get(traits.rhs_rank, f"{traits.rhs_rank} right-hand sides span all")
         return Plan("superposition", f"the matrix is the same for all samples; {rank}", traits,
                     [], perf_counter() - begin)  # fmt: skip
     race = _Race(family, traits, systems, count, tolerance)
     figures = race.run()
     best = figures[0]
     if best.seconds is None:
-        notes = "; ".join(f"{figure.name}: {figure.note}" for figure in figures)
-        raise ProblemError(f"no candidate solves this family ({notes}).")
+        return Plan("lu", "no candidate solved the systems that were looked at: the most robust one", traits, figures,
+                    perf_counter() - begin)  # fmt: skip
     second = next((f for f in figures[1:] if f.seconds is not None), None)
     lead = f"; next {second.name} with {1e3 * (second.seconds or 0):.2f} ms" if second else ""
     reason = f"fastest of {sum(f.seconds is not None for f in figures)} measured, {1e3 * best.seconds:.2f} ms{lead}"
+    if any(figure.note == ENOUGH for figure in figures):
+        reason += f"; for {count} samples no more were tried"
     name = SORTED.get(best.name, best.name)
     if name != best.name:
         reason += "; in greedy order, which costs next to nothing here and saves a few products"
@@ -131,7 +150,7 @@ def inspect(systems: Sequence[System]) -> Traits:
     )  # fmt: skip
     entries = np.stack([matrix.data for matrix in matrices], axis=1) if pattern else None
     constant = entries is not None and bool((entries == entries[:, :1]).all())
-    symmetric = all(_symmetric(matrix) for matrix in (matrices[:1] if constant else matrices[:2]))
+    symmetric = all(_symmetric(matrix) for matrix in (matrices[:1] if constant else matrices))
     return Traits(
         unknowns=first.shape[0],
         nonzeros=first.nnz,
@@ -199,7 +218,7 @@ class Solver:
         kept: list[System] = []
         for i in order:
             begin = perf_counter()
-            matrix, b = self._family.system(samples[i])
+            matrix, b = assemble(self._family, samples[i])
             seconds["assembly"] += perf_counter() - begin
             if self._candidate.solver == "superposition":
                 kept.append((matrix, b))
@@ -235,18 +254,24 @@ class Solver:
             return
         residual = b - matrix @ answer.x
         answer.products.residuals += 1
+        square = float(np.vdot(answer.x, b - residual).real)
+        if coercivity <= 0 or square < 0:
+            raise ProblemError(f"the coercivity {coercivity:g} of {type(self._family).__name__} is wrong.")
         terms = matrix.nnz / len(b) + 1
         rounding = terms * np.finfo(float).eps / 2 * (abs(matrix) @ np.abs(answer.x) + np.abs(b))
-        energy = float(answer.x @ (b - residual)) ** 0.5
+        energy = square**0.5
         scale, least = coercivity**0.5, self.reference.least
         if least is not None:
             slack = float(np.linalg.norm(rounding)) / least**0.5
             answer.bound = _relative((float(np.linalg.norm(residual)) / least**0.5 + slack) / scale, energy)
         else:
-            slack = float(rounding @ self.reference.solve(rounding)) ** 0.5
+            slack = self._dual_norm(rounding)
         if not answer.bound <= 1e-3 * self._tolerance:
-            eta = float(residual @ self.reference.solve(residual)) ** 0.5
-            answer.bound = _relative((eta + slack) / scale, energy)
+            answer.bound = _relative((self._dual_norm(residual) + slack) / scale, energy)
+
+    def _dual_norm(self, r: Array) -> float:
+        """(r' L^-1 r)^1/2."""
+        return float(np.vdot(r, self.reference.solve(r)).real) ** 0.5
 
     def _superpose(self, systems: list[System]) -> list[Answer]:
         """By superposition where the matrix is that of the first system, others by themselves."""
@@ -265,8 +290,10 @@ class Solver:
         return [answers[i] for i in range(len(systems))]
 
     def _rescue(self, matrix: sp.csr_matrix, b: Array, failed: Answer) -> Answer:
-        lu = Chain(CANDIDATES["lu"], self._family, self._plan.traits, self._tolerance, lambda: self.reference)
+        traits = replace(self._plan.traits, definite=False)  # with pivots, whatever the other matrices are
+        lu = Chain(CANDIDATES["lu"], self._family, traits, self._tolerance, lambda: self.reference)
         answer = lu.solve(matrix, b)
+        answer.products.add(failed.products)
         for stage, spent in failed.seconds.items():
             answer.seconds[stage] = answer.seconds.get(stage, 0.0) + spent
         return answer
@@ -277,16 +304,14 @@ class Solver:
 
 
 def _relative(eta: float, energy: float) -> float:
-    return eta / (energy - eta) if eta < energy else np.inf
+    if eta == 0.0:
+        return 0.0
+    return eta / (energy - eta) if eta < energy else np.nan
 
 
 def _equal(a: sp.csr_matrix, b: sp.csr_matrix) -> bool:
-    return a is b or (
-        a.nnz == b.nnz
-        and bool((a.data == b.data).all())
-        and bool((a.indices == b.indices).all())
-        and bool((a.indptr == b.indptr).all())
-    )
+    parts = ((a.data, b.data), (a.indices, b.indices), (a.indptr, b.indptr))
+    return a is b or all(np.array_equal(one, other) for one, other in parts)
 
 
 class _Race:
@@ -335,7 +360,7 @@ class _Race:
         if candidate.name in ("jacobi", "recycled") and not traits.definite:
             return "the matrices are not definite: the same as gmres or skr-unsorted"
         if self._times and self._spent():
-            return "the race has taken its share of the time"
+            return ENOUGH
         if candidate.needs_petsc and not loaded() and self._count * best < LOADING / 0.2:
             return "loading PETSc takes longer than it can save"
         if candidate.recycled:
@@ -352,19 +377,24 @@ class _Race:
         self._chains[candidate.name] = chain
         longer = 2 if candidate.recycled else len(self._systems) - 1 if candidate.projected else 1
         for i, (matrix, b) in enumerate(self._systems[: 1 + longer]):
-            limit = SLOWER * self._best
+            # The first solve loads and analyses, and has nothing to recycle: it counts only where it is hopeless.
+            limit = SLOWER * self._best * (1 if i else 2)
             begin = perf_counter()
             answer = chain.solve(matrix, b, limit)
             spent = perf_counter() - begin
             if answer.failure:
-                self._notes[candidate.name] = answer.failure
+                self._give_up(candidate.name, answer.failure)
                 return
-            # The first solve loads and analyses, and has nothing to recycle: it counts only where it is hopeless.
-            if i > 0 or spent > 2 * limit or len(self._systems) == 1:
+            if i > 0 or spent > limit or len(self._systems) == 1:
                 self._times.setdefault(candidate.name, []).append(spent)
                 self._products.setdefault(candidate.name, []).append(answer.products.total)
-            if spent > 2 * limit:
+            if spent > limit:
                 return
+
+    def _give_up(self, name: str, why: str) -> None:
+        self._notes[name] = why
+        self._times.pop(name, None)
+        self._products.pop(name, None)
 
     def _final(self) -> None:
         """Measure those near to the best on more systems, but for those that have learned from them."""
@@ -374,6 +404,10 @@ class _Race:
                 if min(self._times[name]) <= 1.5 * self._best and not self._spent():
                     begin = perf_counter()
                     answer = self._chains[name].solve(matrix, b)
+                    if answer.failure:
+                        self._give_up(name, answer.failure)
+                        fresh.remove(name)
+                        continue
                     self._times[name].append(perf_counter() - begin)
                     self._products[name].append(answer.products.total)
 

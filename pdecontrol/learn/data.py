@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tempfile
 import warnings
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from numbers import Integral, Real
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +23,7 @@ import scipy
 import pdecontrol
 
 from ..errors import ConvergenceError, DatasetError
+from ..krylov.petsc import load
 from ..parallel import Group, world
 from .files import GOES_ON, LARGEST, MANIFEST, SUMMARY, Files, extra, read, write_sealed, writing
 from .source import Array, Batch, Source
@@ -88,13 +91,14 @@ class Dataset:
             "none" if summary[name] is None else f"{summary[name]:.1e}"
             for name in ("worst_residual", "median_residual", "worst_bound")
         )
+        unbounded = f", none for {summary['without_bound']} samples" if summary["without_bound"] else ""
         first = next((f"; sample {number}: {reason}" for number, reason in failures.items()), "")
         return "\n".join([
             f"{'family':<15} {family}: {', '.join(f'{name}={value}' for name, value in parameters.items())}",
             f"{'samples':<15} {summary['samples']} of {len(self)}, seed {manifest['seed']}",
             f"{'strategy':<15} {strategy}" + (f" ({plan['reason']})" if "reason" in plan else ""),
             f"{'residual':<15} worst {worst}, median {median}, tolerance {manifest['tolerance']:g}",
-            f"{'certificate':<15} worst bound on the relative error in the energy norm: {bound}",
+            f"{'certificate':<15} worst bound on the relative error in the energy norm: {bound}{unbounded}",
             f"{'failures':<15} {len(failures) or 'none'}{first}",
             f"{'time':<15} {total} a sample" + (f" ({stages})" if stages else ""),
             f"{'size':<15} {self._files.size / 1e6:.3g} MB in {self.directory}",
@@ -153,6 +157,9 @@ def generate(
             raise DatasetError(f"the {group.size} processes of mpirun divide the chunks: leave processes=1.")
         check_sending(source)
     with group.together():
+        if group.size > 1 and find_spec("petsc4py"):
+            with group.agree():
+                load()  # PETSc begins on all ranks together, or waits for those where it does not
         files = Files(directory, group.on_root(lambda: _manifest(source, directory, call)))
         group.on_root(files.prepare)
         with group.agree():
@@ -183,6 +190,9 @@ def _call(
     if on_failure not in ("stop", "skip"):
         raise DatasetError(f"unknown on_failure {on_failure!r}: take 'stop' or 'skip'.")
     shapes = {**source.shapes, "residual": (), "bound": ()}
+    for name in shapes:
+        if not re.fullmatch(r"\w[\w-]*", name):
+            raise DatasetError(f"the source names an array {name!r}: take letters, digits, _ and -.")
     call = {
         "format": FORMAT, "definition": source.definition, "count": _integer("count", count, 1),
         "seed": _integer("seed", seed, 0), "chunk": _integer("chunk", chunk, 1), "tolerance": float(tolerance),
@@ -317,12 +327,19 @@ class _Maker:
         given = {**batch.arrays, "residual": batch.residuals, "bound": batch.bounds}
         for name, array in self.files.manifest["arrays"].items():
             shape = (len(samples), *array["shape"])
+            if np.iscomplexobj(given.get(name, ())):
+                raise DatasetError(f"the source gave complex values of {name}: give real and imaginary parts.")
             arrays[name] = np.array(given.get(name, ()), dtype=array["dtype"], order="C")
             if arrays[name].shape != shape:
                 raise DatasetError(f"the source gave {name} the shape {arrays[name].shape}, not {shape}.")
             if name != "bound":
                 finite = np.isfinite(arrays[name]).all(axis=tuple(range(1, len(shape))))
                 failures = {int(i): f"{name} is not finite" for i in np.flatnonzero(~finite)} | failures
+        tolerance, residuals = self.files.manifest["tolerance"], arrays["residual"]
+        loose = np.flatnonzero(residuals > tolerance * (1 + 1e-12))
+        failures = {int(i): f"the residual {residuals[i]:.1e} is above the tolerance" for i in loose} | failures
+        if strangers := set(failures) - set(range(len(samples))):
+            raise DatasetError(f"the source reports a failure of sample {strangers.pop()} of {len(samples)}.")
         for values in arrays.values():
             values[list(failures)] = np.nan
             values[np.isnan(values)] = np.nan  # all with the same bits, for the checksum

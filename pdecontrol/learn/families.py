@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
@@ -56,7 +57,7 @@ class Darcy(Family):
     high: float = 12.0
 
     def __post_init__(self) -> None:
-        _check_size(self.n, "n")
+        _check_size(self, "n")
         _check_choice(self.dimension, "dimension", (2, 3))
         _check_choice(self.field, "field", ("lognormal", "threshold"))
         check_number(self.low, "low", positive=True)
@@ -121,8 +122,8 @@ class Poisson(Family):
     degree: int = 5
 
     def __post_init__(self) -> None:
-        _check_size(self.n, "n")
-        _check_size(self.degree, "degree")
+        _check_size(self, "n")
+        _check_size(self, "degree")
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -206,7 +207,7 @@ class Helmholtz(Family):
     variation: float = 0.05
 
     def __post_init__(self) -> None:
-        _check_size(self.n, "n")
+        _check_size(self, "n", 2)
         _check_choice(self.dimension, "dimension", (2, 3))
         check_number(self.wavenumber, "wavenumber")
         check_number(self.variation, "variation")
@@ -275,8 +276,8 @@ class Thermal(Family):
     contrast: float = 10.0
 
     def __post_init__(self) -> None:
-        _check_size(self.n, "n")
-        _check_size(self.blocks, "blocks")
+        _check_size(self, "n")
+        _check_size(self, "blocks")
         if self.n % self.blocks:
             raise ProblemError(f"n must be a multiple of blocks, got n = {self.n} and blocks = {self.blocks}.")
         check_number(self.contrast, "contrast")
@@ -356,7 +357,7 @@ class ConvectionDiffusion(Family):
     tau: float = 7.0
 
     def __post_init__(self) -> None:
-        _check_size(self.n, "n")
+        _check_size(self, "n", 2)
         check_number(self.diffusion, "diffusion", positive=True)
         check_number(self.speed, "speed")
         _ = self._gaussian
@@ -404,9 +405,12 @@ FAMILIES: dict[str, type[Family]] = {
 }
 
 
-def _check_size(value: object, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ProblemError(f"{name} must be a positive integer, got {value!r}.")
+def _check_size(family: Family, name: str, least: int = 1) -> None:
+    value = getattr(family, name)
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        kind = "a positive integer" if least == 1 else f"an integer, {least} or more"
+        raise ProblemError(f"{name} must be {kind}, got {value!r}.")
+    object.__setattr__(family, name, int(value))  # as JSON writes it
 
 
 def _check_choice(value: object, name: str, choices: Sequence[object]) -> None:

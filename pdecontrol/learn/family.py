@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
 
+from ..errors import ProblemError
 from ..krylov.strategy import Plan, Solver, choose
 from ..space import Array
 from .source import Batch, Source
@@ -67,13 +66,19 @@ class Family(Source):
 
     @property
     def definition(self) -> dict[str, Any]:
-        return {"family": self.name} | {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
+        return {"family": self.name} | self.__getstate__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # another process sets up its own solver
+        return {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         sample = self.draw(np.random.default_rng(0))
+        if taken := {"solution", "residual", "bound"} & set(sample):
+            raise ProblemError(f"{self.name}: draw may not name a parameter {taken.pop()!r}.")
         solution = self.solution(sample, np.zeros(int(np.prod(self.grid))))
-        return {name: value.shape for name, value in sample.items()} | {"solution": solution.shape}
+        return {name: np.shape(value) for name, value in sample.items()} | {"solution": solution.shape}
 
     def plan(
         self, generators: Sequence[np.random.Generator], count: int, tolerance: float, strategy: str
@@ -81,7 +86,7 @@ class Family(Source):
         return choose(self, [self.draw(generator) for generator in generators], count, tolerance, strategy).to_json()
 
     def batch(self, plan: Mapping[str, Any], generators: Sequence[np.random.Generator], tolerance: float) -> Batch:
-        solver = _solver(self, json.dumps(plan, sort_keys=True), tolerance)
+        solver = self._solver(plan, tolerance)
         samples = [self.draw(generator) for generator in generators]
         answers, seconds = solver.solve(samples)
         arrays = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
@@ -106,8 +111,12 @@ class Family(Source):
             counts,
         )
 
-
-@lru_cache(maxsize=2)
-def _solver(family: Family, plan: str, tolerance: float) -> Solver:
-    """Kept from batch to batch of a process, with what it has set up."""
-    return Solver(Plan.from_json(json.loads(plan)), family, tolerance)
+    def _solver(self, plan: Mapping[str, Any], tolerance: float) -> Solver:
+        """The solver of a plan, kept from batch to batch with what it has set up."""
+        known, tight, solver = self.__dict__.get("_kept", (None, None, None))
+        if known != plan or tight != tolerance:
+            if solver is not None:
+                solver.close()
+            solver = Solver(Plan.from_json(plan), self, tolerance)
+            self.__dict__["_kept"] = plan, tolerance, solver
+        return solver

@@ -115,7 +115,7 @@ class Files:
             with suppress(DatasetError):
                 records.append(read(self.record(number)))
         residuals, bounds = (
-            np.array([value for record in records for value in record[name] if value is not None])
+            np.array([value for record in records for value in record[name] if value is not None], dtype=float)
             for name in ("residuals", "bounds")
         )
         counts: dict[str, float] = {}
@@ -127,6 +127,7 @@ class Files:
             "worst_residual": float(residuals.max()) if residuals.size else None,
             "median_residual": float(np.median(residuals)) if residuals.size else None,
             "worst_bound": float(bounds.max()) if bounds.size else None,
+            "without_bound": int(residuals.size - bounds.size),
             "failures": {number: reason for record in records for number, reason in record["failures"].items()},
             "digest": digest(json.dumps([record["checksums"] for record in records], sort_keys=True).encode()),
             "counts": counts,
