@@ -113,19 +113,20 @@ PRECONDITIONERS = {"none": None, "jacobi": jacobi, "changing": changing, "inner 
 
 @pytest.mark.parametrize("name", PRECONDITIONERS)
 def test_invariants_over_changing_matrices(name):
-    preconditioner, space = PRECONDITIONERS[name], None
-    for number, (matrix, b) in enumerate(systems(PublishedDarcy(32), 6)):
+    preconditioner, space, carried = PRECONDITIONERS[name], None, 0
+    for matrix, b in systems(PublishedDarcy(32), 6):
         made = None if preconditioner is None else preconditioner(matrix)
         found = gcrodr(matrix, b, made, space=space, tolerance=1e-10)
         space, products = found.space, found.products
         U, C = space.vectors, space.images
-        assert found.outcome is Outcome.CONVERGED and space.size == 20
+        assert found.outcome is Outcome.CONVERGED and space.size in (19, 20)  # a pair is not cut
         assert np.abs(matrix @ U - C).max() <= 1e-10
-        assert np.abs(C.T @ C - np.eye(20)).max() <= 1e-12
+        assert np.abs(C.T @ C - np.eye(space.size)).max() <= 1e-12
         assert found.residual <= 1e-10 and found.residual == pytest.approx(residual(matrix, b, found.x), rel=1e-4)
-        assert products.refresh == (20 if number else 0)
+        assert products.refresh == carried
         assert products.preconditioner == (products.steps if preconditioner else 0)
         assert products.total == products.steps + products.refresh + products.residuals
+        carried = space.size
         assert len(found.history) == products.steps
 
 

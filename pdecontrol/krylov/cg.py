@@ -157,7 +157,7 @@ def cg(
             outcome = Outcome.ROUNDING
         elif outcome is None and products.total + 2 > max_products:
             outcome = Outcome.LIMIT
-        if new < size:
+        if new < size or outcome is Outcome.STOPPED:
             x, r, size = trial, rest, new
     recycled = None if ritz is None else ritz.space()
     return KrylovSolution(x, recycled, outcome or Outcome.CONVERGED, size / (scale or 1.0), products, history)
