@@ -321,6 +321,8 @@ class _Race:
         self._family, self._traits, self._systems = family, traits, systems
         self._count, self._tolerance = count, tolerance
         self._begin = perf_counter()
+        # What factors take on a slow machine: before anything is measured, the best is not known to be worse.
+        self._factors = max(5e-3, 2 * _least_seconds(CANDIDATES["lu"], traits.unknowns, family.dimension))
         self._reference: ReferenceInverse | None = None
         self._chains: dict[str, Chain] = {}
         self._times: dict[str, list[float]] = {}
@@ -378,7 +380,7 @@ class _Race:
         longer = 2 if candidate.recycled else len(self._systems) - 1 if candidate.projected else 1
         for i, (matrix, b) in enumerate(self._systems[: 1 + longer]):
             # The first solve loads and analyses, and has nothing to recycle: it counts only where it is hopeless.
-            limit = SLOWER * self._best * (1 if i else 2)
+            limit = SLOWER * min(self._best, self._factors) * (1 if i else 2)
             begin = perf_counter()
             answer = chain.solve(matrix, b, limit)
             spent = perf_counter() - begin
