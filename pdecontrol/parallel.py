@@ -80,10 +80,10 @@ class Group:
             yield
         except Exception as caught:
             error = caught
-        reports = self.collect(None if error is None else _describe(error))
+        reports = self.collect(None if error is None else describe(error))
         first = next((report for report in reports if report is not None), None)
         if first is not None:
-            self._agreed = error if error is not None and _describe(error) == first else _restore(first)
+            self._agreed = error if error is not None and describe(error) == first else restore(first)
             raise self._agreed
 
     def shares(self, error: BaseException) -> bool:
@@ -259,11 +259,12 @@ def report(*values: object) -> None:
         print(*values, flush=True)
 
 
-def _describe(error: Exception) -> tuple[str, str]:
+def describe(error: Exception) -> tuple[str, str]:
+    """An error as what can be sent to another process."""
     return type(error).__name__, str(error)
 
 
-def _restore(report: tuple[str, str]) -> Exception:
+def restore(report: tuple[str, str]) -> Exception:
     """The error that another process described."""
     name, message = report
     kind = getattr(errors, name, None) or getattr(builtins, name, None)

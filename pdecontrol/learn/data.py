@@ -149,6 +149,16 @@ def generate(
     DatasetError
         For wrong arguments, and for a directory with another dataset or other files, before any work; for files that
         cannot be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from pdecontrol.learn.families import Darcy
+    >>> with TemporaryDirectory() as folder:
+    ...     dataset = generate(Darcy(n=15), count=20, seed=1, directory=f"{folder}/darcy")
+    ...     solutions = dataset["solution"][:]
+    >>> solutions.shape, dataset.summary["worst_bound"] < 1e-8
+    ((20, 17, 17), True)
     """
     group, directory = world(), Path(directory)
     call = _call(source, count, seed, tolerance, strategy, chunk, on_failure)

@@ -13,7 +13,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from ..errors import DatasetError
-from ..parallel import Group, _describe, _restore
+from ..parallel import Group, describe, restore
 
 Work = Callable[[int], object]
 
@@ -72,7 +72,7 @@ def divide(work: Work, numbers: Sequence[int], processes: int, advance: Work) ->
                 with _alive():
                     failure = ready.recv()
                 if failure is not None:
-                    error = _restore(failure[0])
+                    error = restore(failure[0])
                     error.add_note(failure[1])
                     raise error
                 advance(number)
@@ -107,7 +107,7 @@ def _serve(work: Work, pipe: Any) -> None:
             try:
                 work(number)
             except Exception as error:
-                pipe.send((_describe(error), traceback.format_exc()))
+                pipe.send((describe(error), traceback.format_exc()))
             else:
                 pipe.send(None)
 
