@@ -33,6 +33,7 @@ from pdecontrol.krylov.precondition import ReferenceInverse, mean_operator
 from pdecontrol.krylov.strategy import Solver, choose
 from pdecontrol.learn.families import Darcy
 from pdecontrol.learn.published import PublishedDarcy
+from pdecontrol.parallel import world
 
 STRATEGIES = ("skr", "jacobi", "lu", "mean")
 
@@ -107,7 +108,7 @@ def main(output: Path | None = None, n: int = 30, count: int = 16, sizes=(15, 31
         dataset = pc.generate(Darcy(n), count=50, seed=1, directory=Path(directory) / "darcy", progress=False)
         strategy, bound = dataset.manifest["plan"]["strategy"], dataset.summary["worst_bound"]
         pc.report(f"50 samples by strategy {strategy!r}, relative error at most {bound:.1e}")
-    if output is not None:
+    if output is not None and world().root:
         plot(counts, output / "training_data_products.png")
         plot_times(sizes, times, output / "training_data_times.png")
     return {operator: {name: each.mean() for name, each in methods.items()} for operator, methods in counts.items()}

@@ -17,7 +17,7 @@ from pdecontrol import examples
 
 pytest.importorskip("dolfinx", reason="the distributed engine needs dolfinx")
 pytest.importorskip("mpi4py")
-EXAMPLES = sorted(path.stem for path in Path(examples.__file__).parent.glob("[a-z]*.py"))
+EXAMPLES = sorted({path.stem for path in Path(examples.__file__).parent.glob("[a-z]*.py")} - {"training_data"})
 PROGRAMS = Path(__file__).parent / "programs"
 ENVIRONMENT = os.environ | {
     "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMP_NUM_THREADS": "1",
@@ -234,6 +234,18 @@ def test_datasets_on_any_number_of_ranks(tmp_path):
     assert [path.name for path in (tmp_path / "failing" / "chunks").iterdir()] == ["000000.json"]
     assert all("leave processes=1" in line for line in generate(2, "both", processes=2))
     assert all("seed is 7 there, 8 here" in line for line in generate(2, "3", seed=8))
+
+
+@pytest.mark.xdist_group("mpi")
+def test_the_example_of_training_data_on_two_ranks(tmp_path):
+    """Each rank makes a temporary directory of its own; the dataset is in that of rank 0."""
+    program = (
+        "import sys; from pathlib import Path; from pdecontrol.examples import training_data;"
+        "training_data.main(Path(sys.argv[1]), n=12, count=4, sizes=(7,))"
+    )
+    printed = mpirun(2, "-c", program, tmp_path)
+    assert printed.count("50 samples by strategy") == 1
+    assert len(list(tmp_path.glob("*.png"))) == 2
 
 
 @pytest.mark.xdist_group("mpi")

@@ -322,7 +322,7 @@ class _Race:
         self._count, self._tolerance = count, tolerance
         self._begin = perf_counter()
         # What factors take on a slow machine: before anything is measured, the best is not known to be worse.
-        self._factors = max(5e-3, 2 * _least_seconds(CANDIDATES["lu"], traits.unknowns, family.dimension))
+        self._factors = max(5e-3, 2 * _least_seconds("lu", "", traits.unknowns, family.dimension))
         self._reference: ReferenceInverse | None = None
         self._chains: dict[str, Chain] = {}
         self._times: dict[str, list[float]] = {}
@@ -369,7 +369,7 @@ class _Race:
             plain = self._products.get(_plain(candidate))
             if plain is not None and plain[0] < 2 * candidate.recycled:
                 return f"recycling off: {plain[0]} products without, {candidate.recycled} for the refresh alone"
-        predicted = _least_seconds(candidate, traits.unknowns, self._family.dimension)
+        predicted = _least_seconds(candidate.solver, candidate.preconditioner, traits.unknowns, self._family.dimension)
         if predicted > SLOWER * best:
             return f"takes at least {1e3 * predicted:.0f} ms"
         return ""
@@ -432,9 +432,9 @@ def _plain(candidate: Candidate) -> str:
     return candidate.preconditioner
 
 
-def _least_seconds(candidate: Candidate, n: int, dimension: int) -> float:
+def _least_seconds(solver: str, preconditioner: str, n: int, dimension: int) -> float:
     """Less than what factors and multigrid set-ups take on a fast machine, for they cannot be interrupted."""
-    if candidate.solver in ("refactor", "lu"):
+    if solver in ("refactor", "lu"):
         flops = {1: 10.0 * n, 2: 10.0 * n**1.5, 3: 3.0 * n**2}[dimension]
-        return flops * (2e-10 if candidate.solver == "refactor" else 1e-9)
-    return {"hypre": 5e-7 * n, "multigrid": 1e-6 * n}.get(candidate.preconditioner, 0.0)
+        return flops * (2e-10 if solver == "refactor" else 1e-9)
+    return {"hypre": 5e-7 * n, "multigrid": 1e-6 * n}.get(preconditioner, 0.0)

@@ -135,8 +135,8 @@ def generate(
     ----------
     source : the family of equations.
     count, seed : sample i is drawn by ``default_rng(SeedSequence(seed, spawn_key=(i,)))``, whatever the count.
-    directory : where to write. A call that was interrupted goes on when it is repeated; missing and damaged chunks are
-        made again; a larger count extends the dataset, by the same plan.
+    directory : where to write; on several ranks, that of rank 0. A call that was interrupted goes on when it is
+        repeated; missing and damaged chunks are made again; a larger count extends the dataset, by the same plan.
     tolerance : of the relative residual of each sample.
     strategy : how to solve, a name that the source knows; "auto" measures.
     processes : on this machine; under mpirun the ranks divide the chunks instead. The values are the same.
@@ -167,6 +167,7 @@ def generate(
             raise DatasetError(f"the {group.size} processes of mpirun divide the chunks: leave processes=1.")
         check_sending(source)
     with group.together():
+        directory = Path(group.share(str(directory)))
         if group.size > 1 and find_spec("petsc4py"):
             with group.agree():
                 load()  # PETSc begins on all ranks together, or waits for those where it does not
