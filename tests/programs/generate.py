@@ -86,8 +86,8 @@ def threads():
 def main(source, arguments):
     try:
         dataset = generate(Systems(**source), **arguments)
-    except PdecontrolError as error:
-        print(f"rank {world().rank}: {type(error).__name__}: {error}", flush=True)
+    except PdecontrolError as error:  # on all ranks, whose lines rank 0 prints, or they would mix
+        report("\n".join(world().collect(f"rank {world().rank}: {type(error).__name__}: {error}")))
     else:
         report(dataset.summary["digest"])
 
