@@ -226,7 +226,7 @@ def test_unknown_and_impossible_strategies():
 
 def test_what_is_not_installed_is_not_raced(monkeypatch):
     monkeypatch.setattr(precondition, "find_spec", lambda name: None)
-    plan = choose(Darcy(20), samples(Darcy(20), 12), 10_000)
+    plan = choose(Darcy(20), samples(Darcy(20), 12), 10**6)
     notes = {figure.name: figure.note for figure in plan.figures}
     assert notes["incomplete"] == notes["hypre"] == notes["refactor"] == "petsc4py is not installed"
     assert notes["multigrid"].startswith("pyamg is not installed")

@@ -322,7 +322,7 @@ class _Race:
         self._count, self._tolerance = count, tolerance
         self._begin = perf_counter()
         # What factors take on a slow machine: before anything is measured, the best is not known to be worse.
-        self._factors = max(5e-3, 2 * _least_seconds("lu", "", traits.unknowns, family.dimension))
+        self._factors = max(2e-2, 2 * _least_seconds("lu", "", traits.unknowns, family.dimension))
         self._reference: ReferenceInverse | None = None
         self._chains: dict[str, Chain] = {}
         self._times: dict[str, list[float]] = {}
