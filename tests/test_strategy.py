@@ -8,9 +8,10 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import spsolve
 
 from pdecontrol.errors import ProblemError
-from pdecontrol.krylov import precondition, strategy
+from pdecontrol.krylov import precondition, race
 from pdecontrol.krylov.candidates import CANDIDATES, Candidate, interpolation, missing, superpose
-from pdecontrol.krylov.strategy import Figure, Plan, Solver, choose, inspect
+from pdecontrol.krylov.race import Figure
+from pdecontrol.krylov.strategy import Plan, Solver, choose, inspect
 from pdecontrol.learn.families import ConvectionDiffusion, Darcy, Helmholtz, Poisson, Thermal
 from pdecontrol.learn.published import PublishedDarcy
 
@@ -155,10 +156,10 @@ def test_recycling_wins_without_a_preconditioner_and_is_sorted(monkeypatch):
     """With the strong candidates gone and the times replaced by products, on the operator where carrying pays."""
     family = Helmholtz(32)
     weak = {name: CANDIDATES[name] for name in ("gmres", "skr-unsorted", "skr")}
-    monkeypatch.setattr(strategy, "CANDIDATES", weak)
-    monkeypatch.setattr(strategy, "SLOWER", 1e6)
-    monkeypatch.setattr(strategy._Race, "_figure", lambda race, name: Figure(
-        name, np.mean(race._products[name]), 0.0, 1) if name in race._products else Figure(name, note="-"))  # fmt: skip
+    monkeypatch.setattr(race, "CANDIDATES", weak)
+    monkeypatch.setattr(race, "SLOWER", 1e6)
+    monkeypatch.setattr(race.Race, "_figure", lambda run, name: Figure(
+        name, np.mean(run._products[name]), 0.0, 1) if name in run._products else Figure(name, note="-"))  # fmt: skip
     plan = choose(family, samples(family, 12), 10**9, 1e-5)
     assert plan.strategy == "skr" and "in greedy order" in plan.reason
 

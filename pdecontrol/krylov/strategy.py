@@ -15,13 +15,11 @@ from ..errors import ProblemError
 from .candidates import (
     CANDIDATES,
     Answer,
-    Candidate,
     Chain,
     Family,
     System,
     Traits,
     assemble,
-    loaded,
     missing,
     superpose,
 )
@@ -29,25 +27,11 @@ from .direct import sparse_factors
 from .operator import Array
 from .ordering import greedy
 from .precondition import ReferenceInverse
+from .race import ENOUGH, Figure, Race
 from .solution import Products
 
 PROBES = 12  # systems that are looked at, and on which candidates are raced
-SHARE = 0.08  # of the predicted time of all samples that the race may take
-SLOWER = 3.0  # a candidate that takes so many times the best is given up
 SORTED = {"recycled": "recycled-sorted", "skr-unsorted": "skr"}
-ENOUGH = "the race has taken its share of the time"
-LOADING = 0.8  # seconds that the first use of PETSc takes
-
-
-@dataclass(frozen=True)
-class Figure:
-    """What the race measured of a candidate: seconds and matrix products a system, or why it was not tried."""
-
-    name: str
-    seconds: float | None = None
-    products: float | None = None
-    systems: int = 0
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,7 +106,7 @@ def choose(family: Family, samples: Sequence[Any], count: int, tolerance: float 
         rank = spanning.get(traits.rhs_rank, f"{traits.rhs_rank} right-hand sides span all")
         return Plan("superposition", f"the matrix is the same for all samples; {rank}", traits,
                     [], perf_counter() - begin)  # fmt: skip
-    race = _Race(family, traits, systems, count, tolerance)
+    race = Race(family, traits, systems, count, tolerance)
     figures = race.run()
     best = figures[0]
     if best.seconds is None:
@@ -312,129 +296,3 @@ def _relative(eta: float, energy: float) -> float:
 def _equal(a: sp.csr_matrix, b: sp.csr_matrix) -> bool:
     parts = ((a.data, b.data), (a.indices, b.indices), (a.indptr, b.indptr))
     return a is b or all(np.array_equal(one, other) for one, other in parts)
-
-
-class _Race:
-    """Candidates on the same few systems; those that fall behind are given up."""
-
-    def __init__(self, family: Family, traits: Traits, systems: list[System], count: int, tolerance: float) -> None:
-        self._family, self._traits, self._systems = family, traits, systems
-        self._count, self._tolerance = count, tolerance
-        self._begin = perf_counter()
-        # What factors take on a slow machine: before anything is measured, the best is not known to be worse.
-        self._factors = max(2e-2, 2 * _least_seconds("lu", "", traits.unknowns, family.dimension))
-        self._reference: ReferenceInverse | None = None
-        self._chains: dict[str, Chain] = {}
-        self._times: dict[str, list[float]] = {}
-        self._products: dict[str, list[int]] = {}
-        self._notes: dict[str, str] = {}
-
-    def run(self) -> list[Figure]:
-        for name, candidate in CANDIDATES.items():
-            obstacle = self._hopeless(candidate) or missing(candidate, self._traits, self._systems[0][0])
-            if obstacle:
-                self._notes[name] = obstacle
-            else:
-                self._try(candidate)
-        self._final()
-        for chain in self._chains.values():
-            chain.close()
-        return sorted(
-            (self._figure(name) for name in CANDIDATES), key=lambda f: np.inf if f.seconds is None else f.seconds
-        )
-
-    @property
-    def _best(self) -> float:
-        return min((min(times) for times in self._times.values()), default=np.inf)
-
-    def _spent(self) -> bool:
-        return perf_counter() - self._begin > SHARE * self._count * self._best
-
-    def _hopeless(self, candidate: Candidate) -> str:
-        """Why a candidate need not be tried."""
-        traits, best = self._traits, self._best
-        if candidate.ordered:
-            return "decided after the race"
-        if candidate.projected and (traits.matrix_rank is None or traits.rhs_rank is None):
-            return "the parameters do not enter through few matrices and right-hand sides"
-        if candidate.solver == "gmres" and traits.definite:
-            return "the matrices are definite: conjugate gradients"
-        if candidate.name in ("jacobi", "recycled") and not traits.definite:
-            return "the matrices are not definite: the same as gmres or skr-unsorted"
-        if self._times and self._spent():
-            return ENOUGH
-        if candidate.needs_petsc and not loaded() and self._count * best < LOADING / 0.2:
-            return "loading PETSc takes longer than it can save"
-        if candidate.recycled:
-            plain = self._products.get(_plain(candidate))
-            if plain is not None and plain[0] < 2 * candidate.recycled:
-                return f"recycling off: {plain[0]} products without, {candidate.recycled} for the refresh alone"
-        predicted = _least_seconds(candidate.solver, candidate.preconditioner, traits.unknowns, self._family.dimension)
-        if predicted > SLOWER * best:
-            return f"takes at least {1e3 * predicted:.0f} ms"
-        return ""
-
-    def _try(self, candidate: Candidate) -> None:
-        chain = Chain(candidate, self._family, self._traits, self._tolerance, self._inverse)
-        self._chains[candidate.name] = chain
-        longer = 2 if candidate.recycled else len(self._systems) - 1 if candidate.projected else 1
-        for i, (matrix, b) in enumerate(self._systems[: 1 + longer]):
-            # The first solve loads and analyses, and has nothing to recycle: it counts only where it is hopeless.
-            limit = SLOWER * min(self._best, self._factors) * (1 if i else 2)
-            begin = perf_counter()
-            answer = chain.solve(matrix, b, limit)
-            spent = perf_counter() - begin
-            if answer.failure:
-                self._give_up(candidate.name, answer.failure)
-                return
-            if i > 0 or spent > limit or len(self._systems) == 1:
-                self._times.setdefault(candidate.name, []).append(spent)
-                self._products.setdefault(candidate.name, []).append(answer.products.total)
-            if spent > limit:
-                return
-
-    def _give_up(self, name: str, why: str) -> None:
-        self._notes[name] = why
-        self._times.pop(name, None)
-        self._products.pop(name, None)
-
-    def _final(self) -> None:
-        """Measure those near to the best on more systems, but for those that have learned from them."""
-        fresh = [name for name in self._times if not (CANDIDATES[name].recycled or CANDIDATES[name].projected)]
-        for matrix, b in self._systems[2:6]:
-            for name in sorted(fresh, key=lambda name: min(self._times[name])):
-                if min(self._times[name]) <= 1.5 * self._best and not self._spent():
-                    begin = perf_counter()
-                    answer = self._chains[name].solve(matrix, b)
-                    if answer.failure:
-                        self._give_up(name, answer.failure)
-                        fresh.remove(name)
-                        continue
-                    self._times[name].append(perf_counter() - begin)
-                    self._products[name].append(answer.products.total)
-
-    def _inverse(self) -> ReferenceInverse:
-        if self._reference is None:
-            self._reference = ReferenceInverse(self._family.reference(), self._family.grid)
-        return self._reference
-
-    def _figure(self, name: str) -> Figure:
-        times, note = self._times.get(name), self._notes.get(name, "")
-        if times is None:
-            return Figure(name, note=note)
-        return Figure(name, float(np.median(times)), float(np.mean(self._products[name])), len(times), note)
-
-
-def _plain(candidate: Candidate) -> str:
-    """The candidate without recycling."""
-    if candidate.solver == "gmres":
-        return "gmres"
-    return candidate.preconditioner
-
-
-def _least_seconds(solver: str, preconditioner: str, n: int, dimension: int) -> float:
-    """Less than what factors and multigrid set-ups take on a fast machine, for they cannot be interrupted."""
-    if solver in ("refactor", "lu"):
-        flops = {1: 10.0 * n, 2: 10.0 * n**1.5, 3: 3.0 * n**2}[dimension]
-        return flops * (2e-10 if solver == "refactor" else 1e-9)
-    return {"hypre": 5e-7 * n, "multigrid": 1e-6 * n}.get(preconditioner, 0.0)
