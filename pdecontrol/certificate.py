@@ -24,6 +24,9 @@ class Certificate:
     objective : J(u).
     assumption : what the bound rests on.
     optimal : whether u = 0 was shown to be the optimum.
+    reached : whether the misfit of the state is at its rounding.
+    floor : the part of the bound (of the relative gap where there is none) that rounding and the errors of linear
+        solvers are answerable for, and that no better dual vector would take away.
     discretisation : an estimate, not a bound, of the distance to the continuous optimum from a refined mesh, in the
         same norm; None if it was not asked for.
     """
@@ -34,6 +37,8 @@ class Certificate:
     objective: float
     assumption: str
     optimal: bool = False
+    reached: bool = False
+    floor: float = 0.0
     discretisation: float | None = None
 
     @property
@@ -46,15 +51,18 @@ class Certificate:
     @property
     def relative_gap(self) -> float | None:
         """gap / max(abs(P), abs(D)) with the primal value P = J(u) and the dual value D = P - gap; 0 if the gap is."""
-        if self.gap is None or self.gap in (0.0, np.inf):
-            return self.gap
-        return self.gap / max(abs(self.objective), abs(self.objective - self.gap))
+        return None if self.gap is None else _relative(self.gap, self.objective)
 
     @property
     def measure(self) -> float:
         """What certificates are compared by: the bound, else the relative gap, else infinity."""
         value = self.relative_gap if self.bound is None else self.bound
         return np.inf if value is None else value
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether half of the bound or more is owed to rounding and to errors of linear solvers."""
+        return not self.optimal and 0 < self.measure <= 2.0 * self.floor
 
     @property
     def excludes_zero(self) -> bool:
@@ -80,6 +88,8 @@ class Certificate:
             lines.append(f"J(u) - J(u*) <= {self.gap:.3e}   ({self.relative_gap:.1e} relative)")
         if self.optimal:
             lines.append("u = 0 is the optimum: it is the fixed point of the optimality system")
+        if self.reached:
+            lines.append("the state meets the target to rounding")
         if self.discretisation is not None:
             lines.append(
                 f"||u - u_continuous|| ~ {self.discretisation:.3e}   (estimate from a refined mesh, for smooth data)"
@@ -152,31 +162,53 @@ def project(
     control = objective.control
     z = control.argmin(adjoint.gradient)
     at = map.at(z, near.state)
-    y, error = at.value, adjoint.error
-    distance = objective.state.distance(y, p) + at.error
+    y, value = at.value, objective.value(z, at.value)
+    # In exact arithmetic, z is the projected control of a vector at this distance from q.
+    error = adjoint.error + control.argmin_error(adjoint.gradient)
+    least = _distance_error(objective, at, p)
+    distance = objective.state.distance(y, p) + least
+    gap, floor = (0.5 * d**2 + dual_error(objective, error) for d in (distance, least))
     if control.alpha > 0:
-        bound = error_bound(distance, error, control.alpha)
+        bound, floor = (error_bound(d, error, control.alpha) for d in (distance, least))
     else:
-        bound = None
-    gap = 0.5 * distance**2 + dual_error(objective, error)
-    optimal = False
-    space = control.space
-    if not space.any(z):
-        fixed = adjoint if distance == 0.0 else at.solve_adjoint(objective.state.gradient(y))
-        spread = fixed.error / np.sqrt(space.mass)  # what an error of q may be at each node
-        ends = control.argmin(fixed.gradient - spread), control.argmin(fixed.gradient + spread)
-        optimal = at.error == 0.0 and not space.any(ends[0]) and not space.any(ends[1])
+        bound, floor = None, _relative(floor, value)
+    reached = _reached(objective, y, least)
+    optimal = not control.space.any(z) and _fixed_at_zero(objective, map, at, adjoint if distance == 0.0 else None)
     if optimal:
-        bound, gap = None if bound is None else 0.0, 0.0
-    certificate = Certificate(
-        bound,
-        map.control.norm(z),
-        gap,
-        objective.value(z, y),
-        f"an affine equation; {map.arithmetic}",
-        optimal,
-    )
+        bound, gap, floor = None if bound is None else 0.0, 0.0, 0.0
+    certificate = Certificate(bound, map.control.norm(z), gap, value, _assumption(map), optimal, reached, floor)
     return Certified(z, certificate, at.state, adjoint.field)
+
+
+def _distance_error(objective: Objective, at: Linearisation, p: Array) -> float:
+    """What errors of S(u) and rounding may be in d = ||S(u) - y_d - p||."""
+    return at.error + objective.state.distance_error(at.value, p)
+
+
+def _fixed_at_zero(objective: Objective, map: SolutionMap, at: Linearisation, adjoint: Adjoint | None) -> bool:
+    """Whether 0 = argmin G + <q, .> for every q that S*(S(0) - y_d) may be, given the map at 0."""
+    control, p = objective.control, objective.state.gradient(at.value)
+    fixed = adjoint or at.solve_adjoint(p)
+    error = at.error and _distance_error(objective, at, p)
+    if error > 0 and map.gain == 0:
+        return False  # nothing tells what an error of S(0) is in q
+    spread = (fixed.error + error * map.gain) / np.sqrt(control.space.mass)  # at each node
+    ends = control.argmin(fixed.gradient - spread), control.argmin(fixed.gradient + spread)
+    return not control.space.any(ends[0]) and not control.space.any(ends[1])
+
+
+def _reached(objective: Objective, y: Array, least: float) -> bool:
+    """Whether the misfit of y is no more than its error, and tiny."""
+    space, zero = objective.state.space, objective.state.space.zeros()
+    return least > 0 and objective.state.distance(y, zero) <= min(2 * least, 1e-8 * space.norm(y))
+
+
+def _assumption(map: SolutionMap) -> str:
+    return f"an affine equation; {map.arithmetic}"
+
+
+def _relative(gap: float, value: float) -> float:
+    return gap if gap in (0.0, np.inf) else gap / max(abs(value), abs(value - gap))
 
 
 def weigh(objective: Objective, at: Linearisation, map: SolutionMap, u: Array, p: Array, adjoint: Adjoint) -> Certified:
@@ -191,12 +223,17 @@ def weigh(objective: Objective, at: Linearisation, map: SolutionMap, u: Array, p
     control, y = objective.control, at.value
     if adjoint.error == np.inf:
         adjoint = at.solve_adjoint(p, adjoint.field)
-    distance = objective.state.distance(y, p) + at.error
-    moved = adjoint.error and adjoint.error * map.control.norm(u - control.argmin(adjoint.gradient))
-    gap = 0.5 * distance**2 + control.residual(u, adjoint.gradient) + moved + dual_error(objective, adjoint.error)
-    bound = float(np.sqrt(2.0 * gap / control.alpha)) if control.alpha > 0 else None
+    z, least = control.argmin(adjoint.gradient), _distance_error(objective, at, p)
+    error = adjoint.error + control.argmin_error(adjoint.gradient)
     norm, value = map.control.norm(u), objective.value(u, y)
-    certificate = Certificate(bound, norm, gap, value, f"an affine equation; {map.arithmetic}")
+    floor = 0.5 * least**2 + error * map.control.norm(u - z) + dual_error(objective, error)
+    distance = objective.state.distance(y, p) + least
+    gap = 0.5 * (distance**2 - least**2) + control.residual(u, adjoint.gradient) + floor
+    if control.alpha > 0:
+        bound, floor = (float(np.sqrt(2.0 * g / control.alpha)) for g in (gap, floor))
+    else:
+        bound, floor = None, _relative(floor, value)
+    certificate = Certificate(bound, norm, gap, value, _assumption(map), False, _reached(objective, y, least), floor)
     return Certified(u, certificate, at.state, adjoint.field)
 
 

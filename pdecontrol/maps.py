@@ -20,8 +20,9 @@ class Counter:
     """What a map has done: PDE solves by kind, and what they consisted of.
 
     `state`, `tangent` and `adjoint` count solves of the whole equation; `linear` the Newton steps inside nonlinear
-    state solves, `factorisations` the matrices factorised or preconditioners built, `inner` the iterations of iterative
-    linear solvers, `seconds` the time spent in all of it.
+    state solves, `factorisations` the matrices factorised or preconditioners built, `refinements` the back
+    substitutions that refine solutions of factors or estimate what their rounding amounts to, `inner` the iterations of
+    iterative linear solvers, `seconds` the time spent in all of it.
     """
 
     state: int = 0
@@ -29,6 +30,7 @@ class Counter:
     adjoint: int = 0
     linear: int = 0
     factorisations: int = 0
+    refinements: int = 0
     inner: int = 0
     seconds: float = 0.0
     limit: float = np.inf
@@ -162,7 +164,7 @@ class SolutionMap(ABC):
 
     @property
     def gain(self) -> float:
-        """An upper bound of ||S'|| where iterative solvers need one, to tell how accurate they must be; else 0."""
+        """An upper bound of ||S|| for affine maps, 0 where none is known; by it iterative solvers are made accurate."""
         return 0.0
 
     @abstractmethod

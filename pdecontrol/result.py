@@ -33,9 +33,14 @@ class Status(Enum):
     CERTIFIED = "the certificate meets the tolerance"
     ITERATIONS = "the limit of iterations was met: raise max_iterations, loosen tol, or try another method"
     SOLVES = "the limit of solves was met: raise max_solves or loosen tol"
-    STALLED = (
-        "the certificate stopped improving, for rounding or for lack of progress: loosen tol or try another method"
+    ROUNDING = (
+        "no smaller bound is to be had: what is left of it is rounding, and the errors of linear solvers; loosen tol, "
+        "or take linear_solver='direct' where that was not done"
     )
+    REACHED = (
+        "the state meets the target to rounding, and what is left of the control is noise: there is nothing to improve"
+    )
+    STALLED = "the certificate stopped improving for lack of progress: loosen tol or try another method"
     FAILED = "a state equation could not be solved on the way: this is the last control, and its certificate"
     NONCONVEX = "a stationary point without certificate: the reduced objective is not convex there; raise alpha"
     STOPPED = "the callback asked to stop"

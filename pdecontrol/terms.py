@@ -14,6 +14,8 @@ from .maps import SolutionMap
 from .problem import L1, Box, ControlProblem, Tikhonov, Tracking
 from .space import Array, Data, Space
 
+EPS = float(np.finfo(float).eps)
+
 
 def soft(v: Array, threshold: float) -> Array:
     """sgn(v) max(|v| - threshold, 0)."""
@@ -65,6 +67,11 @@ class ControlCost:
             return np.clip(soft(self.alpha * self.reference - q, self.beta) / self.alpha, self.lower, self.upper)
         zero = np.clip(0.0, self.lower, self.upper)
         return np.where(q < -self.beta, self.upper, np.where(q > self.beta, self.lower, zero))
+
+    def argmin_error(self, q: Array) -> float:
+        """The norm of the change of q that makes up for what rounding does in argmin(q)."""
+        size = np.abs(q) + self.alpha * np.abs(self.reference) + self.beta
+        return 2 * EPS * self.space.norm(size)
 
     def inactive(self, q: Array) -> NDArray[np.bool_]:
         """Where argmin(q) is strictly inside the box and not at the kink: its derivative is -1/alpha there."""
@@ -135,6 +142,11 @@ class StateCost:
     def distance(self, y: Array, p: Array) -> float:
         """d = ||y - target - p|| over tracked components; F(y) + F*(p) - <y, p> = d^2/2 for p in dom F*."""
         return self.space.norm(self._with_linear(y - self.target - p, 0.0))
+
+    def distance_error(self, y: Array, p: Array) -> float:
+        """What rounding may be in d, a difference of larger numbers."""
+        size = np.abs(y - self.target) + np.abs(p)
+        return EPS * self.space.norm(self._with_linear(size, 0.0))
 
 
 @dataclass(frozen=True, eq=False)

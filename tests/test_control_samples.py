@@ -106,7 +106,7 @@ def test_a_dataset_of_a_control_problem_is_the_same_from_two_processes(tmp_path)
     assert one.complete and one.summary["digest"] == two.summary["digest"]
     map = pc.discretise(source.problem, source.mesh)
     np.testing.assert_allclose(one["observation"][5], map.solve(one["control"][5]), rtol=1e-12)
-    assert "control-problem" in str(one) and "map (linear systems solved by sparse factors" in str(one)
+    assert "control-problem" in str(one) and "map (of the problem, linear systems solved by sparse factors" in str(one)
 
 
 def test_a_sample_that_cannot_be_solved_is_named(tmp_path):

@@ -74,7 +74,9 @@ def test_value_is_what_solve_returns(case):
     assert np.array_equal(map.field(u).array, at.state)
     assert y.shape == (map.observation.size,) and at.state.shape == (map.solution.size,)
     assert len(map.observation.factors) == len(case.problem.observations)
-    assert at.error == 0.0 and at.solve_adjoint(y).error == 0.0
+    scale = map.observation.norm(y), map.control.norm(at.adjoint(y))
+    assert all(error <= 1e-9 * size for error, size in zip((at.error, at.solve_adjoint(y).error), scale, strict=True))
+    assert case.affine or at.error == 0.0
 
 
 @each_affine
@@ -306,6 +308,6 @@ def test_multigrid_on_nearly_singular_equations_errs_less_than_it_says(equation)
     for _ in range(3):
         u, w = generator.standard_normal(amg.control.size), generator.standard_normal(amg.observation.size)
         at, exact = amg.at(u), direct.at(u)
-        assert amg.observation.norm(at.value - exact.value) <= at.error <= 1e-5 * amg.observation.norm(exact.value)
+        assert amg.observation.norm(at.value - exact.value) <= at.error <= 1e-4 * amg.observation.norm(exact.value)
         adjoint = at.solve_adjoint(w)
         assert amg.control.norm(adjoint.gradient - exact.adjoint(w)) <= adjoint.error

@@ -46,6 +46,9 @@ class Coupling:
             u = self._halo.forward(spread)
         return self._halo.reverse(self._local @ u)
 
+    def __abs__(self) -> Coupling:
+        return Coupling(abs(self._local), self._halo, self._nodes)
+
     @property
     def T(self) -> Transposed:
         """The transposed matrix."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from ..errors import ConvergenceError, SingularEquationError
 from ..maps import Adjoint, Counter, Linearisation, SolutionMap, lanczos
 from ..space import Array, Space
-from .linear import LinearSolver
+from .linear import ROUNDING, LinearSolver, Solution
 
 KEPT = 3  # factorised matrices of a nonlinear map, for as many linearisations
 
@@ -37,14 +37,31 @@ class SteadySystem(Protocol):
     def norm(self, a: Array) -> float: ...  # Euclidean, of the entries of all processes
     def initial(self) -> Array: ...  # zero with the Dirichlet values
     def residual(self, y: Array, u: Array) -> Array: ...  # load + C u - A y - R(y)
+    def load_noise(self, u: Array) -> Array: ...  # what rounding may be in load + C u - A initial
     def couple(self, h: Array) -> Array: ...  # C h
     def couple_transposed(self, p: Array) -> Array: ...  # M_u^-1 C' p
+    def couple_size(self, h: Array) -> Array: ...  # |C| |h|
+    def couple_transposed_size(self, p: Array) -> Array: ...  # M_u^-1 |C|' |p|
     def observe(self, y: Array) -> Array: ...  # O y
     def observe_transposed(self, w: Array) -> Array: ...  # O' M_y w
+    def transposed_noise(self, w: Array) -> Array: ...  # what rounding may be in it
+    def observation_error(self, y: Array) -> float: ...  # the norm of what rounding may be in O y
+    def gradient_error(self, p: Array) -> float: ...  # the norm of what rounding may be in M_u^-1 C' p
     def curvature(self, y: Array, p: Array, eta: Array) -> Array: ...  # R''(y)[eta, .] p
     def factorise(self, y: Array, counter: Counter) -> LinearSolver: ...  # A + R'(y) on the free entries
     def extend(self, free: Array) -> Array: ...  # free entries -> state array with zeros on the fixed ones
     def restrict(self, y: Array) -> Array: ...  # its transpose
+
+
+class Constants(NamedTuple):
+    """Factors from residuals of a state to its observation, and of an adjoint solution to its gradient.
+
+    `condition` is an estimate of the condition number, None where residuals are measured in the energy norm.
+    """
+
+    observation: float
+    gradient: float
+    condition: float | None
 
 
 class EllipticMap(SolutionMap):
@@ -62,14 +79,6 @@ class EllipticMap(SolutionMap):
         self.affine = system.affine
         self.fingerprint = system.fingerprint
         self.solves = Counter()
-        self.arithmetic = (
-            "linear systems solved by sparse factors, rounding neglected"
-            if system.exact
-            else "linear systems solved iteratively, with error bounds from estimated spectral constants"
-            if system.bounded
-            else "linear systems solved iteratively to relative residuals of 1e-10, which are neglected"
-        )
-
         self._open: list[LinearSolver] = []
 
     @cached_property
@@ -87,8 +96,41 @@ class EllipticMap(SolutionMap):
         return self._open[-1]
 
     @property
+    def arithmetic(self) -> str:  # type: ignore[override]
+        system = self.system
+        if not self.affine:
+            return (
+                "linear systems solved by sparse factors, rounding neglected" if system.exact
+                else "linear systems solved iteratively to relative residuals of 1e-10, which are neglected"
+            )  # fmt: skip
+        how = "by sparse factors" if system.exact else "iteratively"
+        constants = self.constants
+        if constants.condition is None:
+            return f"linear systems solved {how}, rounding included, errors bounded by estimated spectral constants"
+        named = "ill-conditioned or nearly resonant, " if constants.condition > 1e10 else ""
+        if constants.observation == np.inf:
+            named = "singular to working precision, "
+        return (
+            f"linear systems ({named}condition number about {constants.condition:.0e}) solved {how}, rounding "
+            "included, errors bounded by estimated norms of inverses"
+        )
+
+    @property
     def gain(self) -> float:
-        return 0.0 if self.system.exact or not self.affine else self.constants[0] * self.constants[1]
+        """||S|| <= ||O A^-1/2|| ||A^-1/2 C||, or ||O A^-1 D^1/2|| ||D^-1/2 C||, whose last factor is at most the root
+        of the largest row sum of M_u^-1 |C|' D^-1 |C|.
+        """
+        if not self.affine:
+            return 0.0
+        if self.factors.energy:
+            return self.constants.observation * self.constants.gradient
+        return self.constants.observation * self._scaled_coupling
+
+    @cached_property
+    def _scaled_coupling(self) -> float:
+        system, diagonal = self.system, self.factors.diagonal
+        scaled = system.restrict(system.couple_size(self.control.zeros() + 1.0)) / diagonal
+        return float(np.sqrt(self.control.max(system.couple_transposed_size(system.extend(scaled)))))
 
     def close(self) -> None:
         """Free what the linear solvers hold; the map can be used again, at the cost of a factorisation."""
@@ -101,17 +143,48 @@ class EllipticMap(SolutionMap):
         return SteadyLinearisation(self, self.control.interpolate(u, "the control"), start, accuracy)
 
     @cached_property
-    def constants(self) -> tuple[float, float]:
-        """(||O A^-1/2||, ||M_u^-1 C' A^-1/2||), norms from the energy norm, estimated from above to 1 %."""
-        system, factors = self.system, self.factors
+    def constants(self) -> Constants:
+        """What a residual may amount to in the observation and in the gradient, from the norm of the linear solver.
 
-        def inverse(functional: Array) -> Array:
-            with self.solves.solving("tangent"):
-                return system.extend(factors.solve(system.restrict(functional), accuracy=1e-3).x)
+        Notes
+        -----
+        For residuals in the energy norm ||O A^-1/2|| and ||M_u^-1 C' A^-1/2||, else ||O A^-1 D^1/2|| and
+        ||M_u^-1 C' A^-T D^1/2||, by Lanczos iteration on these times their adjoints. On its way the latter meets
+        vectors v and A^-1 D v, whose growth estimates the condition number k of D^-1/2 A D^-1/2. What A errs by is at
+        most e = g width in this scaling: divided by 1 - 2 e k, the constants are those of the perturbed matrix too. They
+        are infinite if that is less than 1/2, where A may as well be singular.
+        """
+        system, factors, growth = self.system, self.factors, [0.0]
 
-        observed = lanczos(lambda w: system.observe(inverse(system.observe_transposed(w))), self.observation, 12, 0.005)
-        controlled = lanczos(lambda h: system.couple_transposed(inverse(system.couple(h))), self.control, 12, 0.005)
-        return 1.01 * float(np.sqrt(observed)), 1.01 * float(np.sqrt(controlled))
+        def inverse(functional: Array, transposed: bool) -> Array:
+            self.solves.refinements += system.exact
+            with self.solves.timing() if system.exact else self.solves.solving("tangent"):
+                return factors.solve(functional, transposed, accuracy=1e-3).x
+
+        def squared(functional: Array, transposed: bool) -> Array:
+            """A^-1 f, or A^-1 D A^-T f."""
+            x = inverse(system.restrict(functional), not transposed)
+            if not factors.energy:
+                size = system.norm(np.sqrt(factors.diagonal) * x)
+                x = inverse(factors.diagonal * x, transposed)
+                if size > 0:
+                    growth.append(system.norm(np.sqrt(factors.diagonal) * x) / size)
+            return system.extend(x)
+
+        observed, controlled = (
+            1.2 * float(np.sqrt(max(lanczos(apply, space, 12, 0.05), 0.0)))
+            for apply, space in (
+                (lambda w: system.observe(squared(system.observe_transposed(w), False)), self.observation),
+                (lambda h: system.couple_transposed(squared(system.couple(h), True)), self.control),
+            )
+        )
+        if factors.energy:
+            return Constants(observed, controlled, None)
+        condition = 2.0 * max(growth)
+        left = 1.0 - 2.0 * ROUNDING * factors.width * condition
+        if left < 0.5:
+            return Constants(np.inf, np.inf, condition)
+        return Constants(observed / left, controlled / left, condition)
 
 
 class SteadyLinearisation(Linearisation):
@@ -126,14 +199,17 @@ class SteadyLinearisation(Linearisation):
 
     @cached_property
     def _solved(self) -> tuple[Array, Array, float]:
-        """The state, what is observed of it, and its error in the energy norm."""
+        """The state, what is observed of it, and the bound on its residual."""
         factors = self._map.factors if self._map.affine else None  # timed apart
         with self._map.solves.solving("state"):
             y, error = self._system.initial(), 0.0
             start = None if self._start is None else self._system.restrict(self._start)
             if factors is not None:
                 b = self._system.restrict(self._system.residual(y, self._u))
-                x, error = factors.solve(b, start=start, accuracy=self._accuracy)
+                noise: Array | float = 0.0
+                if self._accuracy is None:
+                    noise = self._system.restrict(self._system.load_noise(self._u))
+                x, error = factors.solve(b, False, start, self._accuracy, noise)
                 y += self._system.extend(x)
             else:
                 if start is not None:
@@ -157,9 +233,14 @@ class SteadyLinearisation(Linearisation):
     def value(self) -> Array:
         return self._solved[1]
 
-    @property
+    @cached_property
     def error(self) -> float:
-        return self._observed_error(self._solved[2], 0)
+        if not self._map.affine:
+            return 0.0  # neglected beside that of Newton's method, which the arithmetic says
+        y, _, residual = self._solved
+        if residual in (0.0, np.inf):
+            return residual
+        return residual * self._map.constants.observation + self._system.observation_error(y)
 
     def tangent(self, h: Array, accuracy: float | None = None) -> Array:
         factors = self._factors
@@ -167,14 +248,27 @@ class SteadyLinearisation(Linearisation):
             return self._system.observe(self._tangent_state(factors, h, accuracy))
 
     def solve_adjoint(self, w: Array, start: Array | None = None, accuracy: float | None = None) -> Adjoint:
-        factors = self._factors
+        system, factors = self._system, self._factors
+        functional = system.restrict(system.observe_transposed(w))
+        near = None if start is None else system.restrict(start)
+        noise: Array | float = 0.0
+        if accuracy is None and self._map.affine:
+            noise = system.restrict(system.transposed_noise(w))
+            if near is not None:
+                with self._map.solves.timing():
+                    known = factors.recognise(functional, near, True, noise)
+                if known is not None:
+                    return self._adjoint_of(known)
         with self._map.solves.solving("adjoint"):
-            functional = self._system.restrict(self._system.observe_transposed(w))
-            near = None if start is None else self._system.restrict(start)
-            p, energy = factors.solve(functional, transposed=True, start=near, accuracy=accuracy)
-            field = self._system.extend(p)
-            gradient = self._system.couple_transposed(field)
-        return Adjoint(gradient, field, self._observed_error(energy, 1))
+            return self._adjoint_of(factors.solve(functional, True, near, accuracy, noise))
+
+    def _adjoint_of(self, solution: Solution) -> Adjoint:
+        field, error = self._system.extend(solution.x), solution.error
+        if not self._map.affine:
+            error = 0.0
+        elif 0 < error < np.inf:
+            error = error * self._map.constants.gradient + self._system.gradient_error(field)
+        return Adjoint(self._system.couple_transposed(field), field, error)
 
     def hessian(self, h: Array, adjoint: Adjoint, weights: Array, accuracy: float | None = None) -> Array:
         factors = self._factors
@@ -189,12 +283,6 @@ class SteadyLinearisation(Linearisation):
 
     def _tangent_state(self, factors: LinearSolver, h: Array, accuracy: float | None) -> Array:
         return self._system.extend(factors.solve(self._system.restrict(self._system.couple(h)), accuracy=accuracy).x)
-
-    def _observed_error(self, energy: float, which: int) -> float:
-        """What an error in the energy norm amounts to in the observation (0) or in the gradient (1)."""
-        if not self._map.affine:
-            return 0.0  # neglected beside that of Newton's method, which the arithmetic says
-        return energy * self._map.constants[which] if 0 < energy < np.inf else energy
 
 
 @np.errstate(over="ignore", invalid="ignore")  # backtracking deals with overflow

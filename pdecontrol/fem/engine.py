@@ -150,6 +150,9 @@ class Columns:
     def __matmul__(self, h: Array) -> Array:
         return np.asarray(self._rows @ self._group.share(h))
 
+    def __abs__(self) -> Columns:
+        return Columns(self._group, abs(self._rows))
+
     @property
     def T(self) -> Transposed:
         """The transposed matrix."""

@@ -15,7 +15,7 @@ from ..maps import Counter
 from ..parallel import Halo
 from ..space import Array
 from .engine import Indices
-from .linear import LinearSolver, Solution
+from .linear import ROUNDING, LinearSolver, Rounding, Solution, refine, row_sizes
 
 PREFIXES = ("state_", "adjoint_")
 FACTORS = ("lu", "cholesky")
@@ -53,6 +53,15 @@ class SharedMatrix:
     def __rmul__(self, factor: float) -> SharedMatrix:
         return SharedMatrix(factor * self.local, self.halo)
 
+    def __abs__(self) -> SharedMatrix:
+        return SharedMatrix(abs(self.local), self.halo)
+
+    @property
+    def pattern(self) -> SharedMatrix:
+        """The matrix with ones for its entries."""
+        local = self.local
+        return SharedMatrix(sp.csr_matrix((np.ones(local.nnz), local.indices, local.indptr), local.shape), self.halo)
+
     def block(self, chosen: Indices) -> SharedMatrix:
         """The rows and columns of some of the owned entries."""
         start = int(np.sum(self.halo.group.collect(chosen.size)[: self.halo.group.rank]))
@@ -69,7 +78,7 @@ class SharedMatrix:
 
         halo, rows = self.halo, self.local.shape[0]
         sums = np.abs(self.local.sum(axis=1)).ravel()
-        loose = np.asarray(sums).ravel() <= 1e-13 * np.asarray(abs(self.local).sum(axis=1)).ravel()
+        loose = np.asarray(sums).ravel() <= 8 * ROUNDING * np.asarray(abs(self.local).sum(axis=1)).ravel()
         square = sp.csr_matrix(
             (self.local.data, self.local.indices, np.append(self.local.indptr, np.full(halo.numbers.size - rows,
              self.local.nnz))), (halo.numbers.size,) * 2)  # fmt: skip
@@ -121,6 +130,11 @@ class PetscSolver(LinearSolver):
         except BaseException:
             self.close()
             raise
+        self.exact = options.exact(kind, definite)
+        self.energy = definite and not self.exact
+        self.diagonal = row_sizes(matrix.local, definite)
+        self.width = max(group.collect(int(np.diff(matrix.local.indptr).max(initial=0))))
+        self._rounding = Rounding(matrix.pattern, self.diagonal, definite)
 
     def close(self) -> None:
         if self.closed:
@@ -134,38 +148,48 @@ class PetscSolver(LinearSolver):
                 item.destroy()
 
     def solve(
-        self, b: Array, transposed: bool = False, start: Array | None = None, accuracy: float | None = None
+        self,
+        b: Array,
+        transposed: bool = False,
+        start: Array | None = None,
+        accuracy: float | None = None,
+        noise: Array | float = 0.0,
     ) -> Solution:
-        if not self._shared.halo.group.any(bool(b.any())):
-            return Solution(np.zeros_like(b), 0.0)
-        if self._factored(transposed):
-            return Solution(self._apply(b, transposed, 0.0), 0.0)
-        x = np.zeros_like(b) if start is None else start
-        residual = b if start is None else b - self._product(x, transposed)
+        factored = self._factored(transposed)
+
+        def product(x: Array) -> Array:
+            return self._product(x, transposed)
+
+        def correction(residual: Array, reduction: float) -> Array:
+            self._counter.refinements += factored
+            return self._apply(residual, transposed, max(reduction, 1e-8))
+
+        if factored:
+            x = self._apply(b, transposed, 0.0)
+        else:
+            x = np.zeros_like(b) if start is None else start
         if accuracy is not None:
-            return Solution(x + self._apply(residual, transposed, accuracy), np.inf)
-        scale = self._size(b)
-        size = scale if start is None else self._size(residual)
-        # In passes, each on the residual of the last: one alone drifts away again at the rounding of the residual.
-        for _ in range(4):
-            if size <= self.tolerance * scale:
-                break
-            step = self._apply(residual, transposed, max(self.tolerance * scale / size, 1e-8))
-            rest = b - self._product(x + step, transposed)
-            new = self._size(rest)
-            if not new <= 0.5 * size:
-                break
-            x, residual, size = x + step, rest, new
-        absolute = abs(self._shared.local)
-        rounding = self._size(np.finfo(float).eps * (absolute @ np.abs(self._shared.halo.forward(x)) + np.abs(b)))
-        if not size <= 100 * self.tolerance * scale + 10 * rounding:
+            if not factored:
+                residual = b if start is None else b - product(x)
+                x = x + self._apply(residual, transposed, accuracy) if self._any(residual) else x
+            return Solution(x, np.inf)
+        goal = self._size(self._rounding(x, b, noise)) if factored else self.tolerance * self._size(b)
+        x, residual = refine(x, b, product, correction, self._size, goal, 4)
+        size, rounding = self._size(residual), self._size(self._rounding(x, b, noise))
+        if not factored and not size <= 100 * goal + 10 * rounding:
             raise ConvergenceError(
-                f"the linear solver stopped at a relative residual of {size / scale:.1e}: "
+                f"the linear solver stopped at a relative residual of {size / self._size(b):.1e}: "
                 "use linear_solver='direct' or other petsc_options."
             )
-        if not self._definite:
-            return Solution(x, 0.0)  # no bound, which the arithmetic of the map says
-        return Solution(x, (size + rounding) / float(np.sqrt(self._least)))
+        return Solution(x, (size + rounding) / self._least)
+
+    def recognise(self, b: Array, x: Array, transposed: bool = False, noise: Array | float = 0.0) -> Solution | None:
+        size, rounding = self._size(b - self._product(x, transposed)), self._size(self._rounding(x, b, noise))
+        goal = rounding if self._factored(transposed) else self.tolerance * self._size(b)
+        return Solution(x, (size + rounding) / self._least) if size <= goal else None
+
+    def _any(self, a: Array) -> bool:
+        return self._shared.halo.group.any(bool(a.any()))
 
     def _product(self, x: Array, transposed: bool) -> Array:
         if not transposed or self._definite:
@@ -176,6 +200,8 @@ class PetscSolver(LinearSolver):
 
     def _apply(self, b: Array, transposed: bool, tolerance: float) -> Array:
         """One call of the Krylov solver from zero."""
+        if not self._any(b):
+            return np.zeros_like(b)
         ksp, exact = self._solver(self._prefix(transposed)), self._factored(transposed)
         self._b.array[:] = b
         if not exact:
@@ -226,17 +252,22 @@ class PetscSolver(LinearSolver):
         return self._ksps[prefix]
 
     def _size(self, r: Array) -> float:
-        """(r' B r)^1/2 with the preconditioner B of conjugate gradients, else the Euclidean norm."""
-        if not self._definite:
-            return self._norm(r)
+        """(r' B r)^1/2 with the preconditioner B of conjugate gradients, else (r' D^-1 r)^1/2."""
+        if not self.energy:
+            return self._norm(r / np.sqrt(self.diagonal))
         self._b.array[:] = r
         self._ksps["state_"].getPC().apply(self._b, self._x)
         return float(np.sqrt(max(self._shared.halo.group.sum(np.einsum("i,i->", r, self._x.array)), 0.0)))
 
     @cached_property
     def _least(self) -> float:
-        """A tenth of the least Ritz value of B A, from a solve with a right-hand side that has all frequencies."""
+        """mu^1/2 with a tenth of the least Ritz value of B A for mu, from a solve with a right-hand side that has all
+        frequencies; 1 where the norm is not that of the energy.
+        """
         from petsc4py import PETSc
+
+        if not self.energy:
+            return 1.0
 
         scaled = self._points / self._diameter
         phase = 1e3 * (1.0 + scaled * np.arange(1, len(scaled) + 1)[:, None]).sum(axis=0)
@@ -259,7 +290,7 @@ class PetscSolver(LinearSolver):
             )
         if not least > 0:
             raise ProblemError("the matrix of the equation is not positive definite: use linear_solver='direct'.")
-        return 0.1 * least
+        return float(np.sqrt(0.1 * least))
 
     def _norm(self, a: Array) -> float:
         return float(np.sqrt(self._shared.halo.group.sum(np.einsum("i,i->", a, a))))

@@ -27,7 +27,7 @@ from ..problem import (
 from ..space import Array, Layout, Space, product
 from .engine import CHUNK, Columns, Engine, Region, numbers
 from .equation import EllipticEquation, Equation, Sampler
-from .linear import LinearSolver
+from .linear import ROUNDING, LinearSolver
 
 
 class Observed(NamedTuple):
@@ -44,6 +44,19 @@ class Observed(NamedTuple):
         functional = self.space.dual(w)
         if self.columns is not None:
             return self.columns @ functional
+        result = np.zeros(size)
+        result[self.dofs] = functional
+        return result
+
+    def observe_size(self, y: Array) -> Array:
+        """The size of the sums that `observe` takes, entry by entry: it picks entries of the state without rounding."""
+        return np.zeros(self.space.size) if self.columns is None else abs(self.columns).T @ np.abs(y)
+
+    def transposed_size(self, w: Array, size: int) -> Array:
+        """The size of the sums that `transposed` takes, entry by entry."""
+        functional = abs(self.space.mass) @ np.abs(w) if not self.space.diagonal else self.space.mass * np.abs(w)
+        if self.columns is not None:
+            return abs(self.columns) @ functional
         result = np.zeros(size)
         result[self.dofs] = functional
         return result
@@ -86,6 +99,15 @@ class System:
     def residual(self, y: Array, u: Array) -> Array:
         return self.couple(u) - self.equation.apply(y)
 
+    def load_noise(self, u: Array) -> Array:
+        return ROUNDING * (self.couple_size(u) + np.abs(self.equation.apply(self.initial())))
+
+    def couple_size(self, h: Array) -> Array:
+        return np.asarray(abs(self._coupling) @ np.abs(h))
+
+    def couple_transposed_size(self, p: Array) -> Array:
+        return self.control.riesz(abs(self._coupling).T @ np.abs(p))
+
     def couple(self, h: Array) -> Array:
         return np.asarray(self._coupling @ h)
 
@@ -101,6 +123,17 @@ class System:
         for part, values in parts:
             total += part.transposed(values, self.engine.size)
         return total
+
+    def transposed_noise(self, w: Array) -> Array:
+        parts = zip(self._observed, self.observation.split(w), strict=True)
+        return ROUNDING * sum((part.transposed_size(values, self.engine.size) for part, values in parts),
+                              np.zeros(self.engine.size))  # fmt: skip
+
+    def observation_error(self, y: Array) -> float:
+        return ROUNDING * self.observation.norm(np.concatenate([part.observe_size(y) for part in self._observed]))
+
+    def gradient_error(self, p: Array) -> float:
+        return ROUNDING * self.control.norm(self.couple_transposed_size(p))
 
     def curvature(self, y: Array, p: Array, eta: Array) -> Array:
         return self.equation.curvature(y, p, eta)

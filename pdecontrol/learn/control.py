@@ -95,7 +95,8 @@ class ControlSamples(Source):
     ) -> dict[str, Any]:
         if strategy != "auto":
             raise ProblemError(f"a control problem is solved by its map, not by strategy={strategy!r}: leave 'auto'.")
-        return {"strategy": "map", "reason": self._map.arithmetic}
+        how = "sparse factors" if self._map.system.exact else "conjugate gradients with multigrid"
+        return {"strategy": "map", "reason": f"of the problem, linear systems solved by {how}"}
 
     def batch(self, plan: Mapping[str, Any], generators: Sequence[np.random.Generator], tolerance: float) -> Batch:
         count = len(generators)

@@ -20,10 +20,9 @@ import scipy.fft
 import scipy.sparse as sp
 
 from ..errors import ProblemError
-from ..fem.linear import Direct
 from ..fem.meshes import Mesh
+from ..krylov.direct import Factors, sparse_factors
 from ..lagrange import cell_lagrange
-from ..maps import Counter
 from ..problem import check_number
 from ..space import Array
 
@@ -302,9 +301,9 @@ class MaternField(RandomField):
         load = np.sqrt(self._mass) * generator.standard_normal(self._mass.size)
         if self.order % 2:
             load = self.kappa * load + self._gradient.T @ generator.standard_normal(self._gradient.shape[0])
-        g = self._factors.solve(load).x
+        g = self._factors.solve(load)
         for _ in range((self.order - 1) // 2):
-            g = self._factors.solve(self._mass * g).x
+            g = self._factors.solve(self._mass * g)
         nu, dim = self.order - self.mesh.dim / 2, self.mesh.dim
         variance = math.gamma(nu) / math.gamma(self.order) / (4 * math.pi) ** (dim / 2) / self.kappa ** (2 * nu)
         return g * (self.deviation / math.sqrt(variance))  # that of the equation on the whole space with c = 1
@@ -324,9 +323,9 @@ class MaternField(RandomField):
         return sp.csr_matrix((entries.ravel(), columns.ravel(), starts), (starts.size - 1, points.shape[1]))
 
     @cached_property
-    def _factors(self) -> Direct:
+    def _factors(self) -> Factors:
         matrix = self.kappa**2 * sp.diags(self._mass) + self._gradient.T @ self._gradient
-        return Direct(matrix, Counter(), definite=True)
+        return sparse_factors(matrix, definite=True)
 
 
 def threshold(g: Array, low: float, high: float) -> Array:

@@ -17,7 +17,7 @@ from ..certificate import Certificate, Certified, Near, project, project_nonline
 from ..errors import ConvergenceError, ProblemError, ResultFileError, SingularEquationError, SolveLimitError
 from ..maps import SolutionMap
 from ..result import History, Result, Row, Status, read_arrays, write_arrays
-from ..space import Field
+from ..space import Array, Field
 from ..terms import Objective
 from .method import Method, Start, State, pack, unpack
 from .schedule import Schedule
@@ -111,7 +111,7 @@ class _Run:
         self.best: Certified | None = None
         self.certified_at = -1
         self.modulus: float | None = objective.control.alpha
-        self.concave = self.zero_tested = False
+        self.concave = self.zero_tested = self.exhausted = False
         self.schedule, self.history = Schedule(), History()
         self.clock, self.counts = perf_counter(), map.solves.snapshot()
         self.limit = map.solves.total + stopping.solves
@@ -131,6 +131,10 @@ class _Run:
                 f"max_solves = {self.stopping.solves:.0f} does not suffice to start {self.method.name}: allow more."
             ) from None
         self.zero_tested = not self.map.control.any(start.u)
+        if self.zero_tested and self._at_target(self.state.y):
+            with suppress(SolveLimitError), self.map.solves.limited(self.limit):
+                self.best = project(self.objective, self.map, self.objective.state.initial_dual())
+                self.exhausted = self.best.certificate.exhausted
         if self.checkpoint is not None:
             self._write(self.checkpoint.path)  # a path that cannot be written to is found out now
 
@@ -143,6 +147,8 @@ class _Run:
             row = latest if latest is not None and latest.iteration == self.iteration else self._record()
             if self.best is not None and self.best.certificate.meets(self.stopping.tol, self.stopping.atol):
                 return Status.CERTIFIED
+            if self.best is not None and self.exhausted:
+                return Status.REACHED if self.best.certificate.reached else Status.ROUNDING
             if self.concave:
                 return Status.NONCONVEX
             if self.schedule.stalled:
@@ -222,7 +228,8 @@ class _Run:
         return float(np.sqrt(2.0 * gap / alpha)), self._target(self.map.control.norm(state.u))
 
     def _target(self, size: float) -> float:
-        return max(self.stopping.tol * size, self.stopping.atol)
+        floor = 0.0 if self.best is None else self.best.certificate.floor
+        return max(self.stopping.tol * size, self.stopping.atol, floor)
 
     def _certify(self) -> float:
         """The bound of a new certificate (the relative gap where alpha = 0); keeps the best."""
@@ -239,6 +246,7 @@ class _Run:
         bound = certified.certificate.measure
         if self.best is None or self.concave or bound <= self.best.certificate.measure:
             self.best = certified
+        self.exhausted |= certified.certificate.exhausted
         self.certified_at = self.iteration
         self.schedule.certified(self.iteration, bound)
         return bound
@@ -267,6 +275,8 @@ class _Run:
     def _zero(self) -> Certified | None:
         """The certificate of u = 0 if that is the fixed point of the optimality system, which no iterate may reach."""
         at = self.map.at(self.map.control.zeros())
+        if self._at_target(at.value):
+            return project(self.objective, self.map, self.objective.state.initial_dual())
         p = self.objective.state.gradient(at.value)
         adjoint = at.solve_adjoint(p)
         if self.map.control.any(self.objective.control.argmin(adjoint.gradient)):
@@ -274,6 +284,11 @@ class _Run:
         if self.map.affine:
             return project(self.objective, self.map, p, adjoint)
         return project_nonlinear(self.objective, self.map, at)[0]
+
+    def _at_target(self, y: Array) -> bool:
+        """Whether y = S(0) may be the target: the dual vector 0 shows it, others are noise that 1/alpha amplifies."""
+        space = self.map.observation
+        return self.map.affine and self.objective.state.distance(y, space.zeros()) <= 1e-8 * space.norm(y)
 
     def save(self) -> None:
         """Write the checkpoint; a failure warns, since the run is worth more."""

@@ -81,10 +81,9 @@ class SemismoothNewton(Method[State]):
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> State:
         if objective.control.alpha == 0:
             raise ProblemError("SemismoothNewton needs a Tikhonov term with alpha > 0: use PrimalDual or FISTA.")
-        eta = accuracy(objective, map, PRODUCT)
-        at = map.at(start.u, accuracy=eta)
+        at = map.at(start.u)
         p = start.p if map.affine and start.p is not None else objective.state.gradient(at.value)
-        adjoint = at.solve_adjoint(p, accuracy=eta)
+        adjoint = at.solve_adjoint(p)
         if map.affine:
             return _dual_state(objective, map, p, adjoint, at.state, 0.0)
         root = float(np.sqrt(objective.control.alpha))

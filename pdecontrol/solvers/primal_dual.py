@@ -99,7 +99,7 @@ class PrimalDual(Method[PrimalDualState]):
             check_number(self.norm, "the norm of the map", positive=True)
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> PrimalDualState:
-        at = map.at(start.u, accuracy=accuracy(objective, map, INCREMENT))
+        at = map.at(start.u)
         if start.p is not None:
             p = start.p
         else:

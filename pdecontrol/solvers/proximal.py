@@ -51,7 +51,7 @@ class ProximalGradient(Method[ProximalGradientState]):
             check_number(self.norm, "the norm of the map", positive=True)
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> ProximalGradientState:
-        at = map.at(start.u, accuracy=accuracy(objective, map, INCREMENT))
+        at = map.at(start.u)
         norm = self.norm if self.norm is not None else map_norm(at, map, objective.state.tracked)
         return _evaluated(objective, start.u, at, norm)
 
@@ -135,7 +135,7 @@ class FISTA(Method[FISTAState]):
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> FISTAState:
         if not map.affine:
             raise ProblemError("FISTA takes linear equations: use SemismoothNewton, PrimalDual or ProximalGradient.")
-        at = map.at(start.u, accuracy=accuracy(objective, map, INCREMENT))
+        at = map.at(start.u)
         norm = self.norm if self.norm is not None else map_norm(at, map, objective.state.tracked)
         dual = objective.state.gradient(at.value)
         return FISTAState(start.u, at.value, dual, at.solve_adjoint(dual), at.state, start.u, norm, 1.0)
