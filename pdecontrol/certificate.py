@@ -65,6 +65,11 @@ class Certificate:
         return not self.optimal and 0 < self.measure <= 2.0 * self.floor
 
     @property
+    def near_rounding(self) -> bool:
+        """Whether the bound is not far above what is owed to rounding and to errors of linear solvers."""
+        return self.measure <= 16.0 * self.floor
+
+    @property
     def excludes_zero(self) -> bool:
         """Whether the bound shows that u* is not zero."""
         return self.bound is not None and self.bound < self.norm

@@ -19,7 +19,7 @@ from ..space import Array, Layout, Space
 from . import compat
 from .engine import ORDERS, Engine, Indices, Region, Transposed
 from .equation import Equation, Sampler
-from .linear import LinearSolver
+from .linear import Excess, LinearSolver
 from .meshes import Mesh
 from .petsc import Options, PetscSolver, SharedMatrix, choose_kind
 from .regions import CellRegion, FacetRegion, facet_order
@@ -245,9 +245,11 @@ class DolfinxEngine(Engine):
         self.exact = self._options.exact(self._kind, definite)
         self.bounded = not self.exact and definite and affine
 
-    def solver(self, block: SharedMatrix, definite: bool, counter: Counter, points: Array) -> LinearSolver:
+    def solver(
+        self, block: SharedMatrix, definite: bool, counter: Counter, points: Array, excess: Excess | None
+    ) -> LinearSolver:
         kind = self._kind if definite else "direct"
-        return PetscSolver(block, kind, definite, counter, self._options, points, self.mesh.diameter)
+        return PetscSolver(block, kind, definite, counter, self._options, points, self.mesh.diameter, excess)
 
     def loose_row(self, block: SharedMatrix) -> int | None:
         return block.loose_row()

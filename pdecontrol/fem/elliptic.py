@@ -45,8 +45,8 @@ class SteadySystem(Protocol):
     def observe(self, y: Array) -> Array: ...  # O y
     def observe_transposed(self, w: Array) -> Array: ...  # O' M_y w
     def transposed_noise(self, w: Array) -> Array: ...  # what rounding may be in it
-    def observation_error(self, y: Array) -> float: ...  # the norm of what rounding may be in O y
-    def gradient_error(self, p: Array) -> float: ...  # the norm of what rounding may be in M_u^-1 C' p
+    def observation_error(self, y: Array) -> float: ...  # the norm of what rounding may be in y and O y
+    def gradient_error(self, p: Array) -> float: ...  # the norm of what rounding may be in p and M_u^-1 C' p
     def curvature(self, y: Array, p: Array, eta: Array) -> Array: ...  # R''(y)[eta, .] p
     def factorise(self, y: Array, counter: Counter) -> LinearSolver: ...  # A + R'(y) on the free entries
     def extend(self, free: Array) -> Array: ...  # free entries -> state array with zeros on the fixed ones

@@ -16,7 +16,7 @@ from ..maps import Counter
 from ..parallel import Group
 from ..problem import Boundary, Distributed, Weak
 from ..space import Array, Layout, Space
-from .linear import LinearSolver
+from .linear import Excess, LinearSolver
 from .meshes import Mesh
 
 if TYPE_CHECKING:
@@ -115,8 +115,10 @@ class Engine(ABC):
         """Choose the linear solver for so many unknowns on all processes, before any matrix is made."""
 
     @abstractmethod
-    def solver(self, block: Any, definite: bool, counter: Counter, points: Array) -> LinearSolver:
-        """A block made ready for solves; its unknowns sit at the points."""
+    def solver(
+        self, block: Any, definite: bool, counter: Counter, points: Array, excess: Excess | None
+    ) -> LinearSolver:
+        """A block made ready for solves; its unknowns sit at the points, `excess` is what is known of its row sums."""
 
     @abstractmethod
     def loose_row(self, block: Any) -> int | None:

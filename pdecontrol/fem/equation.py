@@ -23,6 +23,8 @@ class Equation(Protocol):
 
     @property
     def fingerprint(self) -> str: ...
+    @property
+    def row_sums(self) -> tuple[Array, Array] | None: ...  # A 1 and the sizes of its terms, where they are known
     def apply(self, y: Array) -> Array: ...
     def matrix(self, y: Array) -> Any: ...
     def definite_at(self, y: Array) -> bool: ...  # with R
@@ -132,6 +134,15 @@ class EllipticEquation:
     @cached_property
     def _linear(self) -> Any:
         return self._engine.matrix(self._terms)
+
+    @cached_property
+    def row_sums(self) -> tuple[Array, Array] | None:
+        if self._semilinear is not None:
+            return None
+        terms = [(region, weight) for kind, region, weight in self._terms if kind == "mass"]
+        zero = 0.0 * self._load  # diffusion and advection annihilate constants
+        sums = sum((region.functional(weight) for region, weight in terms), zero)
+        return sums, sum((region.functional(np.abs(weight)) for region, weight in terms), zero)
 
     def apply(self, y: Array) -> Array:
         result = self._linear @ y - self._load

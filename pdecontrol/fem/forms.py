@@ -138,6 +138,10 @@ class WeakEquation:
         """The signature of the form."""
         return str(self._signature)
 
+    @property
+    def row_sums(self) -> None:
+        return None
+
     def apply(self, y: Array) -> Array:
         self._set(self._y, y)
         result = self._assemble(self._residual) - self._load

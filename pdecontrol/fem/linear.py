@@ -1,12 +1,18 @@
 """Linear solvers of the embedded engine behind one signature: sparse LU, and CG with algebraic multigrid.
 
-What rounding does is part of every bound. The residual of A x = b is known, entry by entry, to no more than
+What rounding does is part of every bound. Products with a matrix A are written in differences,
 
-    rho = g (P |x| + |b|),    P_ij = (d_i d_j)^1/2 on the pattern of A,    d its diagonal,    g = 2 eps,
+    (A x)_i = sum_j A_ij (x_j - x_i) + t_i x_i,    t = A 1,
 
-for a positive definite A, and with P_ij = d_i + d_j, d the largest entries of the rows, for others. Both the products
-of the residual and the entries of the matrix err by that: an entry is a sum over elements of terms no larger than P_ij,
-however much of it cancels. All signs of rho are allowed for at once, as those of uniform meshes may agree.
+where t is known better than from A: diffusion and advection annihilate constants. Stiff parts of the domain, in which x
+hardly varies, and equations that nearly have constants in their kernel then cost no digits. A residual is known, entry by
+entry, to no more than
+
+    rho_i = g (sum_j P_ij |x_j - x_i| + |b_i|) + tau_i |x_i|,    g = 2 eps,
+
+where P_ij = (d_i d_j)^1/2 on the pattern of a positive definite A, d its diagonal, and P_ij = d_i + d_j for others, d the
+largest entries of the rows: an entry is a sum over elements of terms no larger than P_ij, however much of it cancels. tau
+is what t may err by. All signs of rho are allowed for at once, as those of uniform meshes may agree.
 """
 
 from __future__ import annotations
@@ -28,6 +34,8 @@ from ..space import Array
 
 LARGE = 30_000
 ROUNDING = 2 * float(np.finfo(float).eps)  # g
+NEAR = 1e-6  # relative residuals of what factors have solved already
+TOLERATED = 1e-10  # relative errors of smooth solutions by factors, for methods on their way
 
 
 class Solution(NamedTuple):
@@ -81,56 +89,88 @@ class LinearSolver(ABC):
         """x with its bound, if it is as good as `solve` would make it; else None."""
 
 
-class Rounding:
-    """rho for a matrix given by its pattern, of ones, and d."""
+class Excess(NamedTuple):
+    """t = A 1 and what it may err by, tau."""
 
-    def __init__(self, pattern: Any, diagonal: Array, definite: bool) -> None:
-        self._pattern, self._diagonal, self._definite = pattern, diagonal, definite
-        self._root = np.sqrt(diagonal) if definite else diagonal
+    sums: Array
+    errors: Array
 
-    def __call__(self, x: Array, b: Array, noise: Array | float) -> Array:
-        size = np.abs(x)
-        if self._definite:
-            spread = self._root * (self._pattern @ (self._root * size))
-        else:
-            spread = self._diagonal * (self._pattern @ size) + self._pattern @ (self._diagonal * size)
-        return np.asarray(ROUNDING * (spread + np.abs(b)) + noise)
+
+class Rows:
+    """The rows of a matrix on this process: residuals of A x = b in differences, and what rounding may be in them.
+
+    Parameters
+    ----------
+    local : (owned, seen), the owned columns first.
+    forward : from owned entries of vectors to those that the rows see.
+    definite : whether the matrix is symmetric positive definite.
+    excess : t and tau; by the entries of the matrix if None.
+    """
+
+    def __init__(
+        self, local: sp.csr_matrix, forward: Callable[[Array], Array], definite: bool, excess: Excess | None
+    ) -> None:
+        self._local, self._forward, self._definite = local, forward, definite
+        self.width = int(np.diff(local.indptr).max(initial=0))
+        self.diagonal = np.abs(local.diagonal())
+        if not definite and self.diagonal.size:
+            self.diagonal = np.maximum(self.diagonal, abs(local).max(axis=1).toarray().ravel())
+        self._row = np.repeat(np.arange(local.shape[0]), np.diff(local.indptr))
+        ends = self._row, local.indices
+        root = np.sqrt(self.diagonal) if definite else self.diagonal
+        left, right = (values[place] for values, place in zip((root, forward(root)), ends, strict=True))
+        self._sizes = left * right if definite else left + right
+        ones = np.ones(local.shape[0])
+        self._excess = excess or Excess(local @ forward(ones), ROUNDING * self._sum(self._sizes))
+
+    def product(self, x: Array) -> Array:
+        """A x."""
+        return self._sum(self._local.data * self._differences(x)) + self._excess.sums * x
+
+    def rounding(self, x: Array, b: Array, noise: Array | float, transposed: bool = False) -> Array:
+        """rho; that of b - A' x, not in differences, for the transpose of a matrix that is not symmetric."""
+        if transposed and not self._definite:
+            return (
+                ROUNDING * (self._sum(self._sizes * np.abs(self._forward(x))[self._local.indices]) + np.abs(b)) + noise
+            )
+        spread = self._sum(self._sizes * np.abs(self._differences(x)))
+        return ROUNDING * (spread + np.abs(b)) + self._excess.errors * np.abs(x) + noise
+
+    def _differences(self, x: Array) -> Array:
+        return self._forward(x)[self._local.indices] - x[self._row]
+
+    def _sum(self, entries: Array) -> Array:
+        """The sums of the entries of each row."""
+        starts = self._local.indptr[:-1]  # no row is empty: each has its diagonal
+        return np.asarray(np.add.reduceat(entries, starts)) if starts.size else np.zeros(0)
 
 
 def refine(
     x: Array,
-    b: Array,
+    r: Array,
     product: Callable[[Array], Array],
     correction: Callable[[Array, float], Array],
     size: Callable[[Array], float],
     goal: float,
     passes: int,
 ) -> tuple[Array, Array]:
-    """x and b - A x, improved until the size of this residual is at most the goal.
+    """x with its residual r, improved until the size of this is at most the goal.
 
     In passes, each on the residual of the last: one alone drifts away again at the rounding of the residual. A pass
-    that does not halve the residual is dropped, and the last.
+    that does not halve the residual is dropped, and the last. r is that of the sum of all corrections; rounding this sum
+    to an array changes x by eps |x|, which would amount to more in the residual than it matters.
     """
-    residual = b - product(x)
-    least = size(residual)
+    least = size(r)
     for _ in range(passes):
         if least <= goal:
             break
-        trial = x + correction(residual, goal / least)
-        rest = b - product(trial)
+        step = correction(r, goal / least)
+        rest = r - product(step)
         new = size(rest)
         if not new <= 0.5 * least:
             break
-        x, residual, least = trial, rest, new
-    return x, residual
-
-
-def row_sizes(rows: sp.csr_matrix, definite: bool) -> Array:
-    """d of the first columns of rows: their diagonal, or their largest entries."""
-    diagonal = np.abs(rows.diagonal())
-    if definite or not diagonal.size:
-        return diagonal
-    return np.maximum(diagonal, abs(rows).max(axis=1).toarray().ravel())
+        x, r, least = x + step, rest, new
+    return x, r
 
 
 class Direct(LinearSolver):
@@ -139,21 +179,22 @@ class Direct(LinearSolver):
     exact = True
     energy = False
 
-    def __init__(self, matrix: sp.spmatrix, counter: Counter, definite: bool) -> None:
+    def __init__(self, matrix: sp.spmatrix, counter: Counter, definite: bool, excess: Excess | None = None) -> None:
         self._factors = sparse_factors(matrix, definite)
-        self._matrix, self._counter, self._definite = sp.csr_matrix(matrix), counter, definite
-        self.width = int(np.diff(self._matrix.indptr).max(initial=0))
+        self._matrix, self._counter, self._definite, self._given = sp.csr_matrix(matrix), counter, definite, excess
         counter.factorisations += 1
 
     @cached_property
-    def diagonal(self) -> Array:  # type: ignore[override]
-        return row_sizes(self._matrix, self._definite)
+    def _rows(self) -> Rows:
+        return Rows(self._matrix, lambda x: x, self._definite, self._given)
 
-    @cached_property
-    def _rounding(self) -> Rounding:
-        matrix = self._matrix
-        pattern = sp.csr_matrix((np.ones(matrix.nnz), matrix.indices, matrix.indptr), matrix.shape)
-        return Rounding(pattern, self.diagonal, self._definite)
+    @property
+    def diagonal(self) -> Array:  # type: ignore[override]
+        return self._rows.diagonal
+
+    @property
+    def width(self) -> int:  # type: ignore[override]
+        return self._rows.width
 
     def solve(
         self,
@@ -164,22 +205,37 @@ class Direct(LinearSolver):
         noise: Array | float = 0.0,
     ) -> Solution:
         x = self._back(b, transposed)
-        if accuracy is not None:
+        if accuracy is not None and self._loss <= TOLERATED:
             return Solution(x, np.inf)
-        rounding = self._size(self._rounding(x, b, noise))
-
-        def correction(residual: Array, _: float) -> Array:
-            self._counter.refinements += 1
-            return self._back(residual, transposed)
-
-        product = self._matrix.T.__matmul__ if transposed else self._matrix.__matmul__
-        x, residual = refine(x, b, product, correction, self._size, rounding, 3)
-        return Solution(x, self._size(residual) + rounding)
+        r = b - self._product(x, transposed)
+        if accuracy is None:
+            return self._refined(b, x, r, transposed, noise)
+        self._counter.refinements += 1
+        return Solution(x + self._back(r, transposed), np.inf)
 
     def recognise(self, b: Array, x: Array, transposed: bool = False, noise: Array | float = 0.0) -> Solution | None:
-        residual = self._size(b - (self._matrix.T if transposed else self._matrix) @ x)
-        rounding = self._size(self._rounding(x, b, noise))
-        return Solution(x, residual + rounding) if residual <= rounding else None
+        r = b - self._product(x, transposed)
+        return self._refined(b, x, r, transposed, noise) if self._size(r) <= NEAR * self._size(b) else None
+
+    def _refined(self, b: Array, x: Array, r: Array, transposed: bool, noise: Array | float) -> Solution:
+        def correction(r: Array, _: float) -> Array:
+            self._counter.refinements += 1
+            return self._back(r, transposed)
+
+        rounding = self._size(self._rows.rounding(x, b, noise, transposed))
+        x, r = refine(x, r, lambda x: self._product(x, transposed), correction, self._size, rounding, 5)
+        return Solution(x, self._size(r) + rounding)
+
+    def _product(self, x: Array, transposed: bool) -> Array:
+        return self._matrix.T @ x if transposed and not self._definite else self._rows.product(x)
+
+    @cached_property
+    def _loss(self) -> float:
+        """What a solution without refinement errs by, relatively, where it is smooth."""
+        self._counter.refinements += 2
+        x = self._back(self.diagonal, False)
+        step = self._back(self.diagonal - self._rows.product(x), False)
+        return float(np.abs(step).max() / np.abs(x).max())
 
     def _back(self, b: Array, transposed: bool) -> Array:
         return np.asarray(self._factors.solve(b, "T" if transposed else "N"))
@@ -203,7 +259,7 @@ class Multigrid(LinearSolver):
     energy = True
     tolerance = 1e-11
 
-    def __init__(self, matrix: sp.spmatrix, counter: Counter) -> None:
+    def __init__(self, matrix: sp.spmatrix, counter: Counter, excess: Excess | None = None) -> None:
         import pyamg
 
         matrix = sp.csr_matrix(matrix)
@@ -214,9 +270,8 @@ class Multigrid(LinearSolver):
         hierarchy = pyamg.smoothed_aggregation_solver(matrix, strength=("symmetric", {"theta": 0.08}), max_coarse=200)
         self._preconditioner = hierarchy.aspreconditioner()
         counter.factorisations += 1
-        self.diagonal, self.width = row_sizes(matrix, True), int(np.diff(matrix.indptr).max())
-        pattern = sp.csr_matrix((np.ones(matrix.nnz), matrix.indices, matrix.indptr), matrix.shape)
-        self._rounding = Rounding(pattern, self.diagonal, True)
+        self._rows = Rows(matrix, lambda x: x, True, excess)
+        self.diagonal, self.width = self._rows.diagonal, self._rows.width
 
     def solve(
         self,
@@ -230,13 +285,12 @@ class Multigrid(LinearSolver):
         if scale == 0.0 and accuracy is not None:
             return Solution(np.zeros_like(b), np.inf)
         x = np.zeros_like(b) if start is None else start
-        goal = self.tolerance * scale
-        if accuracy is not None:
-            goal = max(goal, accuracy * float(np.linalg.norm(b - self._matrix @ x)))
-        x, residual = refine(x, b, self._matrix.__matmul__, self._pass, np.linalg.norm, goal, 6)
+        residual = b if start is None else b - self._rows.product(x)
+        goal = max(self.tolerance * scale, (accuracy or 0.0) * float(np.linalg.norm(residual)))
+        x, residual = refine(x, residual, self._rows.product, self._pass, np.linalg.norm, goal, 6)
         if accuracy is not None:
             return Solution(x, np.inf)
-        rounding, size = self._rounding(x, b, noise), float(np.linalg.norm(residual))
+        rounding, size = self._rows.rounding(x, b, noise), float(np.linalg.norm(residual))
         if not size <= 100 * goal + 10 * np.linalg.norm(rounding):
             raise ConvergenceError(
                 f"CG with multigrid stopped at a relative residual of {size / scale:.1e}: use linear_solver='direct'."
@@ -244,10 +298,10 @@ class Multigrid(LinearSolver):
         return Solution(x, self._energy(residual) + self._energy(rounding))
 
     def recognise(self, b: Array, x: Array, transposed: bool = False, noise: Array | float = 0.0) -> Solution | None:
-        residual = b - self._matrix @ x
+        residual = b - self._rows.product(x)
         if not np.linalg.norm(residual) <= self.tolerance * np.linalg.norm(b):
             return None
-        return Solution(x, self._energy(residual) + self._energy(self._rounding(x, b, noise)))
+        return Solution(x, self._energy(residual) + self._energy(self._rows.rounding(x, b, noise)))
 
     def _pass(self, b: Array, tolerance: float) -> Array:
         iterations: list[None] = []
@@ -325,6 +379,8 @@ def choose_kind(kind: str, definite: bool, dimension: int, unknowns: int) -> str
     return kind
 
 
-def make_solver(matrix: sp.spmatrix, kind: str, definite: bool, counter: Counter) -> LinearSolver:
+def make_solver(
+    matrix: sp.spmatrix, kind: str, definite: bool, counter: Counter, excess: Excess | None
+) -> LinearSolver:
     """The solver of a kind, made ready; `definite` is whether the matrix is symmetric positive definite."""
-    return Multigrid(matrix, counter) if kind == "amg" else Direct(matrix, counter, definite)
+    return Multigrid(matrix, counter, excess) if kind == "amg" else Direct(matrix, counter, definite, excess)

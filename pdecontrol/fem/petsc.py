@@ -15,7 +15,7 @@ from ..maps import Counter
 from ..parallel import Halo
 from ..space import Array
 from .engine import Indices
-from .linear import ROUNDING, LinearSolver, Rounding, Solution, refine, row_sizes
+from .linear import NEAR, ROUNDING, TOLERATED, Excess, LinearSolver, Rows, Solution, refine
 
 PREFIXES = ("state_", "adjoint_")
 FACTORS = ("lu", "cholesky")
@@ -55,12 +55,6 @@ class SharedMatrix:
 
     def __abs__(self) -> SharedMatrix:
         return SharedMatrix(abs(self.local), self.halo)
-
-    @property
-    def pattern(self) -> SharedMatrix:
-        """The matrix with ones for its entries."""
-        local = self.local
-        return SharedMatrix(sp.csr_matrix((np.ones(local.nnz), local.indices, local.indptr), local.shape), self.halo)
 
     def block(self, chosen: Indices) -> SharedMatrix:
         """The rows and columns of some of the owned entries."""
@@ -110,7 +104,7 @@ class PetscSolver(LinearSolver):
 
     def __init__(
         self, matrix: SharedMatrix, kind: str, definite: bool, counter: Counter, options: Options, points: Array,
-        diameter: float,
+        diameter: float, excess: Excess | None,
     ) -> None:  # fmt: skip
         from petsc4py import PETSc
 
@@ -132,9 +126,8 @@ class PetscSolver(LinearSolver):
             raise
         self.exact = options.exact(kind, definite)
         self.energy = definite and not self.exact
-        self.diagonal = row_sizes(matrix.local, definite)
-        self.width = max(group.collect(int(np.diff(matrix.local.indptr).max(initial=0))))
-        self._rounding = Rounding(matrix.pattern, self.diagonal, definite)
+        self._rows = Rows(sp.csr_matrix(matrix.local), matrix.halo.forward, definite, excess)
+        self.diagonal, self.width = self._rows.diagonal, max(group.collect(self._rows.width))
 
     def close(self) -> None:
         if self.closed:
@@ -156,26 +149,35 @@ class PetscSolver(LinearSolver):
         noise: Array | float = 0.0,
     ) -> Solution:
         factored = self._factored(transposed)
-
-        def product(x: Array) -> Array:
-            return self._product(x, transposed)
-
-        def correction(residual: Array, reduction: float) -> Array:
-            self._counter.refinements += factored
-            return self._apply(residual, transposed, max(reduction, 1e-8))
-
         if factored:
             x = self._apply(b, transposed, 0.0)
         else:
             x = np.zeros_like(b) if start is None else start
         if accuracy is not None:
-            if not factored:
-                residual = b if start is None else b - product(x)
-                x = x + self._apply(residual, transposed, accuracy) if self._any(residual) else x
+            if not factored or self._loss > TOLERATED:
+                self._counter.refinements += factored
+                x = x + self._apply(b - self._product(x, transposed), transposed, accuracy)
             return Solution(x, np.inf)
-        goal = self._size(self._rounding(x, b, noise)) if factored else self.tolerance * self._size(b)
-        x, residual = refine(x, b, product, correction, self._size, goal, 4)
-        size, rounding = self._size(residual), self._size(self._rounding(x, b, noise))
+        return self._refined(b, x, b - self._product(x, transposed), transposed, noise)
+
+    def recognise(self, b: Array, x: Array, transposed: bool = False, noise: Array | float = 0.0) -> Solution | None:
+        goal = NEAR if self._factored(transposed) else self.tolerance
+        r = b - self._product(x, transposed)
+        return self._refined(b, x, r, transposed, noise) if self._size(r) <= goal * self._size(b) else None
+
+    def _refined(self, b: Array, x: Array, r: Array, transposed: bool, noise: Array | float) -> Solution:
+        factored = self._factored(transposed)
+
+        def correction(residual: Array, reduction: float) -> Array:
+            self._counter.refinements += factored
+            return self._apply(residual, transposed, max(reduction, 1e-8))
+
+        rounding = self._size(self._rows.rounding(x, b, noise, transposed))
+        goal = rounding if factored else self.tolerance * self._size(b)
+        x, r = refine(x, r, lambda x: self._product(x, transposed), correction, self._size, goal, 5)
+        if not factored:  # before, x may have been zero
+            rounding = self._size(self._rows.rounding(x, b, noise, transposed))
+        size = self._size(r)
         if not factored and not size <= 100 * goal + 10 * rounding:
             raise ConvergenceError(
                 f"the linear solver stopped at a relative residual of {size / self._size(b):.1e}: "
@@ -183,17 +185,21 @@ class PetscSolver(LinearSolver):
             )
         return Solution(x, (size + rounding) / self._least)
 
-    def recognise(self, b: Array, x: Array, transposed: bool = False, noise: Array | float = 0.0) -> Solution | None:
-        size, rounding = self._size(b - self._product(x, transposed)), self._size(self._rounding(x, b, noise))
-        goal = rounding if self._factored(transposed) else self.tolerance * self._size(b)
-        return Solution(x, (size + rounding) / self._least) if size <= goal else None
+    @cached_property
+    def _loss(self) -> float:
+        """See `linear.Direct`."""
+        self._counter.refinements += 2
+        x = self._apply(self.diagonal, False, 0.0)
+        step = self._apply(self.diagonal - self._rows.product(x), False, 0.0)
+        most = [max(sizes) for sizes in zip(*self._shared.halo.group.collect((_most(step), _most(x))), strict=True)]
+        return float(most[0] / most[1])
 
     def _any(self, a: Array) -> bool:
         return self._shared.halo.group.any(bool(a.any()))
 
     def _product(self, x: Array, transposed: bool) -> Array:
         if not transposed or self._definite:
-            return self._shared @ x
+            return self._rows.product(x)
         self._x.array[:] = x
         self._matrix.multTranspose(self._x, self._b)
         return np.array(self._b.array)
@@ -294,6 +300,10 @@ class PetscSolver(LinearSolver):
 
     def _norm(self, a: Array) -> float:
         return float(np.sqrt(self._shared.halo.group.sum(np.einsum("i,i->", a, a))))
+
+
+def _most(a: Array) -> float:
+    return float(np.abs(a).max(initial=0.0))
 
 
 class Options:

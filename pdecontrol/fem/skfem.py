@@ -17,7 +17,7 @@ from ..parallel import ALONE
 from ..problem import Boundary, Distributed
 from ..space import Array, Space
 from .engine import ORDERS, Engine, Indices, Region
-from .linear import LinearSolver, choose_kind, make_solver, undetermined
+from .linear import Excess, LinearSolver, choose_kind, make_solver, undetermined
 from .meshes import Mesh
 
 MESHES = {1: skfem.MeshLine, 2: skfem.MeshTri, 3: skfem.MeshTet}
@@ -115,8 +115,10 @@ class SkfemEngine(Engine):
         self.exact = self._kind == "direct"
         self.bounded = not self.exact
 
-    def solver(self, block: sp.csr_matrix, definite: bool, counter: Counter, points: Array) -> LinearSolver:
-        return make_solver(block, self._kind, definite, counter)
+    def solver(
+        self, block: sp.csr_matrix, definite: bool, counter: Counter, points: Array, excess: Excess | None
+    ) -> LinearSolver:
+        return make_solver(block, self._kind, definite, counter, excess)
 
     def loose_row(self, block: sp.csr_matrix) -> int | None:
         return undetermined(block)

@@ -27,7 +27,7 @@ from ..problem import (
 from ..space import Array, Layout, Space, product
 from .engine import CHUNK, Columns, Engine, Region, numbers
 from .equation import EllipticEquation, Equation, Sampler
-from .linear import ROUNDING, LinearSolver
+from .linear import ROUNDING, Excess, LinearSolver
 
 
 class Observed(NamedTuple):
@@ -49,8 +49,8 @@ class Observed(NamedTuple):
         return result
 
     def observe_size(self, y: Array) -> Array:
-        """The size of the sums that `observe` takes, entry by entry: it picks entries of the state without rounding."""
-        return np.zeros(self.space.size) if self.columns is None else abs(self.columns).T @ np.abs(y)
+        """The size of the sums that `observe` takes, entry by entry."""
+        return np.abs(y[self.dofs]) if self.columns is None else abs(self.columns).T @ np.abs(y)
 
     def transposed_size(self, w: Array, size: int) -> Array:
         """The size of the sums that `transposed` takes, entry by entry."""
@@ -100,7 +100,13 @@ class System:
         return self.couple(u) - self.equation.apply(y)
 
     def load_noise(self, u: Array) -> Array:
-        return ROUNDING * (self.couple_size(u) + np.abs(self.equation.apply(self.initial())))
+        return ROUNDING * (self.couple_size(u) + self._load_size)
+
+    @cached_property
+    def _load_size(self) -> Array:
+        """|load| + |A initial|."""
+        load = self.equation.apply(np.zeros(self.engine.size))
+        return np.abs(load) + np.abs(self.equation.apply(self.initial()) - load)
 
     def couple_size(self, h: Array) -> Array:
         return np.asarray(abs(self._coupling) @ np.abs(h))
@@ -139,12 +145,22 @@ class System:
         return self.equation.curvature(y, p, eta)
 
     def factorise(self, y: Array, counter: Counter) -> LinearSolver:
-        definite, block = self.equation.definite, self._block
+        definite, block, excess = self.equation.definite, self._block, self._excess
         if not self.affine:
             definite = self.equation.definite_at(y)
             block = self._free_block(self.equation.matrix(y))
             self._refuse_singular(block)
-        return self.engine.solver(block, definite, counter, self.engine.nodes[:, self._free])
+        return self.engine.solver(block, definite, counter, self.engine.nodes[:, self._free], excess)
+
+    @cached_property
+    def _excess(self) -> Excess | None:
+        """The row sums of the matrix on the free entries, from those of all rows and the entries of fixed columns."""
+        if self.equation.row_sums is None:
+            return None
+        (sums, sizes), fixed = self.equation.row_sums, self._fixed.astype(float)
+        matrix = self.equation.matrix(self.initial())
+        errors = ROUNDING * (sizes + abs(matrix) @ fixed)
+        return Excess(self.restrict(sums - matrix @ fixed), self.restrict(errors))
 
     def extend(self, free: Array) -> Array:
         y = np.zeros(self.engine.size)

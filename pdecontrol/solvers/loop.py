@@ -110,6 +110,7 @@ class _Run:
         self.iteration = 0
         self.best: Certified | None = None
         self.certified_at = -1
+        self.best_at = 0.0  # solves
         self.modulus: float | None = objective.control.alpha
         self.concave = self.zero_tested = self.exhausted = False
         self.schedule, self.history = Schedule(), History()
@@ -162,13 +163,20 @@ class _Run:
                 if late or self.iteration - saved_at >= self.checkpoint.iterations:
                     self.save()
                     saved, saved_at = perf_counter(), self.iteration
+            # Near the rounding a step may go on for long in vain: no more solves than have led there.
+            near_rounding = self.best is not None and self.best.certificate.near_rounding
+            enough = self.counts["total"] + 2 * self.best_at if near_rounding else np.inf
             try:
-                with self.map.solves.limited(self.limit - reserve):
+                with self.map.solves.limited(min(self.limit - reserve, enough)):
                     self.state = self.method.step(self.objective, self.map, self.state)
             except ConvergenceError:
                 if self.iteration == 0:
                     raise
                 return Status.FAILED
+            except SolveLimitError:
+                if enough < self.limit - reserve:
+                    return Status.ROUNDING
+                raise
             self.iteration += 1
 
     def _asks_to_stop(self, callback: Callback, row: Row) -> bool:
@@ -244,11 +252,14 @@ class _Run:
                     certified = self._zero() or certified
                 self.zero_tested = True
         bound = certified.certificate.measure
+        if self.best is None or bound < 0.9 * self.best.certificate.measure:
+            self.best_at = self.map.solves.total - self.counts["total"]
         if self.best is None or self.concave or bound <= self.best.certificate.measure:
             self.best = certified
-        self.exhausted |= certified.certificate.exhausted
         self.certified_at = self.iteration
         self.schedule.certified(self.iteration, bound)
+        now = certified.certificate
+        self.exhausted |= now.exhausted or (now.near_rounding and self.schedule.settled)
         return bound
 
     def _certify_affine(self) -> Certified:

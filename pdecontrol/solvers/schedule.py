@@ -53,6 +53,11 @@ class Schedule:
             self.ratio = 0.3 * bound / estimate  # bounds gain on the estimate as the iteration settles
 
     @property
+    def settled(self) -> bool:
+        """Whether the last three certificates did not halve the bound."""
+        return len(self.bounds) > 3 and min(self.bounds[-3:]) > 0.5 * min(self.bounds[:-3])
+
+    @property
     def stalled(self) -> bool:
         """Whether neither the last eight bounds nor half as many more iterations brought anything."""
         waited = self.last[0] - self.best[0]

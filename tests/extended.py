@@ -1,0 +1,101 @@
+"""Optima of small discrete problems in extended precision, from the matrices that a map has assembled."""
+
+import numpy as np
+import scipy.sparse as sp
+
+from pdecontrol.terms import bind
+
+Long = np.longdouble
+
+
+def eliminate(a, b):
+    """a^-1 b for dense arrays by Gaussian elimination with partial pivoting, in the precision of the arrays."""
+    a, b = a.copy(), b.copy()
+    n = len(a)
+    for k in range(n):
+        pivot = k + int(np.argmax(np.abs(a[k:, k])))
+        if pivot != k:
+            a[[k, pivot]], b[[k, pivot]] = a[[pivot, k]], b[[pivot, k]]
+        factors = a[k + 1 :, k] / a[k, k]
+        a[k + 1 :, k:] -= factors[:, None] * a[k, k:]
+        b[k + 1 :] -= factors[:, None] * b[k]
+    for k in range(n - 1, -1, -1):
+        b[k] = (b[k] - a[k, k + 1 :] @ b[k + 1 :]) / a[k, k]
+    return b
+
+
+def dense(matrix):
+    return (matrix.toarray() if sp.issparse(matrix) else np.asarray(matrix)).astype(Long)
+
+
+class Extended:
+    """y = constant + matrix u and the optimality system of a problem on the embedded engine, in extended precision.
+
+    The assembled matrices, the target and the bounds are taken as exact.
+    """
+
+    def __init__(self, problem, map):
+        system = map.system
+        self.objective = bind(problem, map)
+        free, y = system._free, system.initial().astype(Long)
+        linear = dense(system.equation.matrix(system.initial()))
+        observed = [
+            np.eye(system.engine.size, dtype=Long)[part.dofs] if part.columns is None else dense(part.columns._rows).T
+            for part in system._observed
+        ]
+        coupling = dense(getattr(system._coupling, "_rows", system._coupling))
+        load = system.equation._load.astype(Long) - linear @ y
+        solutions = eliminate(linear[np.ix_(free, free)], np.column_stack([load, coupling])[free])
+        observation = np.vstack(observed)
+        self.constant = observation @ y + observation[:, free] @ solutions[:, 0]
+        self.matrix = observation[:, free] @ solutions[:, 1:]
+        self.observation = np.zeros((len(observation),) * 2, dtype=Long)  # the inner product, tracked components alone
+        start = 0
+        for factor in map.observation.factors:
+            end = start + factor.size
+            self.observation[start:end, start:end] = np.diag(factor.mass) if factor.diagonal else dense(factor.mass)
+            start = end
+        self.control = map.control.mass.astype(Long)
+        tracked = self.objective.state.tracked
+        self.quadratic = self.observation * np.outer(tracked, tracked)
+        self.linear = (1 - tracked).astype(Long)
+
+    def norm(self, a):
+        return float(np.sqrt(np.sum(self.control * np.asarray(a, dtype=Long) ** 2)))
+
+    def state(self, u):
+        return self.constant + self.matrix @ u
+
+    def value(self, u):
+        """J(u), all in extended precision."""
+        c, y = self.objective.control, self.state(u)
+        misfit = y - self.objective.state.target
+        integrand = Long(0.5) * c.alpha * (u - c.reference) ** 2 + c.beta * np.abs(u)
+        return Long(0.5) * misfit @ self.quadratic @ misfit + self.linear @ y + np.sum(self.control * integrand)
+
+    def gradient(self, u):
+        """q = S*(F'(S(u)))."""
+        dual = self.quadratic @ (self.state(u) - self.objective.state.target) + self.linear
+        return (self.matrix.T @ dual) / self.control
+
+    def optimum(self, u):
+        """u* for alpha > 0, by active sets from u, which is near; None where they do not come to rest."""
+        c = self.objective.control
+        hessian = c.alpha * np.diag(self.control) + self.matrix.T @ self.quadratic @ self.matrix
+        zero = np.zeros(len(self.control), dtype=Long)
+        lower, upper, reference = (zero + np.asarray(a, dtype=Long) for a in (c.lower, c.upper, c.reference))
+        constant = self.control * (self.gradient(zero) - c.alpha * reference)
+        u, before = np.asarray(u, dtype=Long), None
+        for _ in range(60):
+            mu = -(self.gradient(u) - c.alpha * reference)  # argmin is that of alpha/2 u^2 + beta |u| - mu u
+            z = np.clip(np.sign(mu) * np.maximum(np.abs(mu) - c.beta, 0) / c.alpha, lower, upper)
+            free = (np.abs(mu) > c.beta if c.beta > 0 else True) & (z > lower) & (z < upper)
+            signs = np.where(free, np.sign(mu), 0)
+            sets = (free.tobytes(), signs.tobytes(), z[~free].astype(float).tobytes())
+            if sets == before:
+                return u
+            before, u = sets, np.where(free, zero, z)
+            if free.any():
+                right = -(constant + hessian @ u + c.beta * self.control * signs)[free]
+                u[free] = eliminate(hessian[np.ix_(free, free)], right[:, None])[:, 0]
+        return None
