@@ -7,7 +7,7 @@ from matrix_map import MatrixMap, random_problem
 import pdecontrol as pc
 from pdecontrol import reference
 from pdecontrol.certificate import project_nonlinear, smallest_curvature
-from pdecontrol.maps import lanczos, map_norm
+from pdecontrol.maps import map_norm
 from pdecontrol.solvers import loop
 from pdecontrol.solvers.method import Start
 from pdecontrol.solvers.newton import conjugate_gradients, line_search
@@ -118,26 +118,6 @@ def test_enlarged_condition_is_necessary():
         assert bool(abs(state.u[0] - optimum) < 1e-3 * optimum) is converges
 
 
-def test_norm_estimate_is_from_above_and_within_one_per_cent(small):
-    problem, _ = small
-    for n in (16, 32):
-        map = pc.discretise(problem, pc.unit_square(n))
-        tracked = np.ones(map.observation.size)
-        before = map.solves.total
-        estimate = map_norm(map.at(map.control.zeros()), map, tracked)
-        assert map.solves.total - before <= 16
-        exact = _dense_norm(map)
-        assert exact <= estimate <= 1.0101 * exact
-
-
-def _dense_norm(map):
-    at = map.at(map.control.zeros())
-    columns = np.stack([at.tangent(e) for e in np.eye(map.control.size)], axis=1)
-    gram = columns.T @ np.stack([map.observation.dual(column) for column in columns.T], axis=1)
-    scaled = gram / np.sqrt(np.outer(map.control.mass, map.control.mass))
-    return np.sqrt(np.linalg.eigvalsh(scaled)[-1])
-
-
 def test_newton_converges_from_zero_where_undamped_active_sets_cycle():
     for n in (32, 64):
         for alpha in (1e-5, 1e-6):
@@ -165,16 +145,6 @@ def test_extrapolation_removes_two_modes():
     factors = np.array([0.9, -0.8])
     trail = np.array([limit + factors**k @ modes for k in range(4)])
     assert np.abs(extrapolate(trail, Space(np.ones(20))) - limit).max() < 1e-6
-
-
-def test_lanczos_finds_both_ends():
-    generator = np.random.default_rng(12)
-    values = np.linspace(-1.0, 2.0, 30) ** 3
-    basis, _ = np.linalg.qr(generator.normal(size=(30, 30)))
-    matrix = basis @ np.diag(values) @ basis.T
-    space = Space(np.ones(30))
-    assert lanczos(lambda x: matrix @ x, space, 30, 1e-10) == pytest.approx(8.0, rel=1e-9)
-    assert lanczos(lambda x: matrix @ x, space, 30, 1e-10, largest=False) == pytest.approx(-1.0, rel=1e-9)
 
 
 def test_nonlinear_methods_agree():

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import ConvergenceError, SingularEquationError
-from ..maps import Adjoint, Counter, Linearisation, SolutionMap, lanczos
+from ..maps import Adjoint, Counter, Linearisation, SolutionMap, largest_eigenvalue
 from ..space import Array, Space
 from .linear import LinearSolver
 
@@ -88,7 +88,7 @@ class EllipticMap(SolutionMap):
 
     @property
     def gain(self) -> float:
-        return 0.0 if self.system.exact or not self.affine else self.constants[0] * self.constants[1]
+        return self.constants[0] * self.constants[1] if self.system.bounded and self.affine else 0.0
 
     def close(self) -> None:
         """Free what the linear solvers hold; the map can be used again, at the cost of a factorisation."""
@@ -102,15 +102,15 @@ class EllipticMap(SolutionMap):
 
     @cached_property
     def constants(self) -> tuple[float, float]:
-        """(||O A^-1/2||, ||M_u^-1 C' A^-1/2||), norms from the energy norm, estimated from above to 1 %."""
+        """(||O A^-1/2||, ||M_u^-1 C' A^-1/2||), norms from the energy norm, estimated from above to 2 %."""
         system, factors = self.system, self.factors
 
         def inverse(functional: Array) -> Array:
             with self.solves.solving("tangent"):
                 return system.extend(factors.solve(system.restrict(functional), accuracy=1e-3).x)
 
-        observed = lanczos(lambda w: system.observe(inverse(system.observe_transposed(w))), self.observation, 12, 0.005)
-        controlled = lanczos(lambda h: system.couple_transposed(inverse(system.couple(h))), self.control, 12, 0.005)
+        observed = largest_eigenvalue(lambda w: system.observe(inverse(system.observe_transposed(w))), self.observation)
+        controlled = largest_eigenvalue(lambda h: system.couple_transposed(inverse(system.couple(h))), self.control)
         return 1.01 * float(np.sqrt(observed)), 1.01 * float(np.sqrt(controlled))
 
 

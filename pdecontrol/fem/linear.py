@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from ..errors import ConvergenceError, ProblemError
 from ..krylov.direct import sparse_factors
-from ..maps import Counter, lanczos
+from ..maps import Counter, smallest_eigenvalue
 from ..space import Array, Space
 
 LARGE = 30_000
@@ -85,7 +85,7 @@ class Multigrid(LinearSolver):
         self._preconditioner = hierarchy.aspreconditioner()
         counter.factorisations += 1
         energy = Space(matrix)
-        self._mu = 0.1 * lanczos(lambda x: self._preconditioner @ (matrix @ x), energy, 20, 0.05, largest=False)
+        self._mu = 0.1 * smallest_eigenvalue(lambda x: self._preconditioner @ (matrix @ x), energy, 20, 0.05)
         if not self._mu > 0:
             raise ProblemError("the matrix of the equation is not positive definite: use linear_solver='direct'.")
 
