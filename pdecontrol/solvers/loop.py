@@ -145,7 +145,7 @@ class _Run:
                 return Status.CERTIFIED
             if self.concave:
                 return Status.NONCONVEX
-            if self.schedule.stalled:
+            if self.schedule.stalled(self.method.patience(self.objective, self.state)):
                 return Status.STALLED
             if self.callback is not None and self._asks_to_stop(self.callback, row):
                 return Status.STOPPED
