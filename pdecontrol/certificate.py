@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .maps import Adjoint, Linearisation, SolutionMap, lanczos
+from .maps import Adjoint, Linearisation, SolutionMap, smallest_eigenvalue
 from .space import Array
 from .terms import Objective
 
@@ -301,7 +301,7 @@ def smallest_curvature(
 
     if not map.control.any(mask):
         return 0.0
-    return min(0.0, lanczos(apply, map.control, 40, 0.0, largest=False, resolution=resolution))
+    return min(0.0, smallest_eigenvalue(apply, map.control, 40, resolution))
 
 
 def judge(objective: Objective, map: SolutionMap, u: Array) -> Certificate:

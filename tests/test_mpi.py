@@ -271,6 +271,17 @@ def test_several_ranks_without_dolfinx_are_an_error(monkeypatch):
 
 
 @pytest.mark.xdist_group("mpi")
+def test_norms_are_the_same_on_any_number_of_ranks():
+    printed = {ranks: mpirun(ranks, PROGRAMS / "norms.py").splitlines() for ranks in (1, 2, 3)}
+    assert len(printed[1]) == 5
+    for ranks in (2, 3):
+        for one, other in zip(printed[1], printed[ranks], strict=True):
+            numbers = [[float(word) for word in line.rpartition(": ")[2].split()] for line in (one, other)]
+            accuracy = 2e-3 if one.startswith("constants") else 1e-8
+            assert numbers[1] == pytest.approx(numbers[0], rel=accuracy), one
+
+
+@pytest.mark.xdist_group("mpi")
 def test_krylov_solvers_on_any_number_of_ranks(tmp_path):
     printed = {n: mpirun(n, PROGRAMS / "krylov.py", tmp_path / f"{n}.npz").splitlines() for n in (1, 2, 3)}
     found = {n: dict(np.load(tmp_path / f"{n}.npz")) for n in printed}

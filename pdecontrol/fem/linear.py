@@ -5,14 +5,14 @@ What rounding does is part of every bound. Products with a matrix A are written 
     (A x)_i = sum_j A_ij (x_j - x_i) + t_i x_i,    t = A 1,
 
 where t is known better than from A: diffusion and advection annihilate constants. Stiff parts of the domain, in which x
-hardly varies, and equations that nearly have constants in their kernel then cost no digits. A residual is known, entry by
-entry, to no more than
+hardly varies, and equations that nearly have constants in their kernel then cost no digits. A residual is known, entry
+by entry, to no more than
 
     rho_i = g (sum_j P_ij |x_j - x_i| + |b_i|) + tau_i |x_i|,    g = 2 eps,
 
-where P_ij = (d_i d_j)^1/2 on the pattern of a positive definite A, d its diagonal, and P_ij = d_i + d_j for others, d the
-largest entries of the rows: an entry is a sum over elements of terms no larger than P_ij, however much of it cancels. tau
-is what t may err by. All signs of rho are allowed for at once, as those of uniform meshes may agree.
+where P_ij = (d_i d_j)^1/2 on the pattern of a positive definite A, d its diagonal, and P_ij = d_i + d_j for others, d
+the largest entries of the rows: an entry is a sum over elements of terms no larger than P_ij, however much of it cancels.
+tau is what t may err by. All signs of rho are allowed for at once, as those of uniform meshes may agree.
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ def refine(
     """x with its residual r, improved until the size of this is at most the goal.
 
     In passes, each on the residual of the last: one alone drifts away again at the rounding of the residual. A pass
-    that does not halve the residual is dropped, and the last. r is that of the sum of all corrections; rounding this sum
-    to an array changes x by eps |x|, which would amount to more in the residual than it matters.
+    that does not halve the residual is dropped, and the last. r is that of the sum of all corrections; rounding this
+    sum to an array changes x by eps |x|, which would amount to more in the residual than it matters.
     """
     least = size(r)
     for _ in range(passes):
@@ -328,7 +328,7 @@ class Multigrid(LinearSolver):
 
 
 def least_ritz_value(matrix: sp.csr_matrix, preconditioner: Any, b: Array) -> tuple[float, int]:
-    """The least Ritz value of B A that conjugate gradients meet on their way to 1e-8 from b, and the number of steps."""
+    """The least Ritz value of B A that conjugate gradients meet on the way to 1e-8 from b, and how many steps it took."""
     r, z = b, preconditioner @ b
     d, rz = z, float(b @ z)
     goal, diagonal, off = 1e-16 * rz, list[float](), list[float]()

@@ -152,7 +152,7 @@ class _Run:
                 return Status.REACHED if self.best.certificate.reached else Status.ROUNDING
             if self.concave:
                 return Status.NONCONVEX
-            if self.schedule.stalled:
+            if self.schedule.stalled(self.method.patience(self.objective, self.state)):
                 return Status.STALLED
             if self.callback is not None and self._asks_to_stop(self.callback, row):
                 return Status.STOPPED

@@ -42,9 +42,9 @@ class State:
 
 # The space of each array of a state; checkpoints hold whole vectors, whatever the partition.
 SPACES = {
-    "control": ("u", "ubar", "v", "l", "gradient", "adjoint.gradient"),
-    "observation": ("y", "dual", "trail"),
-    "solution": ("field", "adjoint.field"),
+    "control": ("u", "ubar", "best_u", "best_ubar", "v", "l", "gradient", "adjoint.gradient"),
+    "observation": ("y", "dual", "best_dual", "trail"),
+    "solution": ("field", "best_field", "adjoint.field"),
 }
 
 
@@ -79,6 +79,10 @@ class Method(ABC, Generic[AnyState]):
     @abstractmethod
     def best_dual(self, objective: Objective, state: AnyState) -> tuple[Array, Adjoint | None]:
         """The dual vector that gives the best certificate for affine maps, with its adjoint solution where known."""
+
+    @abstractmethod
+    def patience(self, objective: Objective, state: AnyState) -> int:
+        """The number of iterations within which a method that works gains something; 0 where that is not known."""
 
 
 def pack(state: State, map: SolutionMap) -> dict[str, Array]:

@@ -103,6 +103,9 @@ class SemismoothNewton(Method[State]):
     def best_dual(self, objective: Objective, state: State) -> tuple[Array, Adjoint]:
         return state.dual, state.adjoint
 
+    def patience(self, objective: Objective, state: State) -> int:
+        return 0
+
     def _dual_step(self, objective: Objective, map: SolutionMap, state: DualState) -> DualState:
         alpha, tracked = objective.control.alpha, objective.state.tracked
         p, q, z = state.dual, state.adjoint.gradient, state.u

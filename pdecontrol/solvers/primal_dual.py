@@ -13,23 +13,21 @@ arXiv 1606.06219, here linearised at ubar.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
-from ..errors import ProblemError
+from ..errors import ConvergenceError, ProblemError
 from ..maps import Adjoint, Linearisation, SolutionMap, map_norm
 from ..problem import check_number
-from ..space import Array, Space
+from ..space import Array
 from ..terms import Objective
+from .extrapolation import extrapolate
 from .method import INCREMENT, Method, Start, State, accuracy
+from .steps import RULES, Steps, choose_steps
 
-Steps = Literal["classical", "enlarged", "balanced", "accelerated"] | tuple[float, float]
-SAFETY = 0.999
-PATIENCE = 20
+CHECKS = (5, 20, 80, 320)  # iterations at which the norm of a nonlinear map is looked at again
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +36,10 @@ class PrimalDualState(State):
 
     The primal step takes the gradient S'* p, extrapolated where alpha = 0 and the steps are accelerated.
 
-    For nonlinear maps y = S(ubar), the adjoint is taken at ubar, least is the smallest ||u+ - u|| so far and waited the
-    number of iterations without a smaller one.
+    For nonlinear maps y = S(ubar), and the adjoint is taken at ubar. There, `residual` is that of the fixed point,
+    (||u+ - u||^2/r + ||p+ - p||^2/s)^1/2, `least` the smallest since the steps were set, after which what is named best
+    was reached, `waited` the iterations without a smaller one, `count` all of them; steps are shorter than those of the
+    rule by the factor `caution`.
     """
 
     r: float
@@ -48,8 +48,15 @@ class PrimalDualState(State):
     trail: tuple[Array, ...]
     gradient: Array
     ubar: Array
+    residual: float = np.inf
     least: float = np.inf
     waited: int = 0
+    count: int = 0
+    caution: float = 1.0
+    best_u: Array | None = None
+    best_ubar: Array | None = None
+    best_dual: Array | None = None
+    best_field: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -69,9 +76,10 @@ class PrimalDual(Method[PrimalDualState]):
         - a pair (r, s).
 
         With alpha = 0 the first three take r/s from the size of the box and of the misfit. For nonlinear maps, where
-        no theorem holds, both steps shrink when a secant shows a larger norm, and are halved when the control has
-        not come to rest any further for 20 iterations.
-    norm : ||S||, estimated by Lanczos iteration (and counted) if None.
+        no theorem holds, a rule is applied again if ||S'|| has moved by 5 % after 5, 20, 80 or 320 iterations. Where
+        the iteration does not contract as it should, it goes back to where it was nearest to a fixed point, and on with
+        the steps for the norm there or shorter ones.
+    norm : ||S||, at the start of a nonlinear map, estimated by Lanczos iteration (and counted) if None.
 
     Examples
     --------
@@ -86,7 +94,7 @@ class PrimalDual(Method[PrimalDualState]):
 
     def __post_init__(self) -> None:
         if isinstance(self.steps, str):
-            if self.steps not in ("classical", "enlarged", "balanced", "accelerated"):
+            if self.steps not in RULES:
                 raise ProblemError(
                     f"unknown steps {self.steps!r}: take 'classical', 'enlarged', 'balanced', 'accelerated' or (r, s)."
                 )
@@ -105,10 +113,11 @@ class PrimalDual(Method[PrimalDualState]):
         else:
             p = objective.state.initial_dual() if start.cold else objective.state.gradient(at.value)
         norm = self.norm if self.norm is not None else map_norm(at, map, objective.state.tracked)
-        r, s = self._steps(objective, norm, at.value)
         y = at.value
+        r, s = choose_steps(self.steps, objective, norm, y)
         adjoint = _adjoint(map, at, p)
-        return PrimalDualState(start.u, y, p, adjoint, at.state, r, s, norm, (y,), adjoint.gradient, start.u)
+        state = PrimalDualState(start.u, y, p, adjoint, at.state, r, s, norm, (y,), adjoint.gradient, start.u)
+        return state if map.affine else _settled(state)
 
     def step(self, objective: Objective, map: SolutionMap, state: PrimalDualState) -> PrimalDualState:
         return (self._affine_step if map.affine else self._nonlinear_step)(objective, map, state)
@@ -138,76 +147,83 @@ class PrimalDual(Method[PrimalDualState]):
         return PrimalDualState(u, y, p, adjoint, at.state, r, s, state.norm, trail, gradient, u)
 
     def _nonlinear_step(self, objective: Objective, map: SolutionMap, state: PrimalDualState) -> PrimalDualState:
-        r, s = state.r, state.s
-        u = objective.control.prox(state.u - r * state.gradient, r)  # 1
-        ubar = u + self._theta(objective.control.alpha, r, s) * (u - state.u)  # 2
-        at = map.at(ubar, state.field)
+        if self._astray(objective, map, state):
+            return self._repaired(objective, map, state)
+        u, ubar, at, r, s = self._forward(objective, map, state)  # 1, 2
         y = at.value
         p = objective.state.prox_conjugate(state.dual + s * y, s)  # 3
-        norm = max(state.norm, _secant(objective, map, ubar - state.ubar, y - state.y))
-        if norm > state.norm:
-            r, s = r * state.norm / norm, s * state.norm / norm
-        change = map.control.norm(u - state.u)
-        least, waited = (change, 0) if change < 0.9 * state.least else (state.least, state.waited + 1)
-        if waited == PATIENCE:
-            r, s, least, waited = r / 2, s / 2, np.inf, 0
+        residual = float(
+            np.hypot(map.control.norm(u - state.u) / r**0.5, map.observation.norm(p - state.dual) / s**0.5)
+        )
         adjoint, trail = _adjoint(map, at, p), (*state.trail[-3:], y)
-        return PrimalDualState(u, y, p, adjoint, at.state, r, s, norm, trail, adjoint.gradient, ubar, least, waited)
+        new = replace(
+            state, u=u, y=y, dual=p, adjoint=adjoint, field=at.state, r=r, s=s, trail=trail, gradient=adjoint.gradient,
+            ubar=ubar, residual=residual, waited=state.waited + 1, count=state.count + 1,
+        )  # fmt: skip
+        if r < state.r:
+            new = _settled(replace(new, caution=state.caution * state.r / r))
+        elif residual < 0.9 * state.least:
+            new = replace(_settled(new), residual=residual, least=residual)
+        if new.count in CHECKS and isinstance(self.steps, str):
+            norm = map_norm(at, map, objective.state.tracked)
+            if norm < 0.95 * state.norm:
+                new = self._set(objective, new, norm, new.caution)
+            elif norm > 1.05 * state.norm:
+                new = self._set(objective, new, norm, longest=new.r)
+        return new
+
+    def _set(
+        self, objective: Objective, state: PrimalDualState, norm: float, caution: float = 1.0, longest: float = np.inf
+    ) -> PrimalDualState:
+        """The state with the steps for a norm, shorter by caution, and by more where r is to be at most `longest`."""
+        r, s = choose_steps(self.steps, objective, norm, state.y)
+        caution = max(caution, r / longest)
+        return _settled(replace(state, r=r / caution, s=s / caution, norm=norm, caution=caution))
+
+    def _astray(self, objective: Objective, map: SolutionMap, state: PrimalDualState) -> bool:
+        """Whether the iteration, above its rounding, does not contract as one with valid steps does."""
+        size = map.control.norm(state.u) / state.r**0.5 + map.observation.norm(state.dual) / state.s**0.5
+        late = state.waited > self.patience(objective, state)
+        return state.residual > 1e-11 * size and (late or state.residual > 3.0 * state.least)
+
+    def _forward(
+        self, objective: Objective, map: SolutionMap, state: PrimalDualState
+    ) -> tuple[Array, Array, Linearisation, float, float]:
+        """u+, ubar+ and the map there, with both steps halved until the equation has a state at ubar+."""
+        r, s = state.r, state.s
+        for _ in range(30):
+            u = objective.control.prox(state.u - r * state.gradient, r)
+            ubar = u + self._theta(objective.control.alpha, r, s) * (u - state.u)
+            try:
+                return u, ubar, map.at(ubar, state.field), r, s
+            except ConvergenceError as error:
+                failure = error
+            r, s = r / 2, s / 2
+        raise failure
+
+    def _repaired(self, objective: Objective, map: SolutionMap, state: PrimalDualState) -> PrimalDualState:
+        """The best state, with the steps that the norm there asks for, and shorter ones than led away from it."""
+        u, ubar, p, norm = state.best_u, state.best_ubar, state.best_dual, state.norm
+        assert u is not None and ubar is not None and p is not None
+        at = map.at(ubar, state.best_field)
+        if isinstance(self.steps, str):
+            norm = max(norm, map_norm(at, map, objective.state.tracked))
+        y, adjoint = at.value, _adjoint(map, at, p)
+        best = replace(
+            state, u=u, y=y, dual=p, adjoint=adjoint, field=at.state, trail=(y,), gradient=adjoint.gradient, ubar=ubar,
+            count=state.count + 1,
+        )  # fmt: skip
+        return self._set(objective, best, norm, longest=state.r / 2**0.5)
+
+    def patience(self, objective: Objective, state: PrimalDualState) -> int:
+        x = min(objective.control.alpha * state.r, state.s)  # valid steps gain a factor of 1 + x in an iteration
+        return 10 + int(np.ceil(2.0 / x)) if x > 0 else 0
 
     def _theta(self, alpha: float, r: float, s: float) -> float:
         """The length of the extrapolation."""
         if self.steps != "accelerated":
             return 1.0
         return 1.0 / (1.0 + 2.0 * alpha * r) if alpha > 0 else 1.0 / float(np.sqrt(1.0 + 2.0 * s))
-
-    def _steps(self, objective: Objective, norm: float, y: Array) -> tuple[float, float]:
-        if not isinstance(self.steps, str):
-            return self.steps
-        alpha = objective.control.alpha
-        if norm == 0.0:  # nothing that is tracked depends on the control: any steps will do
-            return 1.0, 1.0
-        if alpha == 0:
-            ratio = _scale(objective, y)
-            root = float(np.sqrt(SAFETY * (4.0 / 3.0 if self.steps in ("enlarged", "balanced") else 1.0)))
-            return ratio * root / norm, root / (ratio * norm)
-        x = float(np.sqrt(alpha)) / norm
-        if self.steps == "enlarged":
-            return SAFETY * (4.0 + 2.0 * x) / 3.0 * x / alpha, x
-        if self.steps == "balanced":
-            x = balanced_step(norm, alpha)
-        return x / alpha, x
-
-
-def balanced_step(norm: float, alpha: float) -> float:
-    """x = alpha r = s, the largest with x^2 ||S||^2/alpha <= 0.999 min(4 (1 + x)/(3 + x), (4 + 2 x)/3).
-
-    Notes
-    -----
-    Each bound is a polynomial in x: c x^2 (3 + x) = 4 (1 + x) and 3 c x^2 = 4 + 2 x with c = ||S||^2/(0.999 alpha);
-    the smaller positive root satisfies both.
-    """
-    c = norm**2 / (SAFETY * alpha)
-    quadratic = (1.0 + np.sqrt(1.0 + 12.0 * c)) / (3.0 * c)
-    cubic = np.roots([c, 3.0 * c, -4.0, -4.0]).real.max()  # one sign change: a single positive root
-    return float(min(quadratic, cubic))
-
-
-def extrapolate(trail: Sequence[Array], space: Space) -> Array:
-    """Reduced rank extrapolation of a linearly converging sequence: its affine combination of least change.
-
-    Notes
-    -----
-    The weights g with sum 1 minimise ||sum_i g_i (y_{i+1} - y_i)||: the modes of the iteration that are slow or
-    oscillate are removed, one less than there are weights. R. P. Eddy, in: Information Linkage Between Applied
-    Mathematics and Industry (1979) 387-396.
-    """
-    changes = [after - before for before, after in pairwise(trail)]
-    duals = [space.dual(change) for change in changes]
-    gram = np.array([[space.apply(b, a) for b in duals] for a in changes])
-    if len(changes) < 2 or not np.trace(gram) > 0:
-        return trail[-1]
-    weights = np.linalg.solve(gram / np.trace(gram) + 1e-12 * np.eye(len(gram)), np.ones(len(gram)))
-    return np.tensordot(weights / weights.sum(), np.stack(trail[1:]), axes=1)
 
 
 def _adjoint(
@@ -219,15 +235,9 @@ def _adjoint(
     return at.solve_adjoint(p, start, eta)
 
 
-def _scale(objective: Objective, y: Array) -> float:
-    """sqrt(r/s) for alpha = 0: the size of the box over that of the misfit, which balances the O(1/k) bound."""
-    control, state = objective.control, objective.state
-    box = control.radius
-    misfit = state.space.norm(state.tracked * (y - state.target))
-    return box / misfit if box > 0 and misfit > 0 else 1.0
-
-
-def _secant(objective: Objective, map: SolutionMap, du: Array, dy: Array) -> float:
-    """||S(ubar+) - S(ubar)|| / ||ubar+ - ubar||, a lower bound of the Lipschitz constant that costs no solve."""
-    length = map.control.norm(du)
-    return map.observation.norm(objective.state.tracked * dy) / length if length > 0 else 0.0
+def _settled(state: PrimalDualState) -> PrimalDualState:
+    """The state as the one to go back to, where nothing is known of what its steps bring."""
+    return replace(
+        state, residual=np.inf, least=np.inf, waited=0,
+        best_u=state.u, best_ubar=state.ubar, best_dual=state.dual, best_field=state.field,
+    )  # fmt: skip

@@ -66,6 +66,9 @@ class ProximalGradient(Method[ProximalGradientState]):
     def best_dual(self, objective: Objective, state: ProximalGradientState) -> tuple[Array, Adjoint]:
         return state.dual, state.adjoint
 
+    def patience(self, objective: Objective, state: ProximalGradientState) -> int:
+        return 0
+
 
 def _evaluated(
     objective: Objective, u: Array, at: Linearisation, norm: float, near: Array | None = None, eta: float | None = None
@@ -156,3 +159,7 @@ class FISTA(Method[FISTAState]):
 
     def best_dual(self, objective: Objective, state: FISTAState) -> tuple[Array, Adjoint]:
         return state.dual, state.adjoint
+
+    def patience(self, objective: Objective, state: FISTAState) -> int:
+        alpha = objective.control.alpha  # the gap falls by 1 - sqrt(alpha)/||S|| in an iteration
+        return 10 + int(np.ceil(2.0 * state.norm / np.sqrt(alpha))) if alpha > 0 else 0

@@ -16,7 +16,7 @@ class Schedule:
     Where the estimate tells nothing, certificates come after 12, 34, 78, .. iterations.
 
     `due` and `look` are the iterations before which there is no certificate and no estimate, `last` and `best` the
-    iterations of the last and the least estimate, with these.
+    iterations of the last and the least estimate, with these, and `improved` that of the least bound.
     """
 
     ratio: float = 0.01
@@ -25,6 +25,7 @@ class Schedule:
     look: int = 0
     last: tuple[int, float] = (0, np.inf)
     best: tuple[int, float] = (0, np.inf)
+    improved: int = 0
 
     def looks(self, iteration: int) -> bool:
         """Whether to compute the estimate, which costs no solve but some vector operations."""
@@ -46,6 +47,8 @@ class Schedule:
 
     def certified(self, iteration: int, bound: float) -> None:
         """Take note of a bound; the next certificate may come after one iteration, later ones after 4 % more."""
+        if bound <= 0.95 * min(self.bounds, default=np.inf):
+            self.improved = iteration
         self.bounds.append(bound)
         self.due = iteration + max(1, iteration // 25)
         estimate = self.last[1]
@@ -57,10 +60,14 @@ class Schedule:
         """Whether the last three certificates did not halve the bound."""
         return len(self.bounds) > 3 and min(self.bounds[-3:]) > 0.5 * min(self.bounds[:-3])
 
-    @property
-    def stalled(self) -> bool:
-        """Whether neither the last eight bounds nor half as many more iterations brought anything."""
+    def stalled(self, patience: int) -> bool:
+        """Whether neither the last eight bounds nor half as many more iterations brought anything.
+
+        No verdict comes within the `patience` of a method, the iterations in which it gains something if it works.
+        """
         waited = self.last[0] - self.best[0]
-        return waited > 100 + self.best[0] // 2 or (
-            len(self.bounds) > 12 and min(self.bounds[-8:]) > 0.95 * min(self.bounds[:-8])
+        return waited > max(100, patience) + self.best[0] // 2 or (
+            len(self.bounds) > 12
+            and min(self.bounds[-8:]) > 0.95 * min(self.bounds[:-8])
+            and self.last[0] - self.improved > patience
         )

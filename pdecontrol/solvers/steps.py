@@ -1,0 +1,56 @@
+"""Steps (r, s) of the primal-dual method from alpha and the norm of the map."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+
+from ..space import Array
+from ..terms import Objective
+
+Rule = Literal["classical", "enlarged", "balanced", "accelerated"]
+Steps = Rule | tuple[float, float]
+RULES = get_args(Rule)
+SAFETY = 0.999
+
+
+def choose_steps(steps: Steps, objective: Objective, norm: float, y: Array) -> tuple[float, float]:
+    """(r, s) by a rule (see `PrimalDual`), or as they are given; y is the observation at the start."""
+    if not isinstance(steps, str):
+        return steps
+    alpha = objective.control.alpha
+    if norm == 0.0:  # nothing that is tracked depends on the control: any steps will do
+        return 1.0, 1.0
+    if alpha == 0:
+        ratio = _scale(objective, y)
+        root = float(np.sqrt(SAFETY * (4.0 / 3.0 if steps in ("enlarged", "balanced") else 1.0)))
+        return ratio * root / norm, root / (ratio * norm)
+    x = float(np.sqrt(alpha)) / norm
+    if steps == "enlarged":
+        return SAFETY * (4.0 + 2.0 * x) / 3.0 * x / alpha, x
+    if steps == "balanced":
+        x = balanced_step(norm, alpha)
+    return x / alpha, x
+
+
+def balanced_step(norm: float, alpha: float) -> float:
+    """x = alpha r = s, the largest with x^2 ||S||^2/alpha <= 0.999 min(4 (1 + x)/(3 + x), (4 + 2 x)/3).
+
+    Notes
+    -----
+    Each bound is a polynomial in x: c x^2 (3 + x) = 4 (1 + x) and 3 c x^2 = 4 + 2 x with c = ||S||^2/(0.999 alpha);
+    the smaller positive root satisfies both.
+    """
+    c = norm**2 / (SAFETY * alpha)
+    quadratic = (1.0 + np.sqrt(1.0 + 12.0 * c)) / (3.0 * c)
+    cubic = np.roots([c, 3.0 * c, -4.0, -4.0]).real.max()  # one sign change: a single positive root
+    return float(min(quadratic, cubic))
+
+
+def _scale(objective: Objective, y: Array) -> float:
+    """sqrt(r/s) for alpha = 0: the size of the box over that of the misfit, which balances the O(1/k) bound."""
+    control, state = objective.control, objective.state
+    box = control.radius
+    misfit = state.space.norm(state.tracked * (y - state.target))
+    return box / misfit if box > 0 and misfit > 0 else 1.0

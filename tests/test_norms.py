@@ -1,0 +1,155 @@
+"""Norms and ends of spectra, from above or below as they claim, against dense eigenvalues."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+from cases import AFFINE, Case, problem, rotation, wave
+
+import pdecontrol as pc
+from pdecontrol.certificate import smallest_curvature
+from pdecontrol.maps import lanczos, largest_eigenvalue, map_norm, smallest_eigenvalue
+from pdecontrol.space import Space
+from pdecontrol.terms import bind
+
+
+def reaction(diffusion, n=12, **other):
+    return Case(f"diffusion {diffusion}, reaction 1", problem(pc.Elliptic(diffusion, 1.0), **other), unit(n))
+
+
+def unit(n):
+    return lambda: pc.unit_square(n).tag_part("corner", lambda x: x.max(axis=0) < 0.4)
+
+
+SEVERAL = [
+    pc.Tracking(wave, weight=0.1),
+    pc.Tracking(1.0, on="corner", weight=5.0),
+    pc.Tracking(2.0, points=[[0.3], [0.5]]),
+]
+HARD = [reaction(d, boundary={}) for d in (1e-3, 1e-5, 1e-7)] + [
+    Case("reaction, zero on the boundary", problem(pc.Elliptic(1e-6, 1.0)), unit(12)),
+    Case("reaction, P0", problem(pc.Elliptic(1e-5, 1.0), {}, control=pc.Distributed(element="P0")), unit(12)),
+    Case("reaction in 3D", problem(pc.Elliptic(1e-5, 1.0), {}), lambda: pc.unit_cube(6)),
+    Case("reaction, several observations", problem(pc.Elliptic(1e-5, 1.0), {}, tracking=SEVERAL), unit(12)),
+    Case("advection 1e-2", problem(pc.Elliptic(1e-2, advection=(1.0, 0.5))), unit(12)),
+    Case("advection 1e-4", problem(pc.Elliptic(1e-4, 1.0, advection=rotation)), unit(12)),
+    Case("reaction of a patch alone", problem(pc.Elliptic(
+        lambda x: np.where(x.max(axis=0) < 0.15, 1e-6, 1.0), lambda x: np.where(x.max(axis=0) < 0.15, 20.0, 0.0))),
+        unit(16)),
+]  # fmt: skip
+TRACKED = [case for case in AFFINE if case.problem.tracking] + HARD
+
+
+def largest(apply, space):
+    """The largest eigenvalue of an operator that is self-adjoint on a space."""
+    columns = np.stack([apply(e) for e in np.eye(space.size)], axis=1)
+    gram = np.stack([space.dual(column) for column in columns.T], axis=1)
+    mass = np.stack([space.dual(e) for e in np.eye(space.size)], axis=1)
+    root = np.linalg.inv(np.linalg.cholesky(mass))
+    return np.linalg.eigvalsh(root @ gram @ root.T)[-1]
+
+
+@pytest.mark.parametrize("case", TRACKED, ids=repr)
+def test_norms_are_from_above_and_within_two_per_cent(case):
+    map = case.map
+    tracked = bind(case.problem, map).state.tracked
+    at = map.at(map.control.zeros())
+    before = map.solves.total
+    estimate = map_norm(at, map, tracked)
+    assert map.solves.total - before <= (8 if case in AFFINE else 48)
+    exact = np.sqrt(largest(lambda h: at.adjoint(tracked * at.tangent(h)), map.control))
+    assert exact <= estimate <= 1.02 * exact
+
+
+def test_all_kinds_of_norms_are_tested():
+    assert len(TRACKED) == 47
+
+
+def test_the_norm_of_diffusion_takes_six_solves():
+    for n in (16, 32):
+        map = pc.discretise(problem(), pc.unit_square(n))
+        estimate = map_norm(map.at(map.control.zeros()), map, np.ones(map.observation.size))
+        assert map.solves.total == 6
+        assert 1.0 <= estimate * 2 * np.pi**2 / (1 - 0.7 / n**2) <= 1.02
+
+
+@pytest.mark.parametrize("case", [AFFINE[4], AFFINE[24], HARD[1], HARD[2], HARD[6]], ids=repr)
+def test_constants_of_iterative_certificates_are_from_above(case):
+    """||O A^-1/2|| and ||M_u^-1 C' A^-1/2||, which turn errors in the energy norm into those of state and gradient."""
+    iterative, direct = case.fresh_map("amg"), case.map
+    system, inverse = direct.system, direct.factors
+    solve = lambda f: system.extend(inverse.solve(system.restrict(f)).x)  # noqa: E731
+    observed = largest(lambda w: system.observe(solve(system.observe_transposed(w))), direct.observation)
+    controlled = largest(lambda h: system.couple_transposed(solve(system.couple(h))), direct.control)
+    for constant, exact in zip(iterative.constants, (observed, controlled), strict=True):
+        assert np.sqrt(exact) <= constant <= 1.02 * np.sqrt(exact)
+    assert iterative.gain == iterative.constants[0] * iterative.constants[1]
+
+
+def test_norms_without_a_bound_are_not_guessed():
+    """Lanczos steps on A^-1 say nothing where A is not symmetric."""
+    pytest.importorskip("dolfinx", reason="unsymmetric equations are solved iteratively by PETSc alone")
+    options = {"state_ksp_type": "gmres", "state_pc_type": "ilu"}
+    for speed in (1.0, 20.0, 200.0):
+        equation = pc.Elliptic(0.01, advection=(speed, 0.0))
+        map = pc.discretise(problem(equation), pc.unit_square(8), "dolfinx", petsc_options=options)
+        assert not map.system.exact and map.gain == 0.0 and map.solves.total == 0
+
+
+@pytest.mark.parametrize("method", [pc.PrimalDual(), pc.FISTA(), pc.ProximalGradient()], ids=repr)
+@pytest.mark.parametrize("diffusion", [1e-5, 1e-6, 1e-7])
+def test_first_order_methods_certify_where_reaction_dominates(method, diffusion):
+    result = pc.solve(problem(pc.Elliptic(diffusion, 1.0), {}, alpha=1e-2), pc.unit_square(64), method=method)
+    assert result.success and len(result.history) <= 100
+
+
+def test_lanczos_finds_both_ends():
+    generator = np.random.default_rng(12)
+    values = np.linspace(-1.0, 2.0, 30) ** 3
+    basis, _ = np.linalg.qr(generator.normal(size=(30, 30)))
+    matrix, space = basis @ np.diag(values) @ basis.T, Space(np.ones(30))
+    for ritz, residuals in lanczos(lambda x: matrix @ x, generator.normal(size=30), space):
+        assert all(np.abs(values - a).min() <= b + 1e-12 for a, b in zip(ritz, residuals, strict=True))
+    assert np.allclose(ritz, values, atol=1e-8)  # when the space is exhausted
+    assert 0.98 * 8.0 <= largest_eigenvalue(lambda x: matrix @ x, space) <= 8.0 + 1e-12
+    assert -1.0 - 0.01 <= smallest_eigenvalue(lambda x: matrix @ x, space, 30, 0.01) <= -1.0
+
+
+def test_a_ritz_value_that_has_not_settled_is_not_taken():
+    """A start that is nearly an eigenvector of a smaller eigenvalue has a small residual at once."""
+    space = Space(np.full(200, 1 / 200))
+    start = np.ones(200)
+    start[0] = 0.02 * np.sqrt(200)
+    diagonal = np.ones(200)
+    diagonal[0] = 2.0
+    steps = [
+        residuals[-1] / values[-1] for values, residuals in islice(lanczos(lambda x: diagonal * x, start, space), 1)
+    ]
+    assert steps[0] < 0.03
+    assert largest_eigenvalue(lambda x: diagonal * x, space) == pytest.approx(2.0, rel=0.01)
+
+
+def random_point(generator, mesh):
+    """A semilinear problem and a control with its linearisation and adjoint."""
+    weight, level, alpha = generator.uniform(1, 60), generator.uniform(-3, 3), 10.0 ** generator.uniform(-5, -2)
+    term = pc.Semilinear(lambda y: y**3, lambda y: 3 * y**2, weight)
+    posed = problem(pc.Elliptic(0.3, semilinear=term), tracking=pc.Tracking(level), alpha=alpha)
+    map = pc.discretise(posed, mesh)
+    objective = bind(posed, map)
+    at = map.at(generator.normal(size=map.control.size) * generator.uniform(0, 40))
+    return objective, map, at, at.solve_adjoint(objective.state.gradient(at.value))
+
+
+def test_curvature_is_from_below_on_random_problems():
+    """Never above the smallest eigenvalue of the Hessian, and at most a tenth of alpha below it."""
+    generator = np.random.default_rng(40)
+    mesh, negative = pc.unit_square(5), 0
+    for _ in range(40):
+        objective, map, at, adjoint = random_point(generator, mesh)
+        opposite = lambda h, at=at, adjoint=adjoint, w=objective.state.tracked: -at.hessian(h, adjoint, w)  # noqa: E731
+        exact = -largest(opposite, map.control)
+        value = smallest_curvature(objective, map, at, adjoint, np.ones(map.control.size))
+        alpha = objective.control.alpha
+        assert min(exact, 0.0) - 0.1 * alpha <= value <= min(exact, 0.0)
+        negative += exact < -0.1 * alpha
+    assert negative >= 10
