@@ -300,6 +300,11 @@ class DolfinxEngine(Engine):
         elements = Lagrange.from_nodes(self.mesh.points, self.mesh.cells, dofs.T, self.degree, nodes)
         return Space(elements.mass_matrix(), elements, diameter=self.mesh.diameter)
 
+    def nodal(self, dofs: Indices, mass: Any) -> Space:
+        # It needs no whole space but to be gathered: its vectors, in the order of the keys.
+        layout = Layout(self.group, self._keys[:, dofs], lambda: Space(np.zeros(0)))
+        return Space(mass, points=self.nodes[:, dofs], diameter=self.mesh.diameter, layout=layout)
+
     def control(self, control: Distributed | Boundary) -> tuple[Space, Any]:
         on_boundary, on = isinstance(control, Boundary), control.on
         region: Any = self.cells if on is None else self.facets(on) if on_boundary else self.part(on)
@@ -362,10 +367,10 @@ class DolfinxEngine(Engine):
 
         functions = []
         for name, array in arrays.items():
-            spread = np.zeros(self.size)
-            spread[slice(None) if nodes is None else nodes] = array
+            state = np.zeros(self.size)
+            state[slice(None) if nodes is None else nodes] = array
             function = fem.Function(self.space)
-            function.x.array[:] = self.spread(spread)
+            function.x.array[:] = self.spread(state)
             function.name = name
             functions.append(function)
         compat.write_functions(self.domain, functions, path, self.degree)
