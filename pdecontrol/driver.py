@@ -74,7 +74,7 @@ def discretise(
     """
     compare(
         _group(backend), "discretise",
-        {"mesh": mesh, "problem": problem, "degree": degree, "linear_solver": linear_solver,
+        {"backend": backend, "mesh": mesh, "problem": problem, "degree": degree, "linear_solver": linear_solver,
          "petsc_options": petsc_options}, getattr(mesh, "points", None),
     )  # fmt: skip
     if not isinstance(problem, ControlProblem):

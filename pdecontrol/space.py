@@ -223,7 +223,9 @@ class Space:
             if shapes - {()}:
                 with self.group.agree():
                     if len(shapes) > 1:
-                        raise DataError(f"{name}: an array is a whole vector, of {count} values, the same on all ranks.")
+                        raise DataError(
+                            f"{name}: an array is a whole vector, of {count} values, the same on all ranks."
+                        )
                     values = sample(data, np.zeros((0, count)), self.scale, name, infinite=True)
                 data = self.scatter(values)
         return self.checked(data, name, infinite)

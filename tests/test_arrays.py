@@ -1,7 +1,6 @@
 """Arrays mean the same everywhere: the values of a function in the order of whole vectors, on any engine and ranks."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,7 +58,8 @@ def test_arrays_of_results_are_whole_vectors_on_one_process(control, degree):
         assert np.array_equal(field.array, field.gather().array), name
     again = problem(tracking=pc.Tracking(one.state.array), control=control)
     assert pc.solve(again, square(), "dolfinx", degree=degree).objective == pytest.approx(
-        pc.solve(problem(tracking=pc.Tracking(other.state), control=control), square(), degree=degree).objective, rel=1e-6
+        pc.solve(problem(tracking=pc.Tracking(other.state), control=control), square(), degree=degree).objective,
+        rel=1e-6,
     )
     with pc.discretise(stated, square(), "dolfinx", degree) as map:
         assert pc.certify(stated, one.control.array, map).bound <= 2e-6 * one.certificate.norm

@@ -71,11 +71,11 @@ class Sampler:
         self.digests.append((name, digest(self._engine.group, region.keys[:, cells], _sums(values))))
         return values
 
-    def _scalar(self, data: Data, points: Array, name: str) -> Array:
+    def _scalar(self, data: Any, points: Array, name: str) -> Array:
         if isinstance(data, (list, tuple)) or (isinstance(data, np.ndarray) and data.ndim):
             raise DataError(
-                f"{name}: an array has no meaning here, where data are sampled at quadrature points, in the order of the "
-                "engine: give a number, a function of x, or a field."
+                f"{name}: an array has no meaning here, where data are sampled at quadrature points, whose order is that "
+                "of the engine: give a number, a function of x, or a field."
             )
         return self._values(data, points, name)
 
@@ -86,7 +86,9 @@ class Sampler:
         dim, diameter = self._engine.mesh.dim, self._engine.mesh.diameter
         if not points.shape[1]:
             return np.zeros((dim, 0))
-        values, evaluate = (call(data, points, diameter, name), self._values) if callable(data) else (data, self._scalar)
+        values, evaluate = (
+            (call(data, points, diameter, name), self._values) if callable(data) else (data, self._scalar)
+        )
         values = list(values) if isinstance(values, (list, tuple, np.ndarray)) and np.iterable(values) else []
         if len(values) != dim:
             raise DataError(

@@ -191,7 +191,7 @@ def generate(
         return Dataset(directory, files.manifest, group.on_root(lambda: _finish(files)))
 
 
-def _compare(group: Group, source: Source, arguments: dict[str, Any]) -> None:
+def _compare(group: Group, source: Any, arguments: dict[str, Any]) -> None:
     with group.agree():
         definition = source.definition if isinstance(source, Source) else type(source).__name__
     compare(group, "generate", {"source": definition, **arguments})

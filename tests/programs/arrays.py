@@ -55,7 +55,11 @@ def cases(backend):
         yield f"target on {name}", lambda g, tracked=tracked: solved(tracked(g)), points
     quadratic = pc.discretise(problem(), MESH, "skfem", degree=2).solution.points
     yield "target, P2", lambda g: solved(problem(tracking=pc.Tracking(g)), 2), quadratic
-    yield "Dirichlet value", lambda g: solved(problem(boundary={"left": pc.Dirichlet(g)})), vertices(MESH.facets("left"))
+    yield (
+        "Dirichlet value",
+        lambda g: solved(problem(boundary={"left": pc.Dirichlet(g)})),
+        vertices(MESH.facets("left")),
+    )
     for name, (control, points) in CONTROLS.items():
 
         def stated(*terms, alpha=1e-3, control=control):
@@ -70,7 +74,9 @@ def cases(backend):
 
             def reference(g, map=map, control=control):
                 terms = [pc.Tikhonov(1e-2, g)]
-                return whole(pc.minimise(pc.ControlProblem(pc.Elliptic(), control, pc.Tracking(wave), terms, LEFT), map))
+                return whole(
+                    pc.minimise(pc.ControlProblem(pc.Elliptic(), control, pc.Tracking(wave), terms, LEFT), map)
+                )
 
             yield f"reference, {name}", reference, points
 
