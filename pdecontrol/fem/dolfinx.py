@@ -61,8 +61,8 @@ class DolfinxEngine(Engine):
     """States of any degree; linear solvers are "direct" (MUMPS), "amg" or "auto", and what PETSc's options say.
 
     Every process holds the arrays of the mesh, and owns a part of its cells, vertices and degrees of freedom. Data are
-    sampled at the points of the embedded engine: both quadrature rules and points are the same. The entries of a process
-    are in the order of whole vectors, not in that of FEniCSx: on one process arrays mean what they mean elsewhere.
+    sampled at the points of the embedded engine: quadrature rules and points are the same. Entries of a process are
+    in the order of whole vectors, not in that of FEniCSx: on one process arrays mean what they mean elsewhere.
     """
 
     name = "dolfinx"

@@ -74,8 +74,8 @@ class Sampler:
     def _scalar(self, data: Any, points: Array, name: str) -> Array:
         if isinstance(data, (list, tuple)) or (isinstance(data, np.ndarray) and data.ndim):
             raise DataError(
-                f"{name}: an array has no meaning here, where data are sampled at quadrature points, whose order is that "
-                "of the engine: give a number, a function of x, or a field."
+                f"{name}: an array has no meaning here, where data are sampled at quadrature points, whose order is "
+                "that of the engine: give a number, a function of x, or a field."
             )
         return self._values(data, points, name)
 
