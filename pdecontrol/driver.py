@@ -12,6 +12,7 @@ from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
+from .agreement import compare
 from .certificate import Certificate, judge
 from .errors import MeshError, ProblemError
 from .fem.elliptic import EllipticMap
@@ -19,7 +20,7 @@ from .fem.engine import Engine
 from .fem.meshes import Mesh
 from .fem.system import System
 from .maps import SolutionMap
-from .parallel import ALONE, started_ranks, world
+from .parallel import ALONE, Group, started_ranks, world
 from .problem import ControlProblem, check_number
 from .result import Result, npz
 from .solvers import FISTA, METHODS, SemismoothNewton, loop
@@ -71,6 +72,11 @@ def discretise(
     >>> map.solve(map.control.zeros()).shape
     (81,)
     """
+    compare(
+        _group(backend), "discretise",
+        {"backend": backend, "mesh": mesh, "problem": problem, "degree": degree, "linear_solver": linear_solver,
+         "petsc_options": petsc_options}, getattr(mesh, "points", None),
+    )  # fmt: skip
     if not isinstance(problem, ControlProblem):
         raise ProblemError(f"expected a ControlProblem, got {type(problem).__name__}.")
     if not isinstance(mesh, Mesh):
@@ -81,8 +87,13 @@ def discretise(
         raise ProblemError(f"unknown linear_solver {linear_solver!r}: take 'auto', 'direct' or 'amg'.")
     if backend == "auto":
         backend = "dolfinx" if started_ranks() > 1 else "skfem"
-    with (world() if backend == "dolfinx" else ALONE).together():
+    with _group(backend).together():
         return EllipticMap(System(problem, _engine(mesh, backend, degree, linear_solver, petsc_options)))
+
+
+def _group(backend: str) -> Group:
+    """The processes that compute together: on the embedded engine each does so alone."""
+    return ALONE if backend == "skfem" or started_ranks() == 1 else world()
 
 
 def _engine(
@@ -160,6 +171,8 @@ def solve(
     True
     """
     begin = perf_counter()
+    own = {"method": method, "tol": tol, "discretisation": discretisation}
+    compare(_group(backend), "solve", own | _comparable(options))
     with discretise(problem, mesh, backend, degree, linear_solver, petsc_options) as map:
         setup = perf_counter() - begin
         result = minimise(problem, map, method, tol, **options)
@@ -197,7 +210,8 @@ def minimise(
         PrimalDual(steps="classical").
     tol, atol : success is bound <= tol (||u|| - bound) or bound <= atol, the bound being certified; without a Tikhonov
         term, duality gap <= tol max(abs(P), abs(D)).
-    start : a control (number, function, array, field), or a Result, whose dual vector is used too.
+    start : a control (number, function, field, or array, a whole vector as `Field.gather` makes it), or a Result, whose
+        dual vector is used too.
     max_iterations, max_solves : limits; the result is then returned with success False. Norm estimates and
         certificates count as solves.
     callback : called with each row of the history; return True to stop.
@@ -222,6 +236,11 @@ def minimise(
     >>> pc.minimise(problem, map, pc.PrimalDual(steps="classical"), tol=1e-4).success
     True
     """
+    compare(map.control.group, "minimise", {"problem": problem, "method": method, "tol": tol} | _comparable(
+        {"atol": atol, "start": start, "max_iterations": max_iterations, "max_solves": max_solves, "callback": callback,
+         "checkpoint": checkpoint, "checkpoint_seconds": checkpoint_seconds,
+         "checkpoint_iterations": checkpoint_iterations, "restart": restart}), map.control.points,
+    )  # fmt: skip
     check_number(tol, "tol", positive=True)
     check_number(atol, "atol")
     check_number(checkpoint_seconds, "checkpoint_seconds")
@@ -249,13 +268,26 @@ def minimise(
         )
 
 
+def _comparable(options: Options) -> dict[str, Any]:
+    """What of the options must not differ between processes."""
+    said: dict[str, Any] = {name: value for name, value in options.items() if name != "progress"}
+    if isinstance(start := said.get("start"), Result):
+        said["start"] = {"control": start.control, "dual": start.dual}
+    if said.get("callback") is not None:
+        said["callback"] = "given"
+    if said.get("checkpoint") is not None:
+        said["checkpoint"] = str(said["checkpoint"])
+    return said
+
+
 def certify(problem: ControlProblem, control: Data | Field, map: SolutionMap) -> Certificate:
     """A bound on the distance of any control to the optimum, however it was found.
 
     Parameters
     ----------
     problem : the problem whose optimum is meant.
-    control : an array of the map's control space, a field, a function of x or a number; feasible or not.
+    control : a number, a function of x, a field, or an array, a whole vector of the map's control space, in the order
+        of `Field.gather`; feasible or not.
     map : the exact map, from `discretise`.
 
     Examples
@@ -272,6 +304,8 @@ def certify(problem: ControlProblem, control: Data | Field, map: SolutionMap) ->
     >>> certificate.bound > 0
     True
     """
+    data = {"problem": problem, "control": control}
+    compare(map.control.group, "certify", data, map.control.points)
     with map.control.group.together():
         return judge(bind(problem, map), map, _control(control, map, "the control"))
 
@@ -315,6 +349,8 @@ def continuation(
     >>> [result.success for result in results]
     [True, True, True]
     """
+    own = {"alpha": alpha, "beta": beta, "method": method, "tol": tol}
+    compare(_group(backend), "continuation", own | _comparable(options))
     lengths = {len(path) for path in (alpha, beta) if path is not None}
     if len(lengths) != 1 or lengths == {0}:
         raise ProblemError(
@@ -383,7 +419,7 @@ def _control(data: Data | Field, map: SolutionMap, name: str) -> Array:
     if not isinstance(data, Field):
         return as_control(data, space, name)
     if data.space is space:
-        return as_control(data.array, space, name)
+        return space.checked(data.array, name)
     whole, target = whole_field(data), space.whole
 
     def fits() -> bool:

@@ -5,6 +5,7 @@ Outside of the engines this is the only module that knows of MPI, which it impor
 
 from __future__ import annotations
 
+import atexit
 import builtins
 import os
 import sys
@@ -106,6 +107,9 @@ class Group:
         """Send values to the ranks, so many to each in their order, and return what they sent."""
         return values
 
+    def meet(self, place: str) -> None:
+        """Wait for all processes to come to a place; ends the job if one of them has ended instead."""
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """A block with communication, which must not leave others waiting: if they do not follow, ends the job."""
@@ -119,6 +123,7 @@ class MPIGroup(Group):
         self.comm = comm
         self.rank, self.size = comm.rank, comm.size
         self._farewell = comm.Dup()  # its barriers never meet other messages
+        self._door = comm.Dup()
 
     def collect(self, value: T) -> list[T]:
         return list(self.comm.allgather(value))
@@ -146,6 +151,23 @@ class MPIGroup(Group):
         result = np.empty(received.sum(), dtype=values.dtype)
         self.comm.Alltoallv([np.ascontiguousarray(values), counts], [result, received])
         return result
+
+    def meet(self, place: str) -> None:
+        request = self._door.Ibarrier()
+        while not request.Test():
+            before = (self.rank - 1) % self.size
+            if self._door.Iprobe(source=before):
+                print(
+                    f"pdecontrol: rank {before} has ended while rank {self.rank} is in {place}: all processes call it, "
+                    "and none of them with backend='skfem', which computes on each process alone. The job of "
+                    f"{self.size} processes ends.", file=sys.stderr, flush=True,
+                )  # fmt: skip
+                self.comm.Abort(1)
+            sleep(1e-3)
+
+    def tell_of_the_end(self) -> None:
+        """Let the process with the next number know when this one ends, which would let it wait for ever."""
+        atexit.register(lambda: self._door.isend(None, (self.rank + 1) % self.size))
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -244,6 +266,7 @@ def world() -> Group:
         return ALONE
     group = MPIGroup(MPI.COMM_WORLD)
     group.end_on_errors()
+    group.tell_of_the_end()
     return group
 
 

@@ -262,8 +262,8 @@ class Tracking:
 
     Parameters
     ----------
-    target : y_d, a number or a function of x (interpolated in the state space), or an array of values at
-        `points`.
+    target : y_d, a number or a function of x (interpolated in the state space), or an array: of values at `points`, or
+        at the nodes of the domain, part or boundary, those of degree 1 in the order of the points of the mesh.
     on : tag of a part (L2 norm over it) or of a boundary (L2 norm along it); None is the whole domain.
     points : shape (dim, k): the sum of squares over these points instead of an L2 norm.
     weight : a positive number.
@@ -342,7 +342,7 @@ class L1:
 
 @dataclass(frozen=True)
 class Box:
-    """lower <= u <= upper: numbers, or functions of x.
+    """lower <= u <= upper: numbers, functions of x, or arrays, which are whole vectors of the control space.
 
     Examples
     --------

@@ -78,6 +78,14 @@ def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = 
     return values
 
 
+def _shape(data: Any) -> tuple[int, ...]:
+    """The shape of an array, () for what is none."""
+    try:
+        return () if callable(data) else np.shape(data)
+    except ValueError:
+        return ()  # nested lists of different lengths
+
+
 @dataclass(frozen=True, eq=False)
 class Layout:
     """How the vectors of a space are divided among the processes of a group.
@@ -85,8 +93,8 @@ class Layout:
     Parameters
     ----------
     group : the processes.
-    keys : (k, n), what identifies each entry of this process on every partition. Whole vectors are ordered by keys,
-        the first row counting most; those of different entries differ.
+    keys : (k, n), what identifies each entry of this process on every partition. Whole vectors, and the entries of
+        each process, are ordered by keys, the first row counting most; those of different entries differ.
     whole : the same space on a single process, with its entries in the order of the keys: on rank 0, an empty one on
         others; called by all.
     write : writes functions, by name, to an .xdmf or .bp file, from all processes at once; None where that cannot be.
@@ -103,8 +111,8 @@ class Space:
     """Vectors a of shape (n,) with the inner product <a, b> = a' M b.
 
     Every reduction that an algorithm needs goes through its spaces, so that algorithms are array expressions. Where
-    several processes share a space, each holds the n entries that it owns, and every method but `zeros`, `dual`,
-    `riesz` and `split` is called by all of them.
+    several processes share a space, each holds the n entries that it owns, in the order that they have in the whole
+    vector, and every method but `zeros`, `dual`, `riesz` and `split` is called by all of them.
 
     Parameters
     ----------
@@ -207,13 +215,23 @@ class Space:
     def interpolate(self, data: Data, name: str = "data", infinite: bool = False) -> Array:
         """Nodal values of a number, an array or a function of x; raises DataError (see `sample`).
 
-        Where several processes share the space, an array is a whole vector, the same on all, or has their own entries.
+        An array is a whole vector, in the order of `gather`, the same on all processes that share the space.
         """
         data = whole_field(data)
-        if self.group.size > 1 and not callable(data):
-            values = np.asarray(data)
-            if set(self.group.collect(values.shape)) == {(self.count,)}:
+        if self.group.size > 1:
+            count, shapes = self.count, set(self.group.collect(_shape(data)))
+            if shapes - {()}:
+                with self.group.agree():
+                    if len(shapes) > 1:
+                        raise DataError(
+                            f"{name}: an array is a whole vector, of {count} values, the same on all ranks."
+                        )
+                    values = sample(data, np.zeros((0, count)), self.scale, name, infinite=True)
                 data = self.scatter(values)
+        return self.checked(data, name, infinite)
+
+    def checked(self, data: Data, name: str, infinite: bool = False) -> Array:
+        """Like `interpolate`, for arrays that have the entries of this process already."""
         with self.group.agree():
             points = self.points if self.points is not None else np.zeros((0, self.size))
             if callable(data) and self.points is None:

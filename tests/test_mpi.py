@@ -162,6 +162,23 @@ def test_a_rank_that_fails_alone_ends_the_job(failure, message):
 
 
 @pytest.mark.xdist_group("mpi")
+def test_a_rank_that_computes_alone_and_ends_is_not_waited_for():
+    output = mpirun(3, PROGRAMS / "failures.py", TWO_MATERIALS, "another_engine", expect=None)
+    assert "rank 2 has ended while rank 0 is in solve: all processes call it, and none of them with backend" in output
+
+
+@pytest.mark.xdist_group("mpi")
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_data_that_differ_between_ranks_are_named_by_all(ranks):
+    lines = [line.split(" | ") for line in mpirun(ranks, PROGRAMS / "differences.py").splitlines()]
+    assert len(lines) == 53
+    for case, messages, seconds, message in lines:
+        name = case.partition(", ")[0] if case.endswith(("others", "3D", "invalid", "wrong")) else case
+        assert message.startswith(f"ProblemError: {name} differs between the processes: "), message
+        assert messages == "1" and float(seconds) < 10, case
+
+
+@pytest.mark.xdist_group("mpi")
 class TestRestart:
     @pytest.mark.parametrize(
         ("method", "solver", "first", "count"),

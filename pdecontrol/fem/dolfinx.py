@@ -64,7 +64,8 @@ class DolfinxEngine(Engine):
     """States of any degree; linear solvers are "direct" (MUMPS), "amg" or "auto", and what PETSc's options say.
 
     Every process holds the arrays of the mesh, and owns a part of its cells, vertices and degrees of freedom. Data are
-    sampled at the points of the embedded engine: both quadrature rules and points are the same.
+    sampled at the points of the embedded engine: quadrature rules and points are the same. Entries of a process are
+    in the order of whole vectors, not in that of FEniCSx: on one process arrays mean what they mean elsewhere.
     """
 
     name = "dolfinx"
@@ -90,12 +91,9 @@ class DolfinxEngine(Engine):
         self.vertices = compat.cell_vertices(self.domain)
         self.cell_numbers = np.asarray(topology.original_cell_index, dtype=np.int64)
         self.space = compat.lagrange_space(self.domain, degree)
-        self.dofs = compat.cell_dofs(self.space)
-        index_map = self.space.dofmap.index_map
-        self.size = index_map.size_local
-        self.halo = Halo(self.group, self.size, np.asarray(index_map.ghosts, dtype=np.int64))
+        self.size = self.space.dofmap.index_map.size_local
         self._element = compat.reference_element(mesh.dim, degree)
-        self.nodes, self._keys = self._locate_nodes()
+        self._number_entries()
         self.cells = CellRegion(self)
 
         quadrature = compat.quadrature_space(self.domain, mesh.dim, self.order)
@@ -105,11 +103,39 @@ class DolfinxEngine(Engine):
         self._weights = [fem.Function(quadrature) for _ in range(mesh.dim)]
         self._dx = ufl.dx(metadata={"quadrature_degree": self.order})
         self._forms: dict[str, Any] = {}
-        self._columns: Halo | None = None
+        self._outside, self._columns = np.zeros(0, dtype=np.int64), self._halo_of(np.zeros(0, dtype=np.int64))
 
     # -- nodes and cells --------------------------------------------------------------------------------------
 
-    def _locate_nodes(self) -> tuple[Array, Indices]:
+    def _number_entries(self) -> None:
+        """Sort the owned nodes by their keys.
+
+        `_place` has the number of each entry of FEniCSx on this process, `_taken` the entry of each number.
+        """
+        dofs = compat.cell_dofs(self.space)
+        nodes, keys = self._locate_nodes(dofs)
+        order = np.lexsort(keys[::-1])
+        self.nodes, self._keys = nodes[:, order], keys[:, order]
+        ghosts = np.asarray(self.space.dofmap.index_map.ghosts, dtype=np.int64)
+        self._taken = np.append(order, self.size + np.arange(ghosts.size))
+        self._place = np.argsort(self._taken)
+        self.dofs, self.halo = self._place[dofs], self._halo_of(ghosts)
+
+    def _halo_of(self, ghosts: Indices) -> Halo:
+        """The halo of entries that have these numbers in FEniCSx."""
+        theirs = Halo(self.group, self.size, ghosts)
+        numbers = theirs.forward(theirs.starts[self.group.rank] + self._place[: self.size])
+        return Halo(self.group, self.size, numbers[self.size :])
+
+    def spread(self, a: Array) -> Array:
+        """The values of a state at the entries of FEniCSx on this process, ghosts included."""
+        return self.halo.forward(a)[self._place]
+
+    def gathered(self, values: Array) -> Array:
+        """A functional from its values at the entries of FEniCSx on every process: the transpose of `spread`."""
+        return self.halo.reverse(values[self._taken])
+
+    def _locate_nodes(self, cell_dofs: Indices) -> tuple[Array, Indices]:
         """The points (dim, size) of the owned nodes and their keys, from corners in the order of their numbers.
 
         A node is known by the vertices of the vertex, edge, .. that it sits inside of, and by where it does.
@@ -119,7 +145,7 @@ class DolfinxEngine(Engine):
         points, keys = np.zeros((dim, self.size)), np.zeros((2 * dim + 3, self.size), dtype=np.int64)
         for local, row in enumerate(weights):
             inside = np.flatnonzero(row > 1e-12)
-            dofs = self.dofs[:, local]
+            dofs = cell_dofs[:, local]
             own = np.flatnonzero(dofs < self.size)
             corners = self.vertices[own][:, inside]
             order = np.argsort(corners, axis=1)
@@ -198,7 +224,7 @@ class DolfinxEngine(Engine):
     def assemble_functional(self, weight: Array) -> Array:
         """v -> int weight v, for weights at the quadrature points of the owned cells."""
         self._set_weight(weight)
-        return self.halo.reverse(compat.assemble_vector(self._form("functional"), self.halo.numbers.size))
+        return self.gathered(compat.assemble_vector(self._form("functional"), self._place.size))
 
     def matrix(self, terms: Sequence[tuple[str, Region, Array]]) -> SharedMatrix:
         kinds = [kind for kind, region, _ in terms if isinstance(region, CellRegion)]
@@ -219,23 +245,24 @@ class DolfinxEngine(Engine):
         """Add the terms on facets, and take the rows of this process."""
         for _, region, weight in terms:
             if isinstance(region, FacetRegion):
-                for dofs, entries in zip(region.local.astype(np.int32), region.mass(weight), strict=True):
+                for dofs, entries in zip(self._taken[region.local].astype(np.int32), region.mass(weight), strict=True):
                     matrix.setValuesLocal(dofs, dofs, entries, addv=True)
         matrix.assemble()
         indptr, columns, values = matrix.getValuesCSR()
         matrix.destroy()
         start, stop = self.halo.starts[self.group.rank : self.group.rank + 2]
-        local = columns - start
-        outside = np.flatnonzero((columns < start) | (columns >= stop))
+        inside = (columns >= start) & (columns < stop)
         # Rows also meet nodes of cells that only other processes have.
-        ghosts = np.unique(columns[outside]).astype(np.int64)
-        known = self._columns is not None and np.array_equal(ghosts, self._columns.numbers[self.size :])
-        if self.group.any(not known):
-            self._columns = Halo(self.group, self.size, ghosts)
-        assert self._columns is not None
-        local[outside] = self.size + np.searchsorted(self._columns.numbers[self.size :], columns[outside])
-        shape = (self.size, self._columns.numbers.size)
-        return SharedMatrix(sp.csr_matrix((values, local, indptr), shape), self._columns)
+        outside = np.unique(columns[~inside]).astype(np.int64)
+        if self.group.any(not np.array_equal(outside, self._outside)):
+            self._outside, self._columns = outside, self._halo_of(outside)
+        local = np.empty(columns.size, dtype=np.int64)
+        local[inside] = self._place[columns[inside] - start]
+        local[~inside] = self.size + np.searchsorted(outside, columns[~inside])
+        theirs = sp.csr_matrix((values, local, indptr), (self.size, self._columns.numbers.size))
+        rows = theirs[self._taken[: self.size]]
+        rows.sort_indices()
+        return SharedMatrix(rows, self._columns)
 
     def block(self, matrix: SharedMatrix, dofs: Indices) -> SharedMatrix:
         return matrix.block(dofs)
@@ -278,6 +305,11 @@ class DolfinxEngine(Engine):
         elements = Lagrange.from_nodes(self.mesh.points, self.mesh.cells, dofs.T, self.degree, nodes)
         return Space(elements.mass_matrix(), elements, diameter=self.mesh.diameter)
 
+    def nodal(self, dofs: Indices, mass: Any) -> Space:
+        # It needs no whole space but to be gathered: its vectors, in the order of the keys.
+        layout = Layout(self.group, self._keys[:, dofs], lambda: Space(np.zeros(0)))
+        return Space(mass, points=self.nodes[:, dofs], diameter=self.mesh.diameter, layout=layout)
+
     def control(self, control: Distributed | Boundary) -> tuple[Space, Any]:
         on_boundary, on = isinstance(control, Boundary), control.on
         region: Any = self.cells if on is None else self.facets(on) if on_boundary else self.part(on)
@@ -317,17 +349,19 @@ class DolfinxEngine(Engine):
 
     def _piecewise_control(self, control: Distributed | Boundary, region: Any) -> tuple[Space, Any]:
         on_boundary = isinstance(control, Boundary)
-        dofs, values = region.integrals()
+        keys = region.numbers if on_boundary else region.keys[0]
+        order = np.argsort(keys)
+        dofs, values = (array[order] for array in region.integrals())
         columns = np.broadcast_to(np.arange(region.count)[:, None], dofs.shape)
         shape = (self.halo.numbers.size, region.count)
         local = sp.csr_matrix((values.ravel(), (dofs.ravel(), columns.ravel())), shape)
-        corners = region.vertices if on_boundary else self.vertices[region.cells]
+        corners = (region.vertices if on_boundary else self.vertices[region.cells])[order]
         space = Space(
-            region.measures if on_boundary else region.volumes(),
+            (region.measures if on_boundary else region.volumes())[order],
             points=self.mesh.points[:, np.sort(corners, axis=1)].mean(axis=2), diameter=self.mesh.diameter,
             layout=Layout(
-                self.group, region.numbers[None] if on_boundary else region.keys, self._whole_control(control, 0),
-                None if on_boundary else partial(self._write_piecewise, region.cells),
+                self.group, keys[order][None], self._whole_control(control, 0),
+                None if on_boundary else partial(self._write_piecewise, region.cells[order]),
             ),
         )  # fmt: skip
         return space, Coupling(local, self.halo, None)
@@ -338,10 +372,10 @@ class DolfinxEngine(Engine):
 
         functions = []
         for name, array in arrays.items():
-            spread = np.zeros(self.size)
-            spread[slice(None) if nodes is None else nodes] = array
+            state = np.zeros(self.size)
+            state[slice(None) if nodes is None else nodes] = array
             function = fem.Function(self.space)
-            function.x.array[:] = self.halo.forward(spread)
+            function.x.array[:] = self.spread(state)
             function.name = name
             functions.append(function)
         compat.write_functions(self.domain, functions, path, self.degree)

@@ -140,7 +140,7 @@ class EllipticMap(SolutionMap):
         self.__dict__.pop("factors", None)
 
     def at(self, u: Array, start: Array | None = None, accuracy: float | None = None) -> Linearisation:
-        return SteadyLinearisation(self, self.control.interpolate(u, "the control"), start, accuracy)
+        return SteadyLinearisation(self, self.control.checked(u, "the control"), start, accuracy)
 
     @cached_property
     def constants(self) -> Constants:

@@ -129,6 +129,10 @@ class Engine(ABC):
         """The space of states, in L2."""
 
     @abstractmethod
+    def nodal(self, dofs: Indices, mass: Any) -> Space:
+        """The space of values at some entries of states, with the matrix of its inner product."""
+
+    @abstractmethod
     def control(self, control: Distributed | Boundary) -> tuple[Space, Any]:
         """The space of controls, and their coupling to the equation."""
 

@@ -47,10 +47,9 @@ class Sampler:
         return self._sample(data, region, name, chosen, self._vector, self._engine.mesh.dim)
 
     def at_nodes(self, data: Data, dofs: Indices, name: str) -> Array:
-        points, data = self._engine.nodes[:, dofs], whole_field(data)
-        with self._engine.group.agree():
-            values = self._scalar(data, points, name)[0]
-        rounded = np.round(points / self._engine.mesh.diameter * 1e9).astype(np.int64)
+        space = self._engine.nodal(dofs, np.ones(dofs.size))
+        values = space.interpolate(data, name)
+        rounded = np.round(space.nodes / self._engine.mesh.diameter * 1e9).astype(np.int64)
         self.digests.append((name, digest(self._engine.group, rounded, values)))
         return values
 
@@ -74,20 +73,30 @@ class Sampler:
         self.digests.append((name, digest(self._engine.group, region.keys[:, cells], _sums(values))))
         return values
 
-    def _scalar(self, data: Data, points: Array, name: str) -> Array:
+    def _scalar(self, data: Any, points: Array, name: str) -> Array:
+        if isinstance(data, (list, tuple)) or (isinstance(data, np.ndarray) and data.ndim):
+            raise DataError(
+                f"{name}: an array has no meaning here, where data are sampled at quadrature points, whose order is "
+                "that of the engine: give a number, a function of x, or a field."
+            )
+        return self._values(data, points, name)
+
+    def _values(self, data: Data, points: Array, name: str) -> Array:
         return sample(data, points, self._engine.mesh.diameter, name)[None]
 
     def _vector(self, data: Any, points: Array, name: str) -> Array:
         dim, diameter = self._engine.mesh.dim, self._engine.mesh.diameter
         if not points.shape[1]:
             return np.zeros((dim, 0))
-        values = call(data, points, diameter, name) if callable(data) else data
+        values, evaluate = (
+            (call(data, points, diameter, name), self._values) if callable(data) else (data, self._scalar)
+        )
         values = list(values) if isinstance(values, (list, tuple, np.ndarray)) and np.iterable(values) else []
         if len(values) != dim:
             raise DataError(
                 f"{name}: expected {dim} components in {dim}D, numbers or a function of x with values (dim, n)."
             )
-        return np.vstack([self._scalar(component, points, name) for component in values])
+        return np.vstack([evaluate(component, points, name) for component in values])
 
 
 def _sums(values: Array) -> Array:

@@ -59,7 +59,7 @@ class Domain:
 
         values = self._sampler.at_nodes(data, np.arange(self._engine.size), name)
         function = fem.Function(self._engine.space)
-        function.x.array[:] = self._engine.halo.forward(values)
+        function.x.array[:] = self._engine.spread(values)
         return function
 
 
@@ -172,7 +172,7 @@ class WeakEquation:
         return self._assemble(self._second)
 
     def _set(self, function: Any, array: Array) -> None:
-        function.x.array[:] = self._engine.halo.forward(array)
+        function.x.array[:] = self._engine.spread(array)
 
     def _assemble(self, form: Any) -> Array:
-        return self._engine.halo.reverse(compat.assemble_vector(form, self._engine.halo.numbers.size))
+        return self._engine.gathered(compat.assemble_vector(form, self._engine.halo.numbers.size))

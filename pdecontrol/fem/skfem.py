@@ -126,6 +126,9 @@ class SkfemEngine(Engine):
     def solution(self) -> Space:
         return Space(self.matrix([("mass", self.cells, np.ones(self.basis.dx.shape))]), self.elements)
 
+    def nodal(self, dofs: Indices, mass: Any) -> Space:
+        return Space(mass, points=self.nodes[:, dofs], diameter=self.mesh.diameter)
+
     def control(self, control: Distributed | Boundary) -> tuple[Space, sp.csr_matrix]:
         degree = int(control.element == "P1")
         if isinstance(control, Boundary):

@@ -24,7 +24,7 @@ from ..problem import (
     Tracking,
     Weak,
 )
-from ..space import Array, Layout, Space, product
+from ..space import Array, Space, product
 from .engine import CHUNK, Columns, Engine, Region, numbers
 from .equation import EllipticEquation, Equation, Sampler
 from .linear import ROUNDING, Excess, LinearSolver
@@ -346,12 +346,7 @@ class System:
         whole = region is engine.cells
         gram = self.solution.mass if whole else engine.block(engine.matrix([_ones(region)]), dofs)
         mass = gram if tracking.weight == 1.0 else tracking.weight * gram
-        layout = self.solution.layout
-        if layout is not None:
-            # Observations need no whole space but to be gathered: its vectors, in the order of the keys.
-            layout = Layout(layout.group, layout.keys[:, dofs], lambda: Space(np.zeros(0)))
-        space = Space(mass, points=engine.nodes[:, dofs], diameter=self.mesh.diameter, layout=layout)
-        return Observed(space, dofs=dofs)
+        return Observed(engine.nodal(dofs, mass), dofs=dofs)
 
     def _probe(self, points: Array) -> sp.csr_matrix:
         if points.shape[0] != self.mesh.dim:

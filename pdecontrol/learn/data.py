@@ -22,6 +22,7 @@ import scipy
 
 import pdecontrol
 
+from ..agreement import compare
 from ..errors import ConvergenceError, DatasetError
 from ..krylov.petsc import load
 from ..parallel import Group, world
@@ -146,6 +147,8 @@ def generate(
 
     Raises
     ------
+    ProblemError
+        For arguments that differ between the processes of mpirun.
     DatasetError
         For wrong arguments, and for a directory with another dataset or other files, before any work; for files that
         cannot be written.
@@ -161,6 +164,8 @@ def generate(
     ((20, 17, 17), True)
     """
     group, directory = world(), Path(directory)
+    _compare(group, source, {"count": count, "seed": seed, "tolerance": tolerance, "strategy": strategy, "chunk": chunk,
+                             "on_failure": on_failure, "processes": processes})  # fmt: skip
     call = _call(source, count, seed, tolerance, strategy, chunk, on_failure)
     if _integer("processes", processes, 1) > 1:
         if group.size > 1:
@@ -184,6 +189,12 @@ def generate(
             else:
                 share(work, todo, group, advance)
         return Dataset(directory, files.manifest, group.on_root(lambda: _finish(files)))
+
+
+def _compare(group: Group, source: Any, arguments: dict[str, Any]) -> None:
+    with group.agree():
+        definition = source.definition if isinstance(source, Source) else type(source).__name__
+    compare(group, "generate", {"source": definition, **arguments})
 
 
 def _call(

@@ -1,0 +1,123 @@
+"""Whether the processes that compute together were given the same problem, mesh and options."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .errors import ProblemError
+from .parallel import Group
+from .space import Array, Field
+
+SITES = 1000  # points at which functions are compared
+
+
+def compare(group: Group, call: str, data: Mapping[str, Any], points: Array | None = None) -> None:
+    """Raise ProblemError, the same on all processes, that names the first of the data that differs between them.
+
+    Parameters
+    ----------
+    group : the processes.
+    call : the function that was called, which is compared too.
+    data : what it was called with, by name. Functions of x are compared by their values at some points, other functions
+        by whether they are given; divided fields have their own entries everywhere, and are the same.
+    points : (dim, n), of this process, from which those points are taken.
+    """
+    if group.size == 1:
+        return
+    group.meet(call)
+    points = np.zeros((0, 0)) if points is None else points
+    shares = group.collect(points[:, :: points.shape[1] * group.size // SITES + 1])
+    sites = np.hstack([share for share in shares if len(share) == len(shares[0])])
+    with group.agree():
+        facts = [Fact("the function called", call)]
+        for name, value in data.items():
+            facts += _describe(name, value, sites)
+    if len(set(group.collect(_digest(repr(facts).encode())))) == 1:
+        return
+    tables = [{fact.name: fact for fact in table} for table in group.collect(facts)]
+    for name in dict.fromkeys(name for table in tables for name in table):
+        first, *others = (table.get(name, Fact(name, "missing")) for table in tables)
+        rank, other = next(((rank, fact) for rank, fact in enumerate(others, start=1) if fact != first), (0, first))
+        if rank:
+            there = other.phrase if other.phrase != first.phrase else "one with other values"
+            raise ProblemError(
+                f"{name} differs between the processes: {first.phrase} on rank 0, {there} on rank {rank}. Give all of "
+                "them the same; random draws need the same seed."
+            )
+
+
+class Fact(NamedTuple):
+    """What is compared of a datum: a phrase, and a digest of its values."""
+
+    name: str
+    phrase: str
+    digest: str = ""
+
+
+def _describe(name: str, value: Any, sites: Array) -> Iterator[Fact]:
+    if isinstance(value, Field):
+        yield Fact(name, "a field", _hash(value.array) if value.space.group.size == 1 else "")
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield Fact(name, type(value).__name__)
+        for item in fields(value):
+            yield from _describe(f"{name}.{item.name}", getattr(value, item.name), sites)
+    elif isinstance(value, Mapping):
+        yield Fact(name, f"{{{', '.join(map(repr, value))}}}")
+        for key, item in value.items():
+            yield from _describe(f"{name}[{key!r}]", item, sites)
+    elif isinstance(value, np.ndarray):
+        yield Fact(name, f"an array of shape {value.shape}", _hash(value))
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        yield from _describe_items(name, value, sites)
+    elif callable(value):
+        yield Fact(name, *_function(value, sites))
+    elif isinstance(value, Real) and not isinstance(value, bool):
+        yield Fact(name, repr(float(value)).removesuffix(".0"))
+    else:
+        plain = value is None or isinstance(value, (str, bool))
+        yield Fact(name, repr(value) if plain else type(value).__name__)
+
+
+def _describe_items(name: str, value: Sequence[Any], sites: Array) -> Iterator[Fact]:
+    kinds = [type(item).__name__ for item in value]
+    if all(isinstance(item, Real) for item in value):
+        yield from _describe(name, np.array(value, dtype=float), sites)
+    elif all(map(is_dataclass, value)):  # the terms of a problem are known by their kinds
+        yield Fact(name, f"[{', '.join(kinds)}]")
+        for number, (kind, item) in enumerate(zip(kinds, value, strict=True), start=1):
+            several = f" {kinds[:number].count(kind)}" if kinds.count(kind) > 1 else ""
+            yield from _describe(f"{kind}{several}", item, sites)
+    else:
+        yield Fact(name, f"{len(value)} items")
+        for number, item in enumerate(value, start=1):
+            yield from _describe(f"{name}, item {number}", item, sites)
+
+
+def _function(function: Callable[..., Any], sites: Array) -> tuple[str, str]:
+    """A function by its values, to nine digits: those of one process may differ by rounding from those of another."""
+    if not sites.size or isinstance(function, type):
+        return getattr(function, "__name__", "a function"), ""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            values = np.asarray(function(sites.copy()), dtype=float)
+        except Exception as error:  # it need not be one of x, nor defined there
+            return f"a function that raises {type(error).__name__}", ""
+        size = 10.0 ** np.floor(np.log10(np.abs(values[np.isfinite(values)]).max(initial=1e-300)))
+        digest = _hash(np.round(values / size, 9) + 0.0)
+    return f"a function with values of shape {values.shape}", f"{size:g} {digest}"
+
+
+def _hash(array: np.ndarray[Any, Any]) -> str:
+    return _digest(np.ascontiguousarray(array).tobytes())
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
