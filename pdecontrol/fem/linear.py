@@ -11,8 +11,8 @@ by entry, to no more than
     rho_i = g (sum_j P_ij |x_j - x_i| + |b_i|) + tau_i |x_i|,    g = 2 eps,
 
 where P_ij = (d_i d_j)^1/2 on the pattern of a positive definite A, d its diagonal, and P_ij = d_i + d_j for others, d
-the largest entries of the rows: an entry is a sum over elements of terms no larger than P_ij, however much of it cancels.
-tau is what t may err by. All signs of rho are allowed for at once, as those of uniform meshes may agree.
+the largest entries of the rows: an entry is a sum over elements of terms no larger than P_ij, however much of it
+cancels. tau is what t may err by. All signs of rho are allowed for at once, as those of uniform meshes may agree.
 """
 
 from __future__ import annotations
@@ -328,7 +328,7 @@ class Multigrid(LinearSolver):
 
 
 def least_ritz_value(matrix: sp.csr_matrix, preconditioner: Any, b: Array) -> tuple[float, int]:
-    """The least Ritz value of B A that conjugate gradients meet on the way to 1e-8 from b, and how many steps it took."""
+    """The least Ritz value of B A that conjugate gradients meet on the way to 1e-8 from b, and the number of steps."""
     r, z = b, preconditioner @ b
     d, rz = z, float(b @ z)
     goal, diagonal, off = 1e-16 * rz, list[float](), list[float]()
