@@ -164,6 +164,16 @@ def test_higher_degrees_converge_at_their_order(degree, mesh):
     assert degree + 0.6 <= order <= degree + 1.6
 
 
+def test_dominant_advection_warns_as_on_the_embedded_engine():
+    advected = problem(pc.Elliptic({"lower": 0.01, "upper": 0.1}, advection=lambda x: np.stack([x[1], 1 - x[0]])))
+    messages = []
+    for backend in ("dolfinx", "skfem"):
+        with pytest.warns(pc.AdvectionWarning) as caught:
+            pc.discretise(advected, square(), backend)
+        messages += [str(warning.message) for warning in caught]
+    assert len(messages) == 2 and messages[0] == messages[1]
+
+
 def test_files_of_higher_degrees(tmp_path):
     result = pc.solve(problem(), square(), "dolfinx", degree=3)
     points = np.array([[0.3, 0.5], [0.4, 0.6]])
