@@ -114,12 +114,12 @@ def warn_of_oscillations(engine: Engine, kappa: Array, advection: Array) -> None
             largest, where = float(peclet.max()), cells.points(np.array([start + cell]))[:, 0, point]
     largest, where = max(group.collect((largest, where.tolist())))
     with group.agree():
-        if group.root and largest > 1:
+        if group.root and largest > 1 + 1e-9:  # not for the rounding of h
             warnings.warn(
                 f"advection dominates: the cell Peclet number |b| h / (2 kappa) is {largest:.3g} at x = "
                 f"{np.round(where, 6).tolist()}, above 1, where discrete states may oscillate, so that what is "
-                "certified of the discrete problem says little of the equation. Make the cells there "
-                f"{largest:.2g} times shorter along b.",
+                "certified of the discrete problem says little of the equation. Make the cells there as "
+                "many times shorter along b.",
                 AdvectionWarning, stacklevel=2,
             )  # fmt: skip
 
