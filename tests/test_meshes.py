@@ -8,6 +8,7 @@ import meshio
 import numpy as np
 import pytest
 
+import pdecontrol as pc
 from pdecontrol.errors import MeshError
 from pdecontrol.fem.gmsh import read_mesh
 from pdecontrol.fem.meshes import Mesh, disc, unit_cube, unit_interval, unit_square
@@ -659,6 +660,19 @@ def slit(weld):
     right_of_it = mesh.points[0, mesh.cells].mean(axis=0) > 0.5
     cells = np.where(right_of_it, other[mesh.cells], mesh.cells)
     return Mesh(np.hstack([mesh.points, mesh.points[:, cut]]), cells, weld=weld)
+
+
+def test_controls_differ_on_the_sides_of_a_slit():
+    """The estimate of the discretisation compares each side with its own refinement."""
+    mesh = slit(False).tag_boundary("side", lambda x: x[0] == 1)
+    problem = pc.ControlProblem(
+        pc.Elliptic(), pc.Distributed(), pc.Tracking(lambda x: x[0] * x[1]), [pc.Tikhonov(1e-3)],
+        {"side": pc.Dirichlet(1.0)},
+    )  # fmt: skip
+    result = pc.solve(problem, mesh, discretisation=True)
+    u, same_place = result.control.array, [4, 13, 22, 31]
+    assert np.abs(u[-4:] - u[same_place]).min() > 1
+    assert 0 < result.certificate.discretisation < 0.05 * result.certificate.norm
 
 
 def test_slits_are_left_apart_where_they_are_meant():

@@ -58,7 +58,8 @@ class Mesh:
         exactly one cell.
     weld : what becomes of cells that touch without being connected, where points are at the same place or lie on a
         facet that does not have them as vertex (hanging nodes). They are refused unless said otherwise: True merges
-        the points at the same place, False leaves apart what touches, as the two sides of a slit.
+        the points at the same place, False leaves apart what touches, as the two sides of a slit. Functions of x and
+        fields that are given as data have the same value on both sides.
 
     Raises
     ------
