@@ -595,6 +595,14 @@ def test_a_name_of_two_groups_is_refused(tmp_path, text, old, new):
         read_mesh(path)
 
 
+@pytest.mark.parametrize("text", [GROUPS_41, GROUPS_22], ids=["4.1", "2.2"])
+def test_a_name_that_is_the_number_of_another_group_is_refused(tmp_path, text):
+    path = tmp_path / "names.msh"
+    path.write_text(text.replace('"both"', '"7"'))
+    with pytest.raises(MeshError, match=r'names\.msh: the name "7" .* number of another'):
+        read_mesh(path)
+
+
 PARTITIONED_41 = GROUPS_41.replace("$Nodes", "$PartitionedEntities\n2\n0\n0 0 0 0\n$EndPartitionedEntities\n$Nodes")
 PARTITIONED_22 = GROUPS_22.replace("8 2 2 4 2 2 6 8", "8 2 4 4 2 1 1 2 6 8")
 
@@ -751,5 +759,5 @@ def test_meshes_of_all_kinds_are_accepted():
         assert np.array_equal(again.cells, mesh.cells)
     # parts that do not touch, near to each other and of very different sizes
     tiny = square.transform(lambda x: 1e-4 * x)
-    assert Mesh(*beside(square, tiny, [1 + 1e-7, 0.5])).facets("boundary").shape[1] == 96
+    assert Mesh(*beside(square, tiny, [1 + 1e-9, 0.54])).facets("boundary").shape[1] == 96
     assert Mesh(*beside(cube, cube, [1.001, 0.0, 0.0])).facets("boundary").shape[1] == 2 * 6 * 32

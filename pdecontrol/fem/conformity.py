@@ -80,13 +80,13 @@ def refuse_folds(points: Array, cells: Array, numbers: Array) -> None:
 def coincident(shell: Shell) -> Array:
     """For each point the first at the same place, among those of the shell; others stand for themselves."""
     vertices = np.unique(shell.facets)
-    places = shell.points[:, vertices].T
-    near = TOUCH * _shortest_edges(shell)[vertices]
+    places, near = shell.points[:, vertices].T, TOUCH * _shortest_edges(shell)[vertices]
     tree = cKDTree(places)
-    twins = np.flatnonzero(tree.query(places, k=2)[0][:, 1] <= near) if len(vertices) > 1 else np.zeros(0, int)
-    found = tree.query_ball_point(places[twins], near[twins])
-    counts, others = _flat(found)
-    pairs = coo_matrix((np.ones(len(others)), (twins[counts], others)), (len(vertices), len(vertices)))
+    twins = np.flatnonzero(tree.query(places, k=2)[0][:, 1] <= near)
+    which, others = _flat(tree.query_ball_point(places[twins], near[twins]))
+    one = twins[which]
+    same = np.linalg.norm(places[one] - places[others], axis=1) <= np.minimum(near[one], near[others])
+    pairs = coo_matrix((same[same], (one[same], others[same])), (len(vertices), len(vertices)))
     labels = connected_components(pairs, directed=False)[1]
     result = np.arange(shell.points.shape[1])
     result[vertices] = vertices[np.unique(labels, return_index=True)[1]][labels]
@@ -119,10 +119,11 @@ def _refuse_vertices_in_cells(shell: Shell, apart: bool) -> None:
     vertices, cells = np.unique(shell.facets), np.unique(shell.owners)
     outer = np.zeros((len(shell.cells), shell.cells.shape[1]), dtype=bool)
     outer[shell.opposite, shell.owners] = True
-    near = TOUCH * _shortest_edges(shell)[vertices]
+    near = TOUCH * _shortest_edges(shell)
     for which, at in _points_near_cells(shell.points[:, vertices], shell, cells):
         foreign = (shell.cells[:, cells[which]] != vertices[at]).all(axis=0)
-        cell, point, near_it = cells[which[foreign]], vertices[at[foreign]], near[at[foreign]]
+        cell, point = cells[which[foreign]], vertices[at[foreign]]
+        near_it = np.minimum(near[point], near[shell.cells[:, cell]].min(axis=0))
         distances = _distances(shell, cell, shell.points[:, point])
         inside = (distances > near_it).all(axis=0)
         if inside.any():
@@ -138,21 +139,20 @@ def _refuse_vertices_in_cells(shell: Shell, apart: bool) -> None:
 
 
 def _refuse_covered_facets(shell: Shell) -> None:
-    """The other side of a facet of the shell is in no cell: facets that lie on each other have the same vertices."""
+    """The middle of a facet of the shell is in no other cell: facets that lie on each other have the same vertices."""
     if len(shell.points) == 1:
         return
-    middle = shell.points[:, shell.facets].mean(axis=1)
-    beyond = middle + TOUCH * (middle - shell.points[:, shell.cells[shell.opposite, shell.owners]])
-    cells = np.unique(shell.owners)
-    for which, at in _points_near_cells(beyond, shell, cells):
-        other = cells[which] != shell.owners[at]
-        which, at = which[other], at[other]
-        covered = (_distances(shell, cells[which], beyond[:, at]) >= 0).all(axis=0)
+    middle, cells, near = shell.points[:, shell.facets].mean(axis=1), np.unique(shell.owners), _shortest_edges(shell)
+    for which, at in _points_near_cells(middle, shell, cells):
+        foreign = cells[which] != shell.owners[at]
+        cell, at = cells[which[foreign]], at[foreign]
+        near_it = TOUCH * np.minimum(near[shell.facets[:, at]].min(axis=0), near[shell.cells[:, cell]].min(axis=0))
+        covered = (_distances(shell, cell, middle[:, at]) >= -near_it).all(axis=0)
         if covered.any():
             hit = int(np.argmax(covered))
             raise MeshError(
-                f"Cells {shell.owners[at[hit]]} and {cells[which[hit]]} of the mesh touch at x = "
-                f"{_place(middle[:, at[hit]])} but have no facet in common. {MATCH}."
+                f"Cells {shell.owners[at[hit]]} and {cell[hit]} of the mesh touch at x = {_place(middle[:, at[hit]])} "
+                f"but have no facet in common. {MATCH}."
             )
 
 

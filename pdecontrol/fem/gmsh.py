@@ -27,9 +27,10 @@ _CORNERS = {15: 1, 1: 2, 2: 3, 4: 4}  # of the simplices, by the numbers that Gm
 def read_mesh(path: str | Path, weld: bool | None = None) -> Mesh:
     """The mesh in a .msh file of Gmsh (format 2.2 or 4.1, text or binary).
 
-    The physical groups of cells become parts and those of facets become boundaries, under their names or,
-    where they have none, their numbers ("7"). The facets of a group may lie inside the domain. Points that
-    belong to no cell are dropped. Under MPI all processes call it, and rank 0 reads the file for all.
+    The physical groups of cells become parts and those of facets become boundaries, under their names or, where they
+    have none, their numbers ("7"). The facets of a group may lie inside the domain. Gmsh saves only what has a physical
+    group: a surface without one is a hole. Points that belong to no cell are dropped. Under MPI all processes call it,
+    and rank 0 reads the file for all.
 
     Parameters
     ----------
@@ -71,8 +72,8 @@ def _read_mesh(path: Path, weld: bool | None) -> Mesh:
     if not dim:
         raise MeshError(f"{path}: the file has no cells; generate the mesh before saving it.")
     _refuse_incomplete(path, dim, max((of for of, _ in entity_groups), default=None))
-    cells, parts = _elements(raw, entity_groups, names, dim)
-    facets, boundaries = _elements(raw, entity_groups, names, dim - 1)
+    cells, parts = _elements(path, raw, entity_groups, names, dim)
+    facets, boundaries = _elements(path, raw, entity_groups, names, dim - 1)
     points = np.asarray(raw.points, dtype=float).T
     if min(cells.min(), facets.min(initial=0)) < 0:
         raise MeshError(f"{path}: an element refers to a point that is not in the file; save the mesh again.")
@@ -235,11 +236,12 @@ def _entity_groups(content: bytes) -> dict[tuple[int, int], list[int]]:
 
 
 def _elements(
-    raw: Any, entity_groups: dict[tuple[int, int], list[int]], names: dict[tuple[int, int], str], dim: int
+    path: Path, raw: Any, entity_groups: dict[tuple[int, int], list[int]], names: dict[tuple[int, int], str], dim: int
 ) -> tuple[Array, dict[str, Array]]:
     """Vertex numbers (dim + 1, k) of the elements of a dimension, and the element numbers of each group."""
     columns = [np.zeros((dim + 1, 0), dtype=np.int64)]
     groups: dict[str, list[Array]] = {}
+    named = {name for (of, _), name in names.items() if of == dim}
     start = 0
     for i, block in enumerate(raw.cells):
         if not len(block.data) or _GMSH_SIMPLICES[block.type] != dim:
@@ -255,5 +257,10 @@ def _elements(
         else:
             chosen = {}
         for number, members in chosen.items():
-            groups.setdefault(names.get((dim, number), str(number)), []).append(members)
+            name = names.get((dim, number), str(number))
+            if (dim, number) not in names and name in named:
+                raise MeshError(
+                    f'{path}: the name "{name}" of a physical group is the number of another without name; rename it.'
+                )
+            groups.setdefault(name, []).append(members)
     return np.hstack(columns), {name: np.concatenate(members) for name, members in groups.items()}
