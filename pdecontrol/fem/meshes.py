@@ -69,11 +69,11 @@ class Mesh:
 
     Notes
     -----
-    What overlaps or gapes by less than 1e-6 of the edges there is taken to touch. Every facet inside the domain must have
-    its two cells on its two sides. Of the facets on the boundary no vertex may be at the place of another, or in or on
-    another of their cells; no middle may lie in another cell; they may not cross; and all of them together wind once
-    around points inside of them, of which each connected part of the boundary has one or more. What none of this shows
-    are parts of a domain that lie over each other though their boundaries neither cross nor come near.
+    What overlaps or gapes by less than 1e-6 of the edges there is taken to touch. Every facet inside the domain must
+    have its two cells on its two sides. Of the facets on the boundary no vertex may be at the place of another, or in
+    or on another of their cells; no middle may lie in another cell; they may not cross; and all of them together wind
+    once around points inside of them, of which each connected part of the boundary has one or more. What none of this
+    shows are parts of a domain that lie over each other though their boundaries neither cross nor come near.
 
     Examples
     --------
