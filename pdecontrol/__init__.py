@@ -4,6 +4,7 @@ from . import reference, verify
 from .certificate import Certificate
 from .driver import certify, continuation, discretise, minimise, solve
 from .errors import (
+    AdvectionWarning,
     ConvergenceError,
     DataError,
     DatasetError,
@@ -46,6 +47,7 @@ __all__ = [
     "FISTA",
     "L1",
     "Actuators",
+    "AdvectionWarning",
     "Boundary",
     "Box",
     "Certificate",

@@ -1,4 +1,4 @@
-"""The errors that users meet: each message names the culprit and the remedy."""
+"""The errors and warnings that users meet: each message names the culprit and the remedy."""
 
 
 class PdecontrolError(Exception):
@@ -35,3 +35,7 @@ class SolveLimitError(PdecontrolError):
 
 class DatasetError(PdecontrolError):
     """A dataset cannot be begun, gone on with, written or read."""
+
+
+class AdvectionWarning(UserWarning):
+    """Advection dominates diffusion on the cells of a mesh, so that discrete states may oscillate."""

@@ -97,7 +97,9 @@ class Elliptic:
     ----------
     diffusion : kappa > 0, a number, a function of x, or one of them for each tag of a part of the mesh.
     reaction : c, likewise.
-    advection : b, dim numbers or a function of x with values (dim, n), or one of them for each tag.
+    advection : b, dim numbers or a function of x with values (dim, n), or one of them for each tag. It is not
+        stabilised: where |b| h / (2 kappa) exceeds 1, with h the extent of a cell along b over the degree of the
+        states, an `AdvectionWarning` says so, and where.
     source : f, likewise; zero on the parts that a dictionary leaves out.
     semilinear : r, a `Semilinear` term.
 
@@ -122,7 +124,8 @@ class Weak:
     """F(y; v) = (control, v) for all v: an equation given by its residual as a form of UFL; needs backend="dolfinx".
 
     Tangent, adjoint and second derivative follow from the form by differentiation. Conditions of the problem are added
-    to it, Dirichlet ones as well as Neumann and Robin data; boundary terms of the form itself need none.
+    to it, Dirichlet ones as well as Neumann and Robin data; boundary terms of the form itself need none. What the
+    form holds is not known: that advection dominates in it gives no warning, as it does in `Elliptic`.
 
     Parameters
     ----------
@@ -151,6 +154,9 @@ class Weak:
 @dataclass(frozen=True)
 class Dirichlet:
     """y = value on the boundary part.
+
+    Where the parts of two Dirichlet conditions meet, as at a corner, the one that comes later in the dictionary of
+    conditions gives the value of the nodes that they share, on either engine and any number of processes.
 
     Examples
     --------
@@ -375,7 +381,8 @@ class ControlProblem:
     tracking : one `Tracking` or several, which add up to F (together with `Linear` terms).
     terms : at most one each of `Tikhonov`, `L1` and `Box`, and any number of `Linear`. Without a positive
         Tikhonov weight the box must be bounded on both sides.
-    boundary : a condition for each tag; no condition means zero flux.
+    boundary : a condition for each tag; no condition means zero flux. At nodes that two Dirichlet conditions share,
+        the later one holds; at those of a Dirichlet and another condition, the Dirichlet one.
 
     Raises
     ------

@@ -163,10 +163,10 @@ AFFINE = [
     Case("variable diffusion", problem(pc.Elliptic(diffusion=positive)), square),
     Case("diffusion by part, reaction, source", problem(
         pc.Elliptic({"lower": 1e-2, "upper": positive}, {"patch": 5.0}, source={"upper": wave})), square, 2),
-    Case("constant advection", problem(pc.Elliptic(0.1, advection=(2.0, -1.0)), SQUARE), square),
+    Case("constant advection", problem(pc.Elliptic(0.2, advection=(2.0, -1.0)), SQUARE), square),
     Case("variable advection", problem(pc.Elliptic(0.1, advection=rotation, reaction=1.0)), square, 2),
     Case("advection by part", problem(
-        pc.Elliptic(0.05, advection={"lower": (1.0, 3.0), "upper": rotation})), square),
+        pc.Elliptic(0.5, advection={"lower": (1.0, 3.0), "upper": rotation})), square),
     Case("advection in 1D", problem(pc.Elliptic(0.2, advection=[4.0], source=1.0)), interval, 2),
     Case("advection in 3D", problem(
         pc.Elliptic(advection=lambda x: x[::-1], source=wave), {"left": pc.Dirichlet(), "top": pc.Robin(1.0, wave)}),

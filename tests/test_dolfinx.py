@@ -1,6 +1,7 @@
 """The distributed engine on one process: the same answers as the embedded one, and what it adds."""
 
 import gc
+import math
 import sys
 
 import numpy as np
@@ -17,6 +18,7 @@ from pdecontrol.verify import adjoint_error, hessian_rates, observed_orders, tan
 pytest.importorskip("dolfinx", reason="the distributed engine needs dolfinx")
 from pdecontrol.fem import compat
 from pdecontrol.fem.engine import ORDERS
+from pdecontrol.fem.forms import soundly_integrated
 from pdecontrol.fem.petsc import Options
 
 pytestmark = pytest.mark.filterwarnings("ignore:dolfinx .* is not among the tested versions")
@@ -62,6 +64,46 @@ def test_data_are_sampled_at_the_same_points(dim, degree):
         points.append([region.points(np.arange(region.count)).reshape(dim, -1).round(12) for region in regions])
     for one, other in zip(*points, strict=True):
         assert np.array_equal(np.unique(one, axis=1), np.unique(other, axis=1))
+
+
+@pytest.mark.parametrize("degree", range(1, 11))
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_rules_are_positive_inside_and_exact_at_every_degree(dim, degree):
+    order = ORDERS.get((dim, degree)) or compat.sound_order(dim, 2 * degree + 2)
+    assert order >= 2 * degree
+    rules = [(dim, order)] if dim == 1 else [(dim, order), (dim - 1, compat.sound_order(dim - 1, 2 * degree + 2))]
+    for space, order in rules:
+        points, weights = compat.quadrature_rule(space, order)
+        shares = np.column_stack([1 - points.sum(axis=1), points])
+        assert weights.min() > 0 and shares.min() > 0
+        for i in range(space + 1):  # integrals of l_i^m l_j^n over the reference simplex
+            for m in range(order + 1):
+                exact = math.factorial(m) * math.factorial(order - m) / math.factorial(order + space)
+                assert np.isclose(weights @ (shares[:, i] ** m * shares[:, i - 1] ** (order - m)), exact, rtol=1e-8)
+
+
+def test_matrices_of_jumping_coefficients_are_definite_at_higher_degrees():
+    """A negative weight at the larger values would make a mass matrix indefinite."""
+    with pc.discretise(problem(boundary={"left": pc.Dirichlet()}), pc.unit_cube(1), "dolfinx", 3) as map:
+        engine = map.system.engine
+        weight = np.full((engine.cells.count, engine.cells.quadrature), 1e-6)
+        weight[:, np.argmin(engine.rule[1])] = 1.0
+        mass = engine.matrix([("mass", engine.cells, weight)]).local.toarray()
+        assert np.linalg.eigvalsh(mass).min() > 0
+
+
+def test_forms_on_tetrahedra_have_sound_rules():
+    import ufl
+    from dolfinx import fem
+
+    with pc.discretise(problem(boundary={"left": pc.Dirichlet()}), cube(), "dolfinx") as map:
+        space = map.system.engine.space
+        y, v = fem.Function(space), ufl.TestFunction(space)
+        form = (ufl.inner(ufl.grad(y), ufl.grad(v)) + y**2 * v) * ufl.dx + y**3 * v * ufl.dx(degree=1) + y * v * ufl.ds
+        residual = soundly_integrated(form, 3)
+        for derivative in (residual, ufl.algorithms.expand_derivatives(ufl.derivative(residual, y))):
+            orders = [integral.metadata().get("quadrature_degree", 0) for integral in derivative.integrals()]
+            assert sorted(orders) == [0, 1, compat.sound_order(3, 3)]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +162,16 @@ def test_higher_degrees_converge_at_their_order(degree, mesh):
             errors.append(np.sqrt(np.mean((values - np.sin(np.pi * points).prod(axis=0)) ** 2)))
     order = observed_orders(errors, [1 / n for n in sizes])[0]
     assert degree + 0.6 <= order <= degree + 1.6
+
+
+def test_dominant_advection_warns_as_on_the_embedded_engine():
+    advected = problem(pc.Elliptic({"lower": 0.01, "upper": 0.1}, advection=lambda x: np.stack([x[1], 1 - x[0]])))
+    messages = []
+    for backend in ("dolfinx", "skfem"):
+        with pytest.warns(pc.AdvectionWarning) as caught:
+            pc.discretise(advected, square(), backend)
+        messages += [str(warning.message) for warning in caught]
+    assert len(messages) == 2 and messages[0] == messages[1]
 
 
 def test_files_of_higher_degrees(tmp_path):

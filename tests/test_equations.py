@@ -192,6 +192,59 @@ def test_jump_of_the_diffusion(degree):
         check(pc.Elliptic({"below": 25.0, "above": 1.0}, source=source), boundary, exact, 2, degree, meshes)
 
 
+def test_states_oscillate_from_the_peclet_number_that_warns():
+    def descends(n, **options):
+        boundary = {"left": pc.Dirichlet(0.0), "right": pc.Dirichlet(1.0)}
+        state = uncontrolled(pc.Elliptic(1e-2, advection=(1.0,)), boundary, pc.unit_interval(n), **options)
+        return np.diff(state(np.linspace(0, 1, 501)[None])).min() < -1e-3
+
+    assert not descends(51) and not descends(50)  # 1 / 50 / 0.02 = 1
+    with pytest.warns(pc.AdvectionWarning, match="Peclet number .* is 1.11 at x"):
+        assert descends(45)
+    with pytest.warns(pc.AdvectionWarning, match="is 1.04 at x"):  # nodes are half as far from each other
+        descends(24, degree=2)
+    with pytest.warns(pc.AdvectionWarning, match=r"is 12\.2 at x .* shorter"):
+        uncontrolled(pc.Elliptic(1e-3, advection=(1.0,)), {"left": pc.Dirichlet()}, pc.unit_interval(41))
+
+
+@pytest.mark.parametrize("semilinear", [None, pc.Semilinear(np.sinh, np.cosh)])
+def test_the_peclet_number_is_the_largest_along_the_advection(semilinear):
+    """Cells are 1/80 high, 1/4 wide left of x_0 = 3/4, and three times as wide right of it."""
+    mesh = pc.unit_square((6, 80)).transform(lambda x: np.array([1.5 * x[0] + 3 * np.maximum(x[0] - 0.5, 0), x[1]]))
+
+    def discretised(**coefficients):
+        return state_map(pc.Elliptic(**coefficients, semilinear=semilinear), {"left": pc.Dirichlet()}, mesh)
+
+    discretised(advection=(0.0, 1.0), diffusion=0.5 / 80 / 0.99)
+    for coefficients, largest, where in (
+        ({"advection": (0.0, -1.0), "diffusion": 0.5 / 80 / 1.01}, 1.01, r"\["),
+        ({"advection": (4.0, 0.0)}, 1.5, r"\[([12].|0\.[89])"),
+        ({"advection": lambda x: np.where(x[0] < 0.75, [[10.0], [0.0]], 0.0)}, 1.25, r"\[0\.[0-7]"),
+        ({"advection": (4.0, 0.0), "diffusion": lambda x: np.where(x[1] > 0.9, 0.5, 1.0)}, 3.0, r"\[.*, 0\.9"),
+    ):
+        with pytest.warns(pc.AdvectionWarning, match=rf"is {largest:.3g} at x = {where}") as caught:
+            discretised(**coefficients)
+        assert len(caught) == 1
+
+
+@pytest.mark.parametrize("backend", ["skfem", "dolfinx"])
+@pytest.mark.parametrize("degree", [1, 2])
+def test_the_later_of_two_dirichlet_conditions_holds_where_they_meet(backend, degree):
+    if backend == "dolfinx":
+        pytest.importorskip("dolfinx", reason="the distributed engine needs dolfinx")
+    values = {"left": 1.0, "bottom": 2.0}
+    for tags in (("left", "bottom"), ("bottom", "left")):
+        for rest in ({}, {"top": pc.Neumann(1.0)}, {"top": pc.Robin(1.0, 5.0)}):
+            problem = pc.ControlProblem(
+                pc.Elliptic(), pc.Distributed(), pc.Tracking(0.0), [pc.Tikhonov(1.0)],
+                rest | {tag: pc.Dirichlet(values[tag]) for tag in tags} | rest,
+            )  # fmt: skip
+            with pc.discretise(problem, pc.unit_square(3), backend, degree) as map:
+                state = map.field(map.control.zeros())
+                assert state([[0.0], [0.0]]) == pytest.approx(values[tags[1]], rel=1e-14)
+                assert state([[0.0], [1.0]]) == pytest.approx(1.0, rel=1e-14)
+
+
 @each_element
 def test_semilinear(dim, degree):
     wave = Wave(dim)

@@ -1,5 +1,6 @@
 """Meshes: conformity, tags, refinement and files."""
 
+import struct
 from itertools import combinations
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import meshio
 import numpy as np
 import pytest
 
+import pdecontrol as pc
 from pdecontrol.errors import MeshError
 from pdecontrol.fem.gmsh import read_mesh
 from pdecontrol.fem.meshes import Mesh, disc, unit_cube, unit_interval, unit_square
@@ -257,7 +259,7 @@ FAN = [[0, 1, 0, 1, 0.5], [0, 0, 1, 1, -1]]
         ((TRIANGLE, [[0], [1], [2]], {"a": []}), 'Part "a"'),
         ((TRIANGLE, [[0], [1], [2]], {"boundary": [0]}), "reserved"),
         ((TRIANGLE, [[0], [1], [2]], {"a": [0]}, {"a": [[0], [1]]}), '"a" names both'),
-        ((TRIANGLE, [[0], [1], [2]], {}, {"a": [[0], [3]]}), r'"a" has .* \[0, 3\]'),
+        ((TRIANGLE, [[0], [1], [2]], {}, {"a": [[0], [3]]}), 'Boundary "a" refers'),
         ((TRIANGLE, [[0], [1], [2]], {}, {"a": [[0], [1], [2]]}), r"shape \(2, k\)"),
         ((TRIANGLE, [[0], [1], [2]], {}, {"boundary": [[0], [1]]}), "reserved"),
     ],
@@ -479,7 +481,7 @@ SQUARE = [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
         (SQUARE, [("line3", [[0, 1, 2]])], "type line3.*first order"),
         (SQUARE, [("vertex", [[0]])], "no cells"),
         (np.add(SQUARE, [0, 0, 1]), [("triangle", [[0, 1, 2]])], "x-y plane"),
-        (SQUARE, [("line", [[0, 1], [1, 2]])], "x axis"),
+        (SQUARE, [("line", [[0, 1]])], "cells of dimension 1 only.* give it a physical group.* format 4.1"),
         (SQUARE, [("triangle", [[0, 1, 2]]), ("line", [[2, 3]])], "belong to no cell"),
         (
             SQUARE,
@@ -496,13 +498,51 @@ def test_files_of_other_meshes_are_refused(tmp_path, points, cells, message):
     assert "other.msh" in str(caught.value)
 
 
+# Gmsh lists all entities of the geometry, and of the elements those of the physical groups.
+INTERVAL_41 = """$MeshFormat
+4.1 0 8
+$EndMeshFormat
+$PhysicalNames
+2
+0 2 "end"
+1 1 "all"
+$EndPhysicalNames
+$Entities
+2 1 0 0
+1 0 0 0 0
+2 3 0 0 1 2
+1 0 0 0 3 0 0 1 1 2 1 -2
+$EndEntities
+$Nodes
+3 3 1 3
+0 1 0 1
+1
+0 0 0
+0 2 0 1
+3
+3 0 0
+1 1 0 1
+2
+1 0 0
+$EndNodes
+$Elements
+2 3 1 3
+0 2 15 1
+1 3
+1 1 1 2
+2 1 2
+3 2 3
+$EndElements
+"""
+
+
 def test_file_of_an_interval_and_of_a_box(tmp_path):
-    points = np.array([[0, 0, 0], [1, 0, 0], [3, 0, 0]], float)
-    path = write(tmp_path / "line.msh", points, [("line", [[0, 1], [2, 1]]), ("vertex", [[2]])], [1, 2])
+    path = tmp_path / "line.msh"
+    path.write_text(INTERVAL_41)
     mesh = read_mesh(path)
     assert mesh.dim == 1
     assert mesh.volumes.tolist() == [1, 2]
-    assert mesh.facets("2").tolist() == [[2]]
+    assert mesh.facets("end").tolist() == [[mesh.points[0].argmax()]]
     cube = unit_cube(2)
     cells = [("tetra", cube.cells.T), ("triangle", cube.facets("top").T)]
     mesh = read_mesh(write(tmp_path / "cube.msh", cube.points.T, cells, [1, 2]))
@@ -522,3 +562,202 @@ def test_group_named_boundary(tmp_path):
     facets = ["1 1 2 1 1 2 4", "2 1 2 1 1 4 6", "3 1 2 1 1 6 8", "4 1 2 1 1 8 2"]
     path.write_text(text[:start] + "$Elements\n9\n" + "\n".join(facets) + "\n" + text[text.index("5 2 2 3") :])
     assert read_mesh(path).facets("boundary").shape == (2, 4)
+
+
+def test_domains_of_which_only_a_side_was_saved_are_refused(tmp_path):
+    path = tmp_path / "side.msh"
+    curve, surface = "1 0 0 0 3 0 0 1 1 2 1 -2", "1 0 0 0 3 3 0 0 1 1"
+    path.write_text(INTERVAL_41.replace("2 1 0 0\n", "2 1 1 0\n").replace(curve, f"{curve}\n{surface}"))
+    with pytest.raises(MeshError, match=r"side\.msh: the geometry has dimension 2, .* no cells .* physical group"):
+        read_mesh(path)
+    whole = GROUPS_41.replace("0 2 2 0\n", "0 2 2 1\n").replace("$EndEntities", "1 0 0 0 1 1 1 0 2 1 2\n$EndEntities")
+    path.write_text(whole)
+    with pytest.raises(MeshError, match=r"side\.msh: the geometry has dimension 3"):
+        read_mesh(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new"),
+    [
+        (GROUPS_41, '2 3 "lower"', '2 3 "bottom"'),
+        (GROUPS_22, '2 3 "lower"', '2 3 "bottom"'),
+        (GROUPS_22, '1 2 "both"', '1 2 "bottom"'),
+        (GROUPS_41, '2 4 "all of it"', '3 9 "both"'),
+    ],
+)
+def test_a_name_of_two_groups_is_refused(tmp_path, text, old, new):
+    path = tmp_path / "names.msh"
+    assert old in text
+    path.write_text(text.replace(old, new))
+    name, dim, number = new.split()[2], new.split()[0], new.split()[1]
+    message = f"the name {name} is that of two physical groups, .* number {number} of dimension {dim}; rename"
+    with pytest.raises(MeshError, match=rf"names\.msh: {message}"):
+        read_mesh(path)
+
+
+@pytest.mark.parametrize("text", [GROUPS_41, GROUPS_22], ids=["4.1", "2.2"])
+def test_a_name_that_is_the_number_of_another_group_is_refused(tmp_path, text):
+    path = tmp_path / "names.msh"
+    path.write_text(text.replace('"both"', '"7"'))
+    with pytest.raises(MeshError, match=r'names\.msh: the name "7" .* number of another'):
+        read_mesh(path)
+
+
+PARTITIONED_41 = GROUPS_41.replace("$Nodes", "$PartitionedEntities\n2\n0\n0 0 0 0\n$EndPartitionedEntities\n$Nodes")
+PARTITIONED_22 = GROUPS_22.replace("8 2 2 4 2 2 6 8", "8 2 4 4 2 1 1 2 6 8")
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("text", [PARTITIONED_41, PARTITIONED_22], ids=["4.1", "2.2"])
+def test_partitioned_files_are_refused(tmp_path, text, binary):
+    path = tmp_path / "part.msh"
+    path.write_text(text)
+    if binary and text is PARTITIONED_22:
+        head, elements = b"$MeshFormat\n2.2 1 8\n" + struct.pack("=i", 1) + b"\n$EndMeshFormat\n", b""
+        for row in ([1, 1, 2, 1, 1, 2, 4], [2, 2, 4, 2, 3, 1, 1, 2, 4, 6]):
+            kind, tags = row[1], row[2]
+            elements += struct.pack(f"=3i{len(row) - 2}i", kind, 1, tags, row[0], *row[3:])
+        path.write_bytes(head + b"$Elements\n2\n" + elements + b"\n$EndElements\n")
+    with pytest.raises(MeshError, match=r"part\.msh: the mesh is partitioned"):
+        read_mesh(path)
+
+
+def beside(one, other, shift):
+    """Points and cells of two meshes, the second moved; none are shared."""
+    points = np.hstack([one.points, other.points + np.array(shift)[:, None]])
+    return points, np.hstack([one.cells, other.cells + one.points.shape[1]])
+
+
+UNITS = {1: unit_interval, 2: unit_square, 3: unit_cube}
+MIRRORED = unit_cube(2).transform(lambda x: np.array([x[0], 1 - x[1], x[2]]))
+BAR = unit_square((1, 3)).transform(lambda x: x * np.array([[0.1], [1.0]]))
+ACROSS = unit_square((3, 1)).transform(lambda x: x * np.array([[1.0], [0.1]]))
+SMALL = {dim: UNITS[dim](2).transform(lambda x: 0.04 * x) for dim in UNITS}
+
+
+def right(dim, step=1.0):
+    return [step] + [0.0] * (dim - 1)
+
+
+@pytest.mark.parametrize("dim", UNITS)
+def test_points_at_the_same_place_are_refused_merged_or_left_apart(dim):
+    one = UNITS[dim](3)
+    points, cells = beside(one, one, right(dim))
+    count = 4 ** (dim - 1)
+    with pytest.raises(MeshError, match=rf"both at x = \[1.0.*\({count} points .*weld=True .*weld=False"):
+        Mesh(points, cells)
+    side = one.facets("right")
+    merged = Mesh(points, cells, {"first": [0]}, {"middle": side}, weld=True)
+    assert merged.points.shape[1] == points.shape[1] - count
+    assert np.array_equal(merged.points[:, merged.cells], points[:, cells])
+    assert np.array_equal(merged.points[:, merged.facets("middle")], points[:, side])
+    assert merged.facets("boundary").shape[1] == 2 * (one.facets("boundary").shape[1] - side.shape[1])
+    check_conforming(merged)
+    apart = Mesh(points, cells, weld=False)
+    assert apart.facets("boundary").shape[1] == 2 * one.facets("boundary").shape[1]
+    again = apart.refine().tag_part("half", lambda x: x[0] < 1).transform(lambda x: 2 * x)
+    assert np.isclose(again.volumes.sum(), 2 * 2**dim)
+
+
+def slit(weld):
+    """The unit square with a cut from (1/2, 0) to its centre, whose tip is one point."""
+    mesh = unit_square(8)
+    cut = np.flatnonzero((mesh.points[0] == 0.5) & (mesh.points[1] < 0.49))
+    other = np.arange(mesh.points.shape[1])
+    other[cut] = mesh.points.shape[1] + np.arange(len(cut))
+    right_of_it = mesh.points[0, mesh.cells].mean(axis=0) > 0.5
+    cells = np.where(right_of_it, other[mesh.cells], mesh.cells)
+    return Mesh(np.hstack([mesh.points, mesh.points[:, cut]]), cells, weld=weld)
+
+
+def test_controls_differ_on_the_sides_of_a_slit():
+    """The estimate of the discretisation compares each side with its own refinement."""
+    mesh = slit(False).tag_boundary("side", lambda x: x[0] == 1)
+    problem = pc.ControlProblem(
+        pc.Elliptic(), pc.Distributed(), pc.Tracking(lambda x: x[0] * x[1]), [pc.Tikhonov(1e-3)],
+        {"side": pc.Dirichlet(1.0)},
+    )  # fmt: skip
+    result = pc.solve(problem, mesh, discretisation=True)
+    u, same_place = result.control.array, [4, 13, 22, 31]
+    assert np.abs(u[-4:] - u[same_place]).min() > 1
+    assert 0 < result.certificate.discretisation < 0.05 * result.certificate.norm
+
+
+def test_slits_are_left_apart_where_they_are_meant():
+    with pytest.raises(MeshError, match=r"both at x = \[0.5, 0.0\].*4 points"):
+        slit(None)
+    assert slit(False).facets("boundary").shape[1] == 32 + 8
+    assert slit(False).refine().facets("boundary").shape[1] == 2 * (32 + 8)
+    assert slit(True).facets("boundary").shape[1] == 32
+
+
+# Points and cells, the values of weld with which they are refused, and what is said.
+TOUCHING, ALWAYS = (None, True), (None, True, False)
+WRONG = {
+    "hanging node": (
+        beside(unit_square(2), unit_square(3), [1.0, 0.1]), TOUCHING, r"hanging node: at x = \[1.0, 0.1\]"),
+    "hanging node in 3D": (beside(unit_cube(2), unit_cube(2), [1.0, 0.1, 0.2]), TOUCHING, "hanging node"),
+    "hanging node that is shared": (
+        ([[0, 1, 0, 1, 0.5], [0, 0, 1, 1, 0.5]], [[0, 1, 3], [1, 3, 2], [2, 4, 4]]), TOUCHING,
+        r"Point 4 .* hanging node: at x = \[0.5, 0.5\]"),
+    "diagonals that differ": (beside(unit_cube(2), MIRRORED, right(3)), (True,), "no facet in common"),
+    "overlap": (
+        beside(unit_square(3), unit_square(3), [0.9, 0.03]), ALWAYS, r"overlap: point .* at x = \[0.9, 0.03\]"),
+    "overlap in 1D": (beside(unit_interval(3), unit_interval(2), [0.9]), ALWAYS, r"overlap: .* at x = \[0.9\]"),
+    "overlap in 3D": (beside(unit_cube(2), unit_cube(2), [0.9, 0.1, 0.2]), ALWAYS, "overlap"),
+    "bars across": (beside(BAR, ACROSS, [-0.35, 0.4]), ALWAYS, "overlap: the boundary of .* crosses"),
+    "same side": (([[0, 1, 0, 0.1], [0, 0, 1, 0.3]], [[0, 0], [1, 1], [2, 3]]), ALWAYS, "Cells 0 and 1 overlap.*side"),
+    **{f"copy in {dim}D": (
+        beside(UNITS[dim](3), UNITS[dim](3), [0.0] * dim), (False,), "overlap: other cells lie over") for dim in UNITS},
+    **{f"far inside in {dim}D": (
+        beside(UNITS[dim](4), SMALL[dim], [0.31] * dim), ALWAYS, "overlap: other cells lie over") for dim in UNITS},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_cells_that_overlap_or_do_not_match_are_refused(name):
+    (points, cells), choices, message = WRONG[name]
+    for weld in choices:
+        with pytest.raises(MeshError, match=message):
+            Mesh(points, cells, weld=weld)
+    if False not in choices:
+        assert (Mesh(points, cells, weld=False).volumes > 0).all()
+
+
+def part_of(mesh, kept):
+    vertices, cells = np.unique(mesh.cells[:, kept], return_inverse=True)
+    return Mesh(mesh.points[:, vertices], cells.reshape(mesh.dim + 1, -1))
+
+
+def test_images_that_overlap_are_refused():
+    def wound(turns, growth):
+        return unit_square((60, 2)).transform(
+            lambda x: (1 + growth * x[0] + 0.5 * x[1]) * np.array([np.cos(turns * x[0]), np.sin(turns * x[0])])
+        )
+
+    assert wound(9.0, 1.2).dim == wound(6.2, 0.0).dim == 2
+    with pytest.raises(MeshError, match="overlap"):
+        wound(9.0, 0.3)
+    with pytest.raises(MeshError, match=r"both at x = \[1.0, .*\(3 points"):
+        wound(2 * np.pi, 0.0)
+
+
+def test_meshes_of_all_kinds_are_accepted():
+    random = np.random.default_rng(5)
+    square, cube = unit_square(12), unit_cube(4)
+    for mesh in (
+        part_of(square, (square.points[:, square.cells].mean(axis=1) < 0.5).any(axis=0)),
+        part_of(square, random.random(square.cells.shape[1]) < 0.7),
+        part_of(cube, random.random(cube.cells.shape[1]) < 0.7),
+        square.transform(lambda x: x**7),
+        square.transform(lambda x: np.array([[1.0, 1e-7], [1.0, -1e-7]]) @ x),
+        square.transform(lambda x: 1e-2 * x + 5e6),
+        cube.transform(lambda x: x**5),
+        cube.transform(lambda x: np.array([[1.0], [1e-5], [1e-6]]) * x),
+    ):
+        again = Mesh(mesh.points, mesh.cells)
+        assert np.array_equal(again.cells, mesh.cells)
+    # parts that do not touch, near to each other and of very different sizes
+    tiny = square.transform(lambda x: 1e-4 * x)
+    assert Mesh(*beside(square, tiny, [1 + 1e-9, 0.54])).facets("boundary").shape[1] == 96
+    assert Mesh(*beside(cube, cube, [1.001, 0.0, 0.0])).facets("boundary").shape[1] == 2 * 6 * 32

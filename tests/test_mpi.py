@@ -79,10 +79,11 @@ class TestSameAnswers:
                     a, b = serial[f"{name}.{field}"], parallel[f"{name}.{field}"]
                     assert np.abs(a - b).max() <= 1e-9 * np.abs(a).max(), (name, field)
         awkward = [name for name in serial if name.startswith("awkward/")]
-        assert len(awkward) == 8
+        assert len(awkward) == 13
         for name in awkward:
             small = 1e-6 if name.endswith("elsewhere") else 0.0
             assert parallel[name] == pytest.approx(serial[name], rel=1e-8, abs=small), name
+        assert serial["awkward/warnings of all ranks"] == 1
         maps = [name for name in serial if "/" in name and name not in awkward]
         assert len(maps) == 3 * len(CASES)
         for name in maps:

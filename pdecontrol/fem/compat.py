@@ -134,6 +134,20 @@ def quadrature_rule(dim: int, order: int) -> tuple[NDArray[np.float64], NDArray[
     return basix.make_quadrature(getattr(basix.CellType, CELLS[dim]), order)
 
 
+@cache
+def sound_order(dim: int, order: int) -> int:
+    """The least order from this one on whose default rule has positive weights at points strictly inside.
+
+    On tetrahedra about half of the first ten have not: they could make a matrix indefinite where coefficients jump,
+    and leave it open on which side of an interface a point lies.
+    """
+    while True:
+        points, weights = quadrature_rule(dim, order)
+        if min(weights.min(), points.min(), 1 - points.sum(axis=1).max()) > 1e-12:
+            return order
+        order += 1
+
+
 def reference_element(dim: int, degree: int) -> Any:
     """The element of basix that `lagrange_space` has."""
     import basix

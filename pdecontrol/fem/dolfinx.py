@@ -79,7 +79,7 @@ class DolfinxEngine(Engine):
         self.mesh, self.degree = mesh, degree
         self._linear_solver, self._options = linear_solver, Options(petsc_options)
         self.group, comm = _processes()
-        self.order = ORDERS.get((mesh.dim, degree), 2 * degree + 2)
+        self.order = ORDERS.get((mesh.dim, degree)) or compat.sound_order(mesh.dim, 2 * degree + 2)
         self.rule = compat.quadrature_rule(mesh.dim, self.order)
         rows = _share(mesh.cells.shape[1], self.group), _share(mesh.points.shape[1], self.group)
         self.domain = compat.create_mesh(

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 Indices = NDArray[Any]
 
-# Orders of quadrature on cells, by dimension and degree. On tetrahedra most rules have negative weights, which could
-# make the matrix indefinite where coefficients jump, or points on facets, where it is open on which side they lie.
+# Orders of quadrature on cells, by dimension and degree, of which both engines have the same rules. Their weights are
+# positive and their points inside, as those of `compat.sound_order`, which chooses for higher degrees.
 ORDERS = {(1, 1): 4, (2, 1): 4, (3, 1): 2, (1, 2): 6, (2, 2): 6, (3, 2): 6}
 CHUNK = 100_000  # cells whose points are made at a time
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import DataError, ProblemError
+from ..errors import AdvectionWarning, DataError, ProblemError
 from ..problem import Elliptic
 from ..space import Array, Data, call, digest, sample, whole_field
 from .engine import CHUNK, Engine, Indices, Region
@@ -106,6 +107,34 @@ def _sums(values: Array) -> Array:
     return np.asarray((ordered @ weights).reshape(len(values), -1))
 
 
+def warn_of_oscillations(engine: Engine, kappa: Array, advection: Array) -> None:
+    """Warn on rank 0 if the cell Peclet number |b| h / (2 kappa) exceeds 1, h the distance of nodes along b.
+
+    That is the extent of the cell in the direction of b, over the degree of the states: in one dimension, linear states
+    without reaction oscillate from 1 on.
+    """
+    cells, group, mesh = engine.cells, engine.group, engine.mesh
+    largest, where = 0.0, np.zeros(mesh.dim)
+    for start in range(0, cells.count, CHUNK):
+        part = slice(start, start + CHUNK)
+        corners = mesh.points[:, mesh.cells[:, cells.keys[0, part]]]
+        along = np.einsum("dcq,dvc->vcq", advection[:, part], corners)
+        peclet = np.ptp(along, axis=0) / (2 * engine.degree * kappa[part])
+        if peclet.max() > largest:
+            cell, point = np.unravel_index(np.argmax(peclet), peclet.shape)
+            largest, where = float(peclet.max()), cells.points(np.array([start + cell]))[:, 0, point]
+    largest, where = max(group.collect((largest, where.tolist())))
+    with group.agree():
+        if group.root and largest > 1 + 1e-9:  # not for the rounding of h
+            warnings.warn(
+                f"advection dominates: the cell Peclet number |b| h / (2 kappa) is {largest:.3g} at x = "
+                f"{np.round(where, 6).tolist()}, above 1, where discrete states may oscillate, so that what is "
+                "certified of the discrete problem says little of the equation. Make the cells there as "
+                "many times shorter along b.",
+                AdvectionWarning, stacklevel=2,
+            )  # fmt: skip
+
+
 class EllipticEquation:
     """-div(kappa grad y) + b . grad y + c y + r(y) = f with natural conditions: apply(y) = A y + R(y) - load."""
 
@@ -131,7 +160,9 @@ class EllipticEquation:
         if engine.group.any(bool(reaction.any())):
             terms.append(("mass", cells, reaction))
         if equation.advection is not None:
-            terms.append(("advection", cells, self._on_cells(equation.advection, "advection", 0.0, vector=True)))
+            advection = self._on_cells(equation.advection, "advection", 0.0, vector=True)
+            terms.append(("advection", cells, advection))
+            warn_of_oscillations(engine, kappa, advection)
         self._terms = terms
         self._load = load + cells.functional(self._on_cells(equation.source, "source", 0.0))
         self.definite = equation.advection is None and not engine.group.any(bool(np.any(reaction < 0)))

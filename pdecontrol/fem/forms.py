@@ -96,6 +96,22 @@ class TaggedMeasure:
         return integrand * self._measure
 
 
+def soundly_integrated(form: Any, dim: int) -> Any:
+    """The form with orders of quadrature on tetrahedra as `compat.sound_order` has them, where it names none itself."""
+    if dim < 3:
+        return form  # all rules are sound
+    import ufl
+
+    integrals = []
+    for integral in ufl.algorithms.expand_derivatives(form).integrals():
+        metadata = integral.metadata()
+        if integral.integral_type() == "cell" and "quadrature_degree" not in metadata:
+            order = ufl.algorithms.estimate_total_polynomial_degree(integral.integrand())
+            metadata = {**metadata, "quadrature_degree": compat.sound_order(dim, int(order))}
+        integrals.append(integral.reconstruct(metadata=metadata))
+    return type(form)(integrals)
+
+
 class WeakEquation:
     """F(y; v) as an equation (see `system.Equation`), with its derivatives by UFL."""
 
@@ -120,6 +136,7 @@ class WeakEquation:
             raise ProblemError(f"the form of Weak failed: {type(error).__name__}: {error}.") from error
         if len(arguments) != 1:
             raise ProblemError("the form of Weak must be linear in the test function v, and have no trial function.")
+        residual = soundly_integrated(residual, engine.mesh.dim)
         jacobian = ufl.derivative(residual, self._y, ufl.TrialFunction(engine.space))
         expanded = ufl.algorithms.expand_derivatives(jacobian)
         self.affine = self._y not in expanded.coefficients()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,29 @@ from .meshes import Mesh, number_columns
 Array = NDArray[Any]
 
 _GMSH_SIMPLICES = {"vertex": 0, "line": 1, "triangle": 2, "tetra": 3}
+_CORNERS = {15: 1, 1: 2, 2: 3, 4: 4}  # of the simplices, by the numbers that Gmsh gives to the types of elements
 
 
-def read_mesh(path: str | Path) -> Mesh:
+def read_mesh(path: str | Path, weld: bool | None = None) -> Mesh:
     """The mesh in a .msh file of Gmsh (format 2.2 or 4.1, text or binary).
 
-    The physical groups of cells become parts and those of facets become boundaries, under their names or,
-    where they have none, their numbers ("7"). The facets of a group may lie inside the domain. Points that
-    belong to no cell are dropped. Under MPI all processes call it, and rank 0 reads the file for all.
+    The physical groups of cells become parts and those of facets become boundaries, under their names or, where they
+    have none, their numbers ("7"). The facets of a group may lie inside the domain. Gmsh saves only what has a physical
+    group: a surface without one is a hole. Points that belong to no cell are dropped. Under MPI all processes call it,
+    and rank 0 reads the file for all.
+
+    Parameters
+    ----------
+    path : of the file.
+    weld : what becomes of parts that touch without being connected (see `Mesh`): True merges the points at the same
+        place, False leaves them apart, as at a slit.
 
     Raises
     ------
     MeshError
-        If the file cannot be read, or holds anything but straight intervals, triangles or tetrahedra that
-        fill a domain of their own dimension.
+        If the file cannot be read, is partitioned, gives a name to two groups, or holds anything but straight
+        intervals, triangles or tetrahedra that fill a domain of their own dimension and conform. An interval must be
+        in format 4.1: in format 2.2 it looks like a curve of a domain whose other cells have not been saved.
 
     Examples
     --------
@@ -43,11 +53,14 @@ def read_mesh(path: str | Path) -> Mesh:
     >>> sorted(mesh.boundaries)
     ['boundary', 'floor', 'interface', 'lid', 'wall']
     """
-    return world().on_root(lambda: _read_mesh(Path(path)))
+    return world().on_root(lambda: _read_mesh(Path(path), weld))
 
 
-def _read_mesh(path: Path) -> Mesh:
-    raw, entity_groups = _read_gmsh(path)
+def _read_mesh(path: Path, weld: bool | None) -> Mesh:
+    content = _content(path)
+    _refuse_partitions(path, content)
+    names = _group_names(path, content)
+    raw, entity_groups = _read_gmsh(path, content)
     kinds = {block.type for block in raw.cells if len(block.data)}
     others = sorted(kinds - set(_GMSH_SIMPLICES))
     if others:
@@ -58,8 +71,9 @@ def _read_mesh(path: Path) -> Mesh:
     dim = max((_GMSH_SIMPLICES[kind] for kind in kinds), default=0)
     if not dim:
         raise MeshError(f"{path}: the file has no cells; generate the mesh before saving it.")
-    cells, parts = _elements(raw, entity_groups, dim)
-    facets, boundaries = _elements(raw, entity_groups, dim - 1)
+    _refuse_incomplete(path, dim, max((of for of, _ in entity_groups), default=None))
+    cells, parts = _elements(path, raw, entity_groups, names, dim)
+    facets, boundaries = _elements(path, raw, entity_groups, names, dim - 1)
     points = np.asarray(raw.points, dtype=float).T
     if min(cells.min(), facets.min(initial=0)) < 0:
         raise MeshError(f"{path}: an element refers to a point that is not in the file; save the mesh again.")
@@ -85,15 +99,14 @@ def _read_mesh(path: Path) -> Mesh:
             compact[cells[:, kept]],
             {tag: cell_of_element[chosen] for tag, chosen in parts.items()},
             {tag: compact[facets[:, chosen]] for tag, chosen in boundaries.items()},
+            weld,
         )
     except MeshError as error:
         raise MeshError(f"{path}: {error}") from None
 
 
-def _read_gmsh(path: Path) -> tuple[Any, dict[tuple[int, int], list[int]]]:
-    """The file as meshio reads it, and the physical groups of its entities."""
-    import meshio
-
+def _content(path: Path) -> bytes:
+    """The bytes of a file that begins and ends as one of Gmsh."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -103,6 +116,79 @@ def _read_gmsh(path: Path) -> tuple[Any, dict[tuple[int, int], list[int]]]:
     # meshio only warns of a section that is cut off.
     if not content.rstrip().rpartition(b"\n")[2].startswith(b"$End"):
         raise MeshError(f"{path}: the file is truncated; save or copy it again.")
+    return content
+
+
+def _section(content: bytes, name: bytes) -> bytes:
+    """What stands between $name and $Endname, nothing where there is no such section."""
+    start = content.find(b"$" + name)
+    end = content.find(b"$End" + name, start)
+    return content[content.find(b"\n", start) + 1 : end] if 0 <= start < end else b""
+
+
+def _refuse_partitions(path: Path, content: bytes) -> None:
+    # Format 2.2 writes the number of partitions of an element, and which they are, after its two other tags.
+    if b"$PartitionedEntities" in content or any(count > 2 for count in _tag_counts(content)):
+        raise MeshError(
+            f"{path}: the mesh is partitioned, the file may hold a piece of it; save it without partitions (in Gmsh: "
+            "Mesh > Unpartition), pdecontrol divides it among processes itself."
+        )
+
+
+def _tag_counts(content: bytes) -> Iterator[int]:
+    """Of the elements in a file of format 2.2, how many tags they have."""
+    version, binary, *_ = [*_section(content, b"MeshFormat").split(maxsplit=2), b"", b""]
+    if not version.startswith(b"2"):
+        return
+    section = _section(content, b"Elements")
+    if binary != b"1":
+        lines = (line.split(maxsplit=3) for line in section.splitlines()[1:])
+        yield from (int(words[2]) for words in lines if len(words) == 4 and words[2].isdigit())
+        return
+    position = section.find(b"\n") + 1
+    while position + 12 <= len(section):
+        kind, count, tags = struct.unpack_from("=3i", section, position)
+        if kind not in _CORNERS or count < 1 or tags < 0:
+            return  # refused as damaged or as no simplex
+        yield tags
+        position += 12 + 4 * count * (1 + tags + _CORNERS[kind])
+
+
+def _group_names(path: Path, content: bytes) -> dict[tuple[int, int], str]:
+    """Names of the physical groups by dimension and number; meshio keeps one of several groups with the same name."""
+    found = re.findall(rb'^\s*(\d+)\s+(\d+)\s+"(.*)"\s*$', _section(content, b"PhysicalNames"), re.MULTILINE)
+    names: dict[tuple[int, int], str] = {}
+    for dim, number, text in found:
+        name = text.decode(errors="replace")
+        other = next((key for key, known in names.items() if known == name), None)
+        if other is not None:
+            raise MeshError(
+                f'{path}: the name "{name}" is that of two physical groups, number {other[1]} of dimension {other[0]} '
+                f"and number {int(number)} of dimension {int(dim)}; rename one of them."
+            )
+        names[int(dim), int(number)] = name
+    return names
+
+
+def _refuse_incomplete(path: Path, dim: int, domain: int | None) -> None:
+    """Gmsh saves no cells of the domain where only curves or surfaces have physical groups."""
+    remedy = "if the domain has more dimensions, give it a physical group too, or Gmsh does not save its cells"
+    if domain is not None and domain > dim:
+        raise MeshError(
+            f"{path}: the geometry has dimension {domain}, but the file has no cells of a dimension above {dim}; "
+            f"{remedy}."
+        )
+    if domain is None and dim == 1:
+        raise MeshError(
+            f"{path}: the file has cells of dimension 1 only, and does not tell if they fill the domain; {remedy}; "
+            "if it is an interval, save it in format 4.1 (in Gmsh: Mesh.MshFileVersion = 4.1)."
+        )
+
+
+def _read_gmsh(path: Path, content: bytes) -> tuple[Any, dict[tuple[int, int], list[int]]]:
+    """The file as meshio reads it, and the physical groups of its entities."""
+    import meshio
+
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
@@ -119,11 +205,10 @@ def _entity_groups(content: bytes) -> dict[tuple[int, int], list[int]]:
 
     meshio keeps only the first group of an entity and the named ones that are not reversed.
     """
-    start = content.find(b"$Entities")
-    if start < 0:
+    section = _section(content, b"Entities")
+    if not section:
         return {}
-    section = content[content.index(b"\n", start) + 1 : content.index(b"$EndEntities", start)]
-    if content[content.index(b"$MeshFormat") :].split(maxsplit=3)[2] == b"1":
+    if _section(content, b"MeshFormat").split(maxsplit=2)[1] == b"1":
         position = 0
 
         def take(kind: str, count: int) -> Sequence[Any]:
@@ -150,11 +235,13 @@ def _entity_groups(content: bytes) -> dict[tuple[int, int], list[int]]:
     return groups
 
 
-def _elements(raw: Any, entity_groups: dict[tuple[int, int], list[int]], dim: int) -> tuple[Array, dict[str, Array]]:
+def _elements(
+    path: Path, raw: Any, entity_groups: dict[tuple[int, int], list[int]], names: dict[tuple[int, int], str], dim: int
+) -> tuple[Array, dict[str, Array]]:
     """Vertex numbers (dim + 1, k) of the elements of a dimension, and the element numbers of each group."""
-    names = {number: name for name, (number, group_dim) in raw.field_data.items() if group_dim == dim}
     columns = [np.zeros((dim + 1, 0), dtype=np.int64)]
     groups: dict[str, list[Array]] = {}
+    named = {name for (of, _), name in names.items() if of == dim}
     start = 0
     for i, block in enumerate(raw.cells):
         if not len(block.data) or _GMSH_SIMPLICES[block.type] != dim:
@@ -170,5 +257,10 @@ def _elements(raw: Any, entity_groups: dict[tuple[int, int], list[int]], dim: in
         else:
             chosen = {}
         for number, members in chosen.items():
-            groups.setdefault(names.get(number, str(number)), []).append(members)
+            name = names.get((dim, number), str(number))
+            if (dim, number) not in names and name in named:
+                raise MeshError(
+                    f'{path}: the name "{name}" of a physical group is the number of another without name; rename it.'
+                )
+            groups.setdefault(name, []).append(members)
     return np.hstack(columns), {name: np.concatenate(members) for name, members in groups.items()}

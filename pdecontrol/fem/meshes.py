@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MeshError
+from . import conformity
 
 Array = NDArray[Any]
 Divisions = int | Sequence[int]
@@ -55,11 +56,24 @@ class Mesh:
     boundaries : for each tag the vertex numbers of its facets, shape (dim, k), each column sorted. The facets
         may lie inside the domain (an interface). The tag "boundary" is always there and holds the facets of
         exactly one cell.
+    weld : what becomes of cells that touch without being connected, where points are at the same place or lie on a
+        facet that does not have them as vertex (hanging nodes). They are refused unless said otherwise: True merges
+        the points at the same place, False leaves apart what touches, as the two sides of a slit. Functions of x and
+        fields that are given as data have the same value on both sides.
 
     Raises
     ------
     MeshError
-        If the arrays do not describe a mesh, or a tag refers to cells or facets that are not in it.
+        If the arrays do not describe a mesh, its cells overlap or touch without being connected, or a tag refers to
+        cells or facets that are not in it.
+
+    Notes
+    -----
+    What overlaps or gapes by less than 1e-6 of the edges there is taken to touch. Every facet inside the domain must
+    have its two cells on its two sides. Of the facets on the boundary no vertex may be at the place of another, or in
+    or on another of their cells; no middle may lie in another cell; they may not cross; and all of them together wind
+    once around points inside of them, of which each connected part of the boundary has one or more. What none of this
+    shows are parts of a domain that lie over each other though their boundaries neither cross nor come near.
 
     Examples
     --------
@@ -74,6 +88,7 @@ class Mesh:
     cells: Array
     parts: dict[str, Array] = field(default_factory=dict)
     boundaries: dict[str, Array] = field(default_factory=dict)
+    weld: bool | None = None
 
     def __post_init__(self) -> None:
         points = _array(self.points, float, "points")
@@ -86,50 +101,33 @@ class Mesh:
         if not np.isfinite(points).all():
             raise MeshError(f"Point {np.argmin(np.isfinite(points).all(axis=0))} of the mesh is not finite.")
         _check_numbers(points, cells)
-        cells = _oriented(points, cells)
+        cells, tagged = _oriented(points, cells), self._tagged(points.shape[1])
+        if self.weld:
+            points, cells, renumbered = _welded(points, cells)
+            tagged = {tag: np.sort(renumbered[facets], axis=0) for tag, facets in tagged.items()}
+            _check_numbers(points, cells)
+            object.__setattr__(self, "weld", None)
         parts = {tag: _part(tag, numbers, cells.shape[1]) for tag, numbers in self.parts.items()}
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "cells", cells)
         object.__setattr__(self, "parts", parts)
-        object.__setattr__(self, "boundaries", self._checked_boundaries())
+        object.__setattr__(self, "boundaries", _checked_boundaries(points, cells, tagged, self.weld is False))
 
-    def _checked_boundaries(self) -> dict[str, Array]:
+    def _tagged(self, count: int) -> dict[str, Array]:
+        """The facets of the tags, with sorted columns."""
         tagged = {}
         for tag, facets in self.boundaries.items():
             if tag in self.parts:
                 raise MeshError(f'"{tag}" names both a part and a boundary; rename one of them.')
             tagged[tag] = np.sort(_array(facets, np.int64, f'boundary "{tag}"'), axis=0)
-            if len(tagged[tag]) != self.dim or not tagged[tag].size:
+            if len(tagged[tag]) != len(self.points) or not tagged[tag].size:
                 raise MeshError(
                     f'Boundary "{tag}" takes the vertex numbers of at least one facet, of shape '
-                    f"({self.dim}, k), got {tagged[tag].shape}."
+                    f"({len(self.points)}, k), got {tagged[tag].shape}."
                 )
-        own = np.hstack([np.delete(self.cells, i, axis=0) for i in range(self.dim + 1)])
-        columns = np.hstack([np.sort(own, axis=0), *tagged.values()])
-        first, numbers = number_columns(columns)
-        cells_of_facet = np.bincount(numbers[: own.shape[1]], minlength=len(first))
-        if cells_of_facet.max() > 2:
-            vertices = columns[:, first[np.argmax(cells_of_facet)]].tolist()
-            raise MeshError(f"The facet with the vertices {vertices} belongs to more than two cells.")
-        boundary = columns[:, first[cells_of_facet == 1]]
-        start = own.shape[1]
-        for tag, facets in tagged.items():
-            facet_numbers = numbers[start : start + facets.shape[1]]
-            start += facets.shape[1]
-            count = cells_of_facet[facet_numbers]
-            if not count.all():
-                raise MeshError(
-                    f'Boundary "{tag}" has a facet with the vertices {facets[:, np.argmin(count)].tolist()}, '
-                    "which is not a facet of any cell."
-                )
-            kept = np.sort(np.unique(facet_numbers, return_index=True)[1])
-            if tag == "boundary" and (count.max() > 1 or len(kept) != boundary.shape[1]):
-                raise MeshError(
-                    '"boundary" is reserved for all facets on the boundary of the domain, but other facets '
-                    "have this name; rename them."
-                )
-            tagged[tag] = facets[:, kept]
-        return {"boundary": boundary, **tagged}
+            if tagged[tag][0].min() < 0 or tagged[tag][-1].max() >= count:
+                raise MeshError(f'Boundary "{tag}" refers to points that do not exist; there are {count} points.')
+        return tagged
 
     def __repr__(self) -> str:
         return (
@@ -183,7 +181,8 @@ class Mesh:
             raise MeshError('"boundary" is reserved for the facets on the boundary; rename the part.')
         if name in self.boundaries:
             raise MeshError(f'"{name}" names both a part and a boundary; rename one of them.')
-        return _known(self.points, self.cells, {**self.parts, name: np.flatnonzero(chosen)}, self.boundaries)
+        parts = {**self.parts, name: np.flatnonzero(chosen)}
+        return _known(self.points, self.cells, parts, self.boundaries, self.weld)
 
     def tag_boundary(self, name: str, predicate: Callable[[Array], Array]) -> Mesh:
         """The mesh with a further boundary: the boundary facets whose midpoint satisfies the predicate.
@@ -210,7 +209,8 @@ class Mesh:
             raise MeshError(f'"{name}" names both a part and a boundary; rename one of them.')
         if name == "boundary":
             raise MeshError('"boundary" is reserved for all facets on the boundary of the domain; take another name.')
-        return _known(self.points, self.cells, self.parts, {**self.boundaries, name: facets[:, chosen]})
+        boundaries = {**self.boundaries, name: facets[:, chosen]}
+        return _known(self.points, self.cells, self.parts, boundaries, self.weld)
 
     def transform(self, function: Callable[[Array], Array]) -> Mesh:
         """The mesh with its points x of shape (dim, n) moved to function(x).
@@ -218,7 +218,7 @@ class Mesh:
         Raises
         ------
         MeshError
-            If the function returns another shape, or the image of the mesh overlaps itself.
+            If the function returns another shape, or the image of the mesh overlaps or touches itself.
 
         Examples
         --------
@@ -266,11 +266,13 @@ class Mesh:
 
         midpoints = (self.points[:, edges // n] + self.points[:, edges % n]) / 2
         blocks = m * np.arange(2**self.dim)[:, None]
-        return Mesh(
-            np.hstack([self.points, midpoints]),
-            children(self.cells),
+        points = np.hstack([self.points, midpoints])
+        return _known(
+            points,
+            _oriented(points, children(self.cells)),
             {tag: (numbers + blocks).ravel() for tag, numbers in self.parts.items()},
-            {tag: children(facets) for tag, facets in self.boundaries.items()},
+            {tag: np.sort(children(facets), axis=0) for tag, facets in self.boundaries.items()},
+            self.weld,
         )
 
 
@@ -362,7 +364,11 @@ def disc(n: int, radius: float = 1.0) -> Mesh:
         inward = i < k - 1
         sector, i = sector[inward], i[inward]
         cells.append([_ring(k, sector, i + 1), _ring(k - 1, sector, i + 1), _ring(k - 1, sector, i)])
-    return Mesh(np.hstack(points), np.hstack(cells))
+    circle = 1 + 3 * n * (n - 1) + np.arange(6 * n)
+    facets = np.sort([circle, np.roll(circle, -1)], axis=0)
+    facets = facets[:, np.lexsort(facets[::-1])]
+    vertices = np.hstack(points)
+    return _known(vertices, _oriented(vertices, np.hstack(cells)), {}, {"boundary": facets})
 
 
 def _unit_box(n: Divisions, *sides: list[str]) -> Mesh:
@@ -399,10 +405,12 @@ def _on_sides(points: Array, cells: Array) -> Iterator[tuple[int, Array]]:
         yield i, np.flatnonzero(np.bitwise_and.reduce(on[np.delete(cells, i, axis=0)], axis=0))
 
 
-def _known(points: Array, cells: Array, parts: dict[str, Array], boundaries: dict[str, Array]) -> Mesh:
+def _known(
+    points: Array, cells: Array, parts: dict[str, Array], boundaries: dict[str, Array], weld: bool | None = None
+) -> Mesh:
     """A mesh from arrays that need no check."""
     mesh = object.__new__(Mesh)
-    values = {"points": points, "cells": cells, "parts": parts, "boundaries": boundaries}
+    values = {"points": points, "cells": cells, "parts": parts, "boundaries": boundaries, "weld": weld}
     for name, value in values.items():
         object.__setattr__(mesh, name, value)
     return mesh
@@ -447,6 +455,47 @@ def _check_numbers(points: Array, cells: Array) -> None:
     repeated[number_columns(np.sort(cells, axis=0))[0]] = False
     if repeated.any():
         raise MeshError(f"Cell {np.argmax(repeated)} has the same vertices as another cell; remove it.")
+
+
+def _welded(points: Array, cells: Array) -> tuple[Array, Array, Array]:
+    """Points and cells with those points of the boundary merged that are at the same place, and the new numbers."""
+    first, numbers = number_columns(np.sort(conformity.facets_of(cells), axis=0))
+    places = first[np.bincount(numbers) == 1]
+    kept, renumbered = np.unique(conformity.coincident(conformity.shell(points, cells, places)), return_inverse=True)
+    return points[:, kept], renumbered[cells], renumbered
+
+
+def _checked_boundaries(points: Array, cells: Array, tagged: dict[str, Array], apart: bool) -> dict[str, Array]:
+    """The facets on the boundary, and those of the tags, once each; cells neither overlap nor touch (see `Mesh`)."""
+    own = np.sort(conformity.facets_of(cells), axis=0)
+    columns = np.hstack([own, *tagged.values()])
+    first, numbers = number_columns(columns)
+    own_numbers, start = numbers[: own.shape[1]], own.shape[1]
+    cells_of_facet = np.bincount(own_numbers, minlength=len(first))
+    if cells_of_facet.max() > 2:
+        vertices = columns[:, first[np.argmax(cells_of_facet)]].tolist()
+        raise MeshError(f"The facet with the vertices {vertices} belongs to more than two cells.")
+    outer = first[cells_of_facet == 1]
+    boundary = columns[:, outer]
+    for tag, facets in tagged.items():
+        facet_numbers = numbers[start : start + facets.shape[1]]
+        start += facets.shape[1]
+        count = cells_of_facet[facet_numbers]
+        if not count.all():
+            raise MeshError(
+                f'Boundary "{tag}" has a facet with the vertices {facets[:, np.argmin(count)].tolist()}, '
+                "which is not a facet of any cell."
+            )
+        kept = np.sort(np.unique(facet_numbers, return_index=True)[1])
+        if tag == "boundary" and (count.max() > 1 or len(kept) != boundary.shape[1]):
+            raise MeshError(
+                '"boundary" is reserved for all facets on the boundary of the domain, but other facets '
+                "have this name; rename them."
+            )
+        tagged[tag] = facets[:, kept]
+    conformity.refuse_folds(points, cells, own_numbers)
+    conformity.refuse_overlaps(conformity.shell(points, cells, outer), apart)
+    return {"boundary": boundary, **tagged}
 
 
 def _part(tag: str, numbers: Array, count: int) -> Array:

@@ -81,7 +81,7 @@ class FacetRegion(Region):
         if dim == 1:
             rule, self.weights = np.ones((1, 1)), np.ones(1)
         else:
-            inner, self.weights = compat.quadrature_rule(dim - 1, 2 * engine.degree + 2)
+            inner, self.weights = compat.quadrature_rule(dim - 1, compat.sound_order(dim - 1, 2 * engine.degree + 2))
             rule = np.column_stack([1 - inner.sum(axis=1), inner])
         self.quadrature = len(self.weights)
         reference = np.vstack([np.zeros(dim), np.eye(dim)])

@@ -197,7 +197,7 @@ class System:
     # -- the equation -----------------------------------------------------------------------------------------
 
     def _fix(self) -> None:
-        """Dirichlet values, and the free entries."""
+        """Dirichlet values, of later conditions where several share a node, and the free entries."""
         engine = self.engine
         self._fixed, self._fixed_values = np.zeros(engine.size, dtype=bool), np.zeros(engine.size)
         for tag, condition in self.problem.boundary.items():

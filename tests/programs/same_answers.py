@@ -1,6 +1,7 @@
 """Run by test_mpi.py on several numbers of ranks: every example and case, with whole vectors in a file."""
 
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,10 @@ SMALL = {
 }  # fmt: skip
 
 
+def x_first(x):
+    return x[0]
+
+
 def awkward_data():
     """Functions that dislike empty arrays, fields of other engines and ranks as data, and parts on one rank."""
     mesh = pc.unit_square(8).tag_boundary("dot", lambda x: (x[0] == 0) & (x[1] < 0.1))
@@ -50,6 +55,21 @@ def awkward_data():
     yield "a field as source", pc.solve(source, mesh, "dolfinx").objective
     heaters = problem(boundary={"left": pc.Dirichlet()}, control=pc.Actuators([first.state, 1.0], on="right"))
     yield "a field as actuator", pc.solve(heaters, mesh, "dolfinx").objective
+    for tags in (("left", "bottom"), ("bottom", "left")):
+        conditions = {tag: pc.Dirichlet(value) for tag, value in zip(tags, (1.0, 2.0), strict=True)}
+        with pc.discretise(problem(boundary=conditions), mesh, "dolfinx") as map:
+            yield f"the corner of {tags}", map.field(map.control.zeros())([[0.0], [0.0]]).item()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", pc.AdvectionWarning)
+        pc.discretise(problem(pc.Elliptic(1e-3, advection=(1.0, x_first))), mesh, "dolfinx")
+    yield "warnings of all ranks", world().sum(len(caught))
+    yield "the Peclet number", float(str(world().share(caught and caught[0].message)).partition(") is ")[2].split()[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pc.AdvectionWarning)
+        try:
+            pc.discretise(problem(pc.Elliptic(1e-3, advection=(1.0, x_first))), mesh, "dolfinx")
+        except pc.AdvectionWarning:
+            yield "ranks that raise", world().sum(1) / world().size
 
 
 def main(output: Path) -> None:
