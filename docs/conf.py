@@ -1,6 +1,7 @@
 """Sphinx configuration; `make docs` builds with it, warnings being errors."""
 
 import logging
+import re
 import shutil
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -38,6 +39,7 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_attr_annotations = False  # types stand in the signature
 
 
 def saved_figures(block, block_vars, gallery_conf):
@@ -60,3 +62,18 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "write_computation_times": False,
 }
+
+
+def describe_parameters(app, what, name, obj, options, lines):
+    """Make what follows the colon of a parameter its description: napoleon takes it for a type, and looks its words up."""
+    sections = [title for title, rule in zip(lines, lines[1:], strict=False) if re.fullmatch("-{3,}", rule)]
+    section, given = None, list(lines)
+    lines.clear()
+    for line in given:
+        section = line if line in sections else section
+        parameter = re.fullmatch(r"(\S.*?) : (.+)", line) if section in ("Parameters", "Attributes") else None
+        lines.extend([parameter[1], f"    {parameter[2]}"] if parameter else [line])
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", describe_parameters, priority=400)  # that of napoleon is 500

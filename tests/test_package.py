@@ -5,6 +5,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +85,13 @@ def test_public_names_exist():
     assert len(pdecontrol.__all__) == len(set(pdecontrol.__all__))
     for name in pdecontrol.__all__:
         assert getattr(pdecontrol, name).__doc__ or isinstance(getattr(pdecontrol, name), str)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize("name", ["run", "test", "docs", "dev"])
+def test_every_environment_of_the_makefile_runs_every_example(name, tmp_path):
+    """Some of them make datasets; whichever target comes first in a new checkout, `make gallery` may follow."""
+    command = ["make", "--dry-run", "--directory", str(ROOT.parent), f"VENV={tmp_path}", str(tmp_path / name)]
+    steps = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (extras,) = re.findall(r"--editable '\.\[(.*)\]'", steps)
+    assert "data" in extras.split(",") and f"touch {tmp_path}/run" in steps
