@@ -4,6 +4,7 @@ import logging
 import re
 import shutil
 from importlib.metadata import version as installed_version
+from itertools import pairwise
 from pathlib import Path
 
 from sphinx_gallery.scrapers import figure_rst
@@ -65,8 +66,8 @@ sphinx_gallery_conf = {
 
 
 def describe_parameters(app, what, name, obj, options, lines):
-    """Make what follows the colon of a parameter its description: napoleon takes it for a type, and looks its words up."""
-    sections = [title for title, rule in zip(lines, lines[1:], strict=False) if re.fullmatch("-{3,}", rule)]
+    """Make what follows the colon of a parameter its description, which napoleon takes for a type."""
+    sections = [title for title, rule in pairwise(lines) if re.fullmatch("-{3,}", rule)]
     section, given = None, list(lines)
     lines.clear()
     for line in given:

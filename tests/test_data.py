@@ -540,9 +540,7 @@ class TestTwoWriters:
             while lines(log) != ["plan", "batch"] and process.poll() is None:
                 time.sleep(0.002)
             try:
-                with pytest.raises(
-                    DatasetError, match=r"another call is writing to .*dataset: wait until it has ended"
-                ):
+                with pytest.raises(DatasetError, match=r"another call is writing to .*dataset: wait until"):
                     make(directory)
             finally:
                 process.kill()

@@ -26,8 +26,19 @@ from ..errors import ConvergenceError, DatasetError
 from ..krylov.petsc import load
 from ..parallel import Group, world
 from .files import (
-    GOES_ON, LARGEST, LOCK, MANIFEST, SUMMARY, Files, alone, create_sealed, extra, read, write_sealed, writing,
-)  # fmt: skip
+    GOES_ON,
+    LARGEST,
+    LOCK,
+    MANIFEST,
+    SUMMARY,
+    Files,
+    alone,
+    create_sealed,
+    extra,
+    read,
+    write_sealed,
+    writing,
+)
 from .source import Array, Batch, Source
 from .workers import check_sending, divide, share
 

@@ -189,7 +189,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def create_sealed(path: Path, content: dict[str, Any]) -> bool:
-    """Write JSON with its own checksum, unless the file is there; of several processes one gets True, and has done so."""
+    """Write JSON with its own checksum, unless the file is there: whether this process, of several, has done so."""
     return bool(write(path, _sealed(content), _create))
 
 
