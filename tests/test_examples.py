@@ -184,11 +184,11 @@ def test_training_data(tmp_path, capsys):
 
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]\d+)?")
+NUMBER = re.compile(r"\d+\.\d+(?:e[+-]\d+)?")
 
 
 def table(text):
-    """The lines of a printed result but that of the time, without their numbers, and the numbers."""
+    """The lines of a printed result but that of the time, without the numbers with a point, and those numbers."""
     lines = text[text.index("status ") :].splitlines()
     end = next(i for i, line in enumerate(lines) if line.startswith("time "))
     joined = "\n".join(line.rstrip() for line in lines[:end])
@@ -202,5 +202,5 @@ def test_the_readme_shows_what_its_listing_and_the_demonstration_print(tmp_path,
     stadler.main()
     for printed in (table(run.stdout), table(capsys.readouterr().out)):
         assert printed[0] == shown[0]
-        assert printed[1] == pytest.approx(shown[1], rel=0.02)  # which leaves counts below 50 as they are
+        assert printed[1] == pytest.approx(shown[1], rel=0.02)
     assert {path.name for path in tmp_path.iterdir()} == {"sparse.png", "sparse.npz"}
