@@ -546,6 +546,11 @@ class TestTwoWriters:
                 process.kill()
         assert make(directory).summary["digest"] == original.summary["digest"]
 
+    def test_a_complete_dataset_that_can_only_be_read_is_opened_by_its_call(self, copy):
+        (copy / ".lock").unlink()
+        (copy / ".lock").mkdir()  # which cannot be opened for writing, by root neither
+        assert make(copy).complete
+
     def test_a_file_system_without_links(self, original, tmp_path, monkeypatch):
         def link(source, target):
             raise OSError(1, "Operation not permitted")

@@ -239,11 +239,8 @@ def alone(directory: Path) -> Iterator[None]:
             raise DatasetError(
                 f"another call is writing to {directory}: wait until it has ended, or give another directory."
             ) from None
-        except (
-            ImportError,
-            OSError,
-        ):  # OSError also where the directory can only be read, which is enough if all is there
-            pass
+        except (ImportError, OSError):
+            pass  # a directory that can only be read is enough where all chunks are there
         else:
             with writing(directory):
                 for path in directory.rglob(".*.tmp"):
