@@ -71,5 +71,5 @@ $(VENV)/run: $(VENV)/made pyproject.toml
 
 $(VENV)/test $(VENV)/docs $(VENV)/dev: $(VENV)/made pyproject.toml
 	@echo "installing pdecontrol and what '$(@F)' needs"
-	@$(PIP) --editable '.[$(@F)]'
+	@$(PIP) --editable '.[data,$(@F)]'
 	@touch $(VENV)/run $@

@@ -1,8 +1,10 @@
 """Sphinx configuration; `make docs` builds with it, warnings being errors."""
 
 import logging
+import re
 import shutil
 from importlib.metadata import version as installed_version
+from itertools import pairwise
 from pathlib import Path
 
 from sphinx_gallery.scrapers import figure_rst
@@ -38,6 +40,7 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_attr_annotations = False  # types stand in the signature
 
 
 def saved_figures(block, block_vars, gallery_conf):
@@ -60,3 +63,18 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "write_computation_times": False,
 }
+
+
+def describe_parameters(app, what, name, obj, options, lines):
+    """Make what follows the colon of a parameter its description, which napoleon takes for a type."""
+    sections = [title for title, rule in pairwise(lines) if re.fullmatch("-{3,}", rule)]
+    section, given = None, list(lines)
+    lines.clear()
+    for line in given:
+        section = line if line in sections else section
+        parameter = re.fullmatch(r"(\S.*?) : (.+)", line) if section in ("Parameters", "Attributes") else None
+        lines.extend([parameter[1], f"    {parameter[2]}"] if parameter else [line])
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", describe_parameters, priority=400)  # that of napoleon is 500

@@ -29,7 +29,7 @@ def target(x):
 
 
 def main(
-    output: Path | None = None, n: int = 128, alpha: float = 1e-5, beta: float = 1e-3, method: str = "primal-dual"
+    output: Path | None = None, n: int = 128, alpha: float = 1e-5, beta: float = 1e-3, method: str = "auto"
 ) -> pc.Result:
     """Solve Stadler's problem on n by n squares."""
     problem = pc.ControlProblem(

@@ -27,7 +27,7 @@ _FAMILIES = "pdecontrol.learn.families"
 _ENGINES = {"skfem": "scikit-fem", "dolfinx": "fenics-dolfinx"}
 _REMEDIES = {
     "numpy": "numpy", "scipy": "scipy", "scikit-fem": "scikit-fem", "matplotlib": "matplotlib", "meshio": "meshio",
-    "pyamg": "'pdecontrol[amg]'", "zarr": "'pdecontrol[data]'",
+    "pyamg": "pyamg", "zarr": "zarr threadpoolctl tqdm",
 }  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def _examples() -> dict[str, ModuleType]:
     try:
         package = import_module(_EXAMPLES)
     except ModuleNotFoundError:
-        raise PdecontrolError("the examples are not installed: pip install pdecontrol.") from None
+        raise PdecontrolError("the examples are not installed: pip install . in a checkout of pdecontrol.") from None
     names = sorted(module.name for module in iter_modules(package.__path__))
     return {name: import_module(f"{_EXAMPLES}.{name}") for name in names}
 

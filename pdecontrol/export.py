@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import meshio
@@ -17,6 +18,7 @@ _CELL_TYPES = {
     (1, False): "vertex", (2, False): "line", (3, False): "triangle", (4, False): "tetra",
     (2, True): "line3", (3, True): "triangle6", (4, True): "tetra10",
 }  # fmt: skip
+_HDF5 = (".cgns", ".h5m", ".hmf", ".med", ".xdmf", ".xmf")
 _EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
 
 
@@ -28,14 +30,16 @@ def export(fields: Mapping[str, Field], path: str | Path) -> Path:
     Parameters
     ----------
     fields : the functions by name.
-    path : the ending tells the format: .vtu by default, .xdmf, or any other of meshio, and on the distributed engine
-        .bp (VTX), where dolfinx has it. There .xdmf and .bp are written by all processes at once, controls as functions
-        that vanish outside of their domain; other formats by rank 0. Folders on the way are made.
+    path : the ending tells the format: .vtu by default, .xdmf, which needs h5py, or any other of meshio, and on the
+        distributed engine .bp (VTX), where dolfinx has it. There .xdmf and .bp are written by all processes at once,
+        without h5py, controls as functions that vanish outside of their domain; other formats by rank 0. Folders on the
+        way are made.
 
     Raises
     ------
     DataError
-        If the functions are on different cells, are vectors of plain numbers, or the format is unknown.
+        If the functions are on different cells, are vectors of plain numbers, or the format is unknown or needs h5py,
+        which is not there.
 
     Examples
     --------
@@ -54,10 +58,21 @@ def export(fields: Mapping[str, Field], path: str | Path) -> Path:
                 arrays = {name: field.finite_values() for name, field in fields.items()}
             write(path, arrays)
             return path
+        _check_format(path)
         whole = {name: field.gather() for name, field in fields.items()}
         return group.on_root(lambda: _write(whole, path))
+    _check_format(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     return _write(fields, path)
+
+
+def _check_format(path: Path) -> None:
+    """Raise DataError for a format of meshio that needs h5py, where that is missing."""
+    if path.suffix.lower() in _HDF5 and find_spec("h5py") is None:
+        raise DataError(
+            f"{path}: {path.suffix} files need h5py: take .vtu, or pip install h5py (beside dolfinx, with whose HDF5 "
+            "that of pip clashes, python3-h5py of Debian or h5py of conda-forge)."
+        )
 
 
 def _write(fields: Mapping[str, Field], path: Path) -> Path:

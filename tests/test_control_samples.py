@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pdecontrol as pc
-from pdecontrol.errors import ConvergenceError, ProblemError
+from pdecontrol.errors import ConvergenceError, DatasetError, ProblemError
 from pdecontrol.fem.system import System
 
 
@@ -84,19 +84,55 @@ def test_a_wrong_adjoint_is_caught(monkeypatch):
     assert sorted(made.failures) == [0, 1, 2] and "the residual is" in made.failures[0]
 
 
+def moved(x):
+    """The unit square onto itself, its inner points elsewhere."""
+    return x + 0.05 * np.sin(np.pi * x[0]) * np.sin(np.pi * x[1])
+
+
+def other_diagonals(mesh):
+    """The same points, each square cut along its other diagonal."""
+    return pc.Mesh(np.vstack([1 - mesh.points[0], mesh.points[1]]), mesh.cells)
+
+
+def actuators():
+    return problem(control=pc.Actuators([lambda x: x[0]]), tracking=pc.Tracking(0.0, points=[[0.5], [0.5]]))
+
+
 def test_the_definition_tells_problems_meshes_and_fields_apart():
     square = pc.unit_square(8)
     sources = [
         pc.ControlSamples(problem(), square),
         pc.ControlSamples(problem(pc.Elliptic(source=2.0)), square),
         pc.ControlSamples(problem(), pc.unit_square(9)),
+        pc.ControlSamples(problem(), square.transform(moved)),
+        pc.ControlSamples(problem(), other_diagonals(square)),
         pc.ControlSamples(problem(), square, length=0.4),
         pc.ControlSamples(problem(), square, deviation=2.0),
+        pc.ControlSamples(actuators(), square),
+        pc.ControlSamples(actuators(), square, deviation=2.0),
         pc.ControlSamples(problem(), square, degree=2),
+        pc.ControlSamples(problem(), square, linear_solver="amg"),
     ]
     definitions = [str(source.definition) for source in sources]
-    assert len(set(definitions)) == 6
+    assert len(set(definitions)) == 11
     assert str(pc.ControlSamples(problem(), pc.unit_square(8)).definition) == definitions[0]
+
+
+def test_the_field_is_that_of_the_points_and_cells_of_the_mesh():
+    """So that samples on equally many other points are never taken for those of the first, whatever the map says."""
+    square = pc.unit_square(8)
+    meshes = [square, square.transform(moved), other_diagonals(square)]
+    assert len({mesh.points.shape + mesh.cells.shape for mesh in meshes}) == 1
+    fields = [pc.ControlSamples(problem(), mesh).definition["field"] for mesh in meshes]
+    assert len({field["mesh"] for field in fields}) == 3
+    assert all(field | {"mesh": ""} == fields[0] | {"mesh": ""} for field in fields)
+
+
+def test_a_dataset_on_another_mesh_is_refused(tmp_path):
+    square = pc.unit_square(8)
+    pc.generate(pc.ControlSamples(problem(), square), 4, 3, tmp_path / "data")
+    with pytest.raises(DatasetError, match=r"holds another dataset: definition.field.mesh is '\w+' there, '\w+' here"):
+        pc.generate(pc.ControlSamples(problem(), square.transform(moved)), 8, 3, tmp_path / "data")
 
 
 def test_a_dataset_of_a_control_problem_is_the_same_from_two_processes(tmp_path):

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +24,7 @@ from pdecontrol.learn import data, files
 from pdecontrol.learn.data import Dataset, generate, open_dataset
 from pdecontrol.learn.source import Batch
 
-zarr = pytest.importorskip("zarr", reason="datasets need pdecontrol[data]")
+zarr = pytest.importorskip("zarr", reason="datasets need zarr")
 PROGRAM = Path(__file__).parent / "programs" / "generate.py"
 sys.path.insert(0, str(PROGRAM.parent))
 from generate import Systems  # noqa: E402
@@ -346,7 +346,7 @@ class TestDamage:
     def mend(self, original, directory, log, damaged):
         assert open_dataset(directory).check() == damaged
         numbers = ", ".join(map(str, damaged))
-        message = f"{len(damaged)} of 5 chunks are missing or damaged, and made again: {numbers}$"
+        message = f"{len(damaged)} of 5 chunks are missing, damaged or of another call, and made again: {numbers}$"
         with pytest.warns(UserWarning, match=message) as told:
             again = make(directory, Systems(log=str(log)))
         assert told[0].filename == __file__
@@ -393,8 +393,8 @@ class TestDamage:
 
     def test_a_manifest_of_another_format(self, copy):
         manifest = files.read(copy / "manifest.json")
-        files.write_sealed(copy / "manifest.json", manifest | {"format": 2})
-        with pytest.raises(DatasetError, match="format is 2 there, 1 here"):
+        files.write_sealed(copy / "manifest.json", manifest | {"format": 1})
+        with pytest.raises(DatasetError, match="format is 1 there, 2 here"):
             make(copy)
         with pytest.raises(DatasetError, match="another version of pdecontrol"):
             open_dataset(copy)
@@ -478,6 +478,116 @@ class TestOtherDatasets:
     def test_nothing_there(self, tmp_path):
         with pytest.raises(DatasetError, match=r"there is no dataset in .*: manifest.json is missing"):
             open_dataset(tmp_path / "nowhere")
+
+
+@pytest.fixture(scope="module", params=["with locks", "without locks"])
+def writers(request):
+    """A function that has two processes make a dataset at once, each its own call, and returns what they print."""
+    command = [sys.executable, str(PROGRAM.parent / "writers.py"), request.param]
+    with ExitStack() as running:
+        pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        pair = [running.enter_context(subprocess.Popen(command, **pipe)) for _ in range(2)]
+        assert [writer.stdout.readline() for writer in pair] == 2 * ["ready\n"]
+
+        def write(directory, *calls):
+            for writer, (source, options) in zip(pair, calls, strict=True):
+                arguments = {"count": COUNT, "seed": SEED, "chunk": CHUNK, "directory": str(directory)} | options
+                print(json.dumps([source, arguments]), file=writer.stdin, flush=True)
+            return [writer.stdout.readline().rstrip() for writer in pair]
+
+        yield write
+
+
+class TestTwoWriters:
+    ROUNDS = 6
+
+    @pytest.mark.parametrize("other", [({}, {"seed": 8}), ({"shift": 5.0}, {}), ({}, {"chunk": 4})])
+    def test_other_calls_leave_one_dataset_and_one_refusal(self, original, tmp_path, writers, other):
+        """The first manifest counts, whoever wrote it; all chunks are of the call that it describes."""
+        source, options = other
+        calls = [({}, {}), other]
+        expected = [
+            original.summary["digest"],
+            make(tmp_path / "other", Systems(**source), **options).summary["digest"],
+        ]
+        for number in range(self.ROUNDS):
+            directory = tmp_path / str(number)
+            printed = writers(directory, *calls)
+            (winner,) = [i for i in range(2) if printed[i] == expected[i]]
+            assert printed[1 - winner].startswith("rank 0: DatasetError: ")
+            assert "holds another dataset: " in printed[1 - winner] or "another call is writing" in printed[1 - winner]
+            dataset = open_dataset(directory)
+            assert dataset.complete and dataset.check() == []
+            asked = {"seed": SEED, "chunk": CHUNK, "tolerance": 1e-8} | calls[winner][1]
+            assert asked == {name: dataset.manifest[name] for name in asked}
+            assert not list(directory.rglob(".*.tmp"))
+
+    def test_equal_calls_leave_one_dataset(self, original, tmp_path, writers):
+        for number in range(self.ROUNDS):
+            directory = tmp_path / str(number)
+            printed = writers(directory, ({}, {}), ({}, {}))
+            refused = [line for line in printed if line != original.summary["digest"]]
+            assert len(refused) <= 1 and all("another call is writing" in line for line in refused)
+            dataset = open_dataset(directory)
+            assert dataset.complete and dataset.check() == []
+            assert dataset.summary["digest"] == original.summary["digest"]
+
+    def test_the_lock_of_a_killed_writer_is_free(self, original, tmp_path):
+        directory, log = tmp_path / "dataset", tmp_path / "log"
+        arguments = {"count": COUNT, "seed": SEED, "chunk": CHUNK, "directory": str(directory)}
+        command = [sys.executable, str(PROGRAM), json.dumps({"log": str(log), "pause": 60.0}), json.dumps(arguments)]
+        with subprocess.Popen(command) as process:
+            while lines(log) != ["plan", "batch"] and process.poll() is None:
+                time.sleep(0.002)
+            try:
+                with pytest.raises(DatasetError, match=r"another call is writing to .*dataset: wait until"):
+                    make(directory)
+            finally:
+                process.kill()
+        assert make(directory).summary["digest"] == original.summary["digest"]
+
+    def test_a_complete_dataset_that_can_only_be_read_is_opened_by_its_call(self, copy):
+        (copy / ".lock").unlink()
+        (copy / ".lock").mkdir()  # which cannot be opened for writing, by root neither
+        assert make(copy).complete
+
+    def test_a_file_system_without_links(self, original, tmp_path, monkeypatch):
+        def link(source, target):
+            raise OSError(1, "Operation not permitted")
+
+        monkeypatch.setattr(files.os, "link", link)
+        assert make(tmp_path / "dataset").summary["digest"] == original.summary["digest"]
+        assert not files.create_sealed(tmp_path / "dataset" / "manifest.json", {})
+        assert make(tmp_path / "dataset").check() == [] and not list(tmp_path.rglob(".*.tmp"))
+
+    def test_chunks_of_another_call_are_found_and_made_again(self, original, copy, tmp_path):
+        other = make(tmp_path / "other", seed=8)
+        for path in [other.directory / "chunks" / "000003.json", *other.directory.glob("data.zarr/*/3*")]:
+            shutil.copy(path, copy / path.relative_to(other.directory))
+        TestDamage().mend(original, copy, tmp_path / "log", [3])
+
+    def test_chunks_of_a_shorter_dataset_are_found(self, original, copy, tmp_path):
+        """Those that a writer of fewer samples left behind the back of one who made more."""
+        shorter = make(tmp_path / "shorter", count=22)
+        for path in [shorter.directory / "chunks" / "000004.json", *shorter.directory.glob("data.zarr/*/4*")]:
+            shutil.copy(path, copy / path.relative_to(shorter.directory))
+        assert open_dataset(copy).check() == [4]
+
+    def test_what_others_replace_meanwhile_is_told(self, original, tmp_path):
+        """Planted: a writer of another call, that no lock has stopped, replaces the first chunk after it was made."""
+        other, directory = make(tmp_path / "other", seed=8), tmp_path / "dataset"
+
+        def replace(batch):
+            if finished(directory) == 4:
+                shutil.copy(other.directory / "chunks" / "000000.json", directory / "chunks")
+
+        with pytest.raises(DatasetError, match="another process has replaced chunks meanwhile: the same call makes"):
+            make(directory, Altered(replace))
+        assert not open_dataset(directory).complete and open_dataset(directory).check() == [0]
+        with pytest.warns(
+            UserWarning, match="1 of 5 chunks are missing, damaged or of another call, and made again: 0"
+        ):
+            assert make(directory).summary["digest"] == original.summary["digest"]
 
 
 class TestFailures:
@@ -664,7 +774,7 @@ class TestWrongCalls:
     @pytest.mark.parametrize("name", ["zarr", "tqdm", "threadpoolctl"])
     def test_without_a_library(self, tmp_path, monkeypatch, name):
         monkeypatch.setitem(sys.modules, name, None)
-        with pytest.raises(DatasetError, match=rf"datasets need {name}: pip install 'pdecontrol\[data\]'"):
+        with pytest.raises(DatasetError, match=f"datasets need {name}: pip install zarr threadpoolctl tqdm"):
             make(tmp_path / "dataset")
 
 

@@ -1,5 +1,8 @@
 """Every example runs, and one number of each agrees with an exact or published value."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +181,26 @@ def test_training_data(tmp_path, capsys):
     assert {path.name for path in (tmp_path / "new folder").iterdir()} == {
         "training_data_products.png", "training_data_times.png",
     }  # fmt: skip
+
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+NUMBER = re.compile(r"\d+\.\d+(?:e[+-]\d+)?")
+
+
+def table(text):
+    """The lines of a printed result but that of the time, without the numbers with a point, and those numbers."""
+    lines = text[text.index("status ") :].splitlines()
+    end = next(i for i, line in enumerate(lines) if line.startswith("time "))
+    joined = "\n".join(line.rstrip() for line in lines[:end])
+    return NUMBER.sub("#", joined), [float(number) for number in NUMBER.findall(joined)]
+
+
+def test_the_readme_shows_what_its_listing_and_the_demonstration_print(tmp_path, capsys):
+    shown = table(README)
+    (listing,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    run = subprocess.run([sys.executable, "-c", listing], cwd=tmp_path, capture_output=True, text=True, check=True)
+    stadler.main()
+    for printed in (table(run.stdout), table(capsys.readouterr().out)):
+        assert printed[0] == shown[0]
+        assert printed[1] == pytest.approx(shown[1], rel=0.02)
+    assert {path.name for path in tmp_path.iterdir()} == {"sparse.png", "sparse.npz"}

@@ -233,7 +233,7 @@ def test_the_command_and_the_engine_that_it_chooses(tmp_path):
 
 @pytest.mark.xdist_group("mpi")
 def test_datasets_on_any_number_of_ranks(tmp_path):
-    pytest.importorskip("zarr", reason="datasets need pdecontrol[data]")
+    pytest.importorskip("zarr", reason="datasets need zarr")
 
     def generate(ranks, name, source="{}", **options):
         call = {"count": 23, "seed": 7, "chunk": 5, "directory": str(tmp_path / name)} | options

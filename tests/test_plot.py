@@ -1,6 +1,7 @@
 """Figures of fields and results, and their files for other programs."""
 
 import warnings
+from pathlib import Path
 
 import meshio
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.collections import LineCollection, PolyCollection, TriMesh
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 import pdecontrol as pc
-from pdecontrol.export import export
+from pdecontrol.export import _HDF5, export
 from pdecontrol.fem.meshes import disc, unit_cube, unit_interval, unit_square
 from pdecontrol.lagrange import cell_lagrange, facet_lagrange
 from pdecontrol.plot import draw, draw_result
@@ -339,6 +340,25 @@ def test_results_are_exported_in_two_files(tmp_path):
     assert np.allclose(sorted(reread(control).point_data["control"]), sorted(result.control.array))
     actuated = solved(unit_square(4), pc.Actuators([1.0]))
     assert actuated.export(tmp_path / "s.vtu") == [tmp_path / "s.vtu"]
+
+
+@pytest.mark.parametrize("ending", ["xdmf", "xmf", "med", "H5M", "cgns", "hmf"])
+def test_formats_that_need_h5py_say_so_at_once(ending, tmp_path, monkeypatch):
+    monkeypatch.setattr("pdecontrol.export.find_spec", lambda name: None)
+    monkeypatch.setattr("pdecontrol.export._meshio_mesh", lambda fields: pytest.fail("began to work"))
+    result = solved(unit_square(4), pc.Distributed())
+    with pytest.raises(pc.DataError, match=rf"new/f\.{ending}: \.{ending} files need h5py: take \.vtu, or pip install"):
+        result.export(tmp_path / "new" / f"f.{ending}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_formats_that_need_h5py_are_known():
+    """So that none is refused without need, and none fails with an ImportError of its own."""
+    kinds = {ending: kinds for ending, kinds in meshio.extension_to_filetypes.items() if ending in _HDF5}
+    assert kinds.keys() == set(_HDF5)
+    modules = Path(meshio.__file__).parent.glob("*/*.py")
+    users = {path.parent.name for path in modules if "import h5py" in path.read_text(encoding="utf-8")}
+    assert users == {kind for several in kinds.values() for kind in several}
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path):

@@ -28,6 +28,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from ..errors import ConvergenceError, ProblemError
+from ..krylov.amg import calling_pyamg
 from ..krylov.direct import sparse_factors
 from ..maps import Counter
 from ..space import Array
@@ -267,7 +268,9 @@ class Multigrid(LinearSolver):
         self._matrix = matrix
         self._counter = counter
         # Sorting out weak connections is what keeps anisotropic and jumping coefficients at few iterations.
-        hierarchy = pyamg.smoothed_aggregation_solver(matrix, strength=("symmetric", {"theta": 0.08}), max_coarse=200)
+        strength = ("symmetric", {"theta": 0.08})
+        with calling_pyamg():
+            hierarchy = pyamg.smoothed_aggregation_solver(matrix, strength=strength, max_coarse=200)
         self._preconditioner = hierarchy.aspreconditioner()
         counter.factorisations += 1
         self._rows = Rows(matrix, lambda x: x, True, excess)
@@ -305,10 +308,11 @@ class Multigrid(LinearSolver):
 
     def _pass(self, b: Array, tolerance: float) -> Array:
         iterations: list[None] = []
-        x, _ = self._cg(
-            self._matrix, b, tol=max(tolerance, 1e-6), maxiter=300, M=self._preconditioner,
-            callback=lambda _: iterations.append(None),
-        )  # fmt: skip
+        with calling_pyamg():
+            x, _ = self._cg(
+                self._matrix, b, tol=max(tolerance, 1e-6), maxiter=300, M=self._preconditioner,
+                callback=lambda _: iterations.append(None),
+            )  # fmt: skip
         self._counter.inner += len(iterations)
         return np.asarray(x)
 
@@ -375,7 +379,7 @@ def choose_kind(kind: str, definite: bool, dimension: int, unknowns: int) -> str
             "semilinear term: use 'direct'."
         )
     if kind == "amg" and not there:
-        raise ProblemError("linear_solver='amg' needs pyamg: pip install 'pdecontrol[amg]'.")
+        raise ProblemError("linear_solver='amg' needs pyamg: pip install pyamg.")
     return kind
 
 

@@ -43,7 +43,7 @@ def sparse_factors(matrix: sp.spmatrix, definite: bool) -> SuperLU:
     except MemoryError:
         raise ProblemError(
             f"the factors of a matrix with {matrix.shape[0]} unknowns do not fit into memory: "
-            "take a coarser mesh, or linear_solver='amg' (pip install 'pdecontrol[amg]')."
+            "take a coarser mesh, or linear_solver='amg' (pip install pyamg)."
         ) from None
 
 

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from scipy.fft import dstn
 
 from ..errors import SingularEquationError
+from .amg import calling_pyamg
 from .direct import sparse_factors
 from .operator import Array, Operator
 
@@ -113,7 +114,8 @@ def multigrid(matrix: sp.csr_matrix, definite: bool) -> tuple[Operator, Callable
     import pyamg
 
     try:
-        cycle = pyamg.ruge_stuben_solver(matrix).aspreconditioner()
+        with calling_pyamg():
+            cycle = pyamg.ruge_stuben_solver(matrix).aspreconditioner()
     except (ValueError, np.linalg.LinAlgError) as error:
         raise SingularEquationError(f"multigrid breaks down for this matrix ({error}).") from None
 
@@ -145,7 +147,7 @@ def has_hypre(matrix: sp.csr_matrix) -> str | None:
 def has_pyamg(matrix: sp.csr_matrix) -> str | None:
     """Why pyamg cannot take a matrix, None if it can."""
     if find_spec("pyamg") is None:
-        return "pyamg is not installed: pip install 'pdecontrol[amg]'"
+        return "pyamg is not installed: pip install pyamg"
     return "complex" if np.iscomplexobj(matrix.data) else None
 
 

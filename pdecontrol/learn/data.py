@@ -8,7 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -26,11 +26,24 @@ from ..agreement import compare
 from ..errors import ConvergenceError, DatasetError
 from ..krylov.petsc import load
 from ..parallel import Group, world
-from .files import GOES_ON, LARGEST, MANIFEST, SUMMARY, Files, extra, read, write_sealed, writing
+from .files import (
+    GOES_ON,
+    LARGEST,
+    LOCK,
+    MANIFEST,
+    SUMMARY,
+    Files,
+    alone,
+    create_sealed,
+    extra,
+    read,
+    write_sealed,
+    writing,
+)
 from .source import Array, Batch, Source
 from .workers import check_sending, divide, share
 
-FORMAT = 1
+FORMAT = 2
 _LOOKED_AT = 12  # samples that the plan is chosen by
 _NO_SAMPLE = 2**32 - 1  # a number that no sample has: their random numbers are none of a sample
 
@@ -69,7 +82,7 @@ class Dataset:
         return self._files.arrays()
 
     def check(self) -> list[int]:
-        """The chunks that are missing, or damaged by their checksums: the same call of `generate` makes them again."""
+        """The chunks that are missing, damaged by their checksums, or of another call: `generate` makes them again."""
         return self._files.lost(self._files.chunks)
 
     @property
@@ -137,7 +150,8 @@ def generate(
     source : the family of equations.
     count, seed : sample i is drawn by ``default_rng(SeedSequence(seed, spawn_key=(i,)))``, whatever the count.
     directory : where to write; on several ranks, that of rank 0. A call that was interrupted goes on when it is
-        repeated; missing and damaged chunks are made again; a larger count extends the dataset, by the same plan.
+        repeated; chunks that are missing, damaged or of another call are made again; a larger count extends the
+        dataset, by the same plan. Only one call at a time writes to a directory.
     tolerance : of the relative residual of each sample.
     strategy : how to solve, a name that the source knows; "auto" measures.
     processes : on this machine; under mpirun the ranks divide the chunks instead. The values are the same.
@@ -150,8 +164,8 @@ def generate(
     ProblemError
         For arguments that differ between the processes of mpirun.
     DatasetError
-        For wrong arguments, and for a directory with another dataset or other files, before any work; for files that
-        cannot be written.
+        For wrong arguments, and for a directory with another dataset or other files, or that another call is writing
+        to, before any work; for files that cannot be written.
 
     Examples
     --------
@@ -171,11 +185,12 @@ def generate(
         if group.size > 1:
             raise DatasetError(f"the {group.size} processes of mpirun divide the chunks: leave processes=1.")
         check_sending(source)
-    with group.together():
+    with group.together(), ExitStack() as held:
         directory = Path(group.share(str(directory)))
         if group.size > 1 and find_spec("petsc4py"):
             with group.agree():
                 load()  # PETSc begins on all ranks together, or waits for those where it does not
+        group.on_root(lambda: held.enter_context(_enter(directory)))
         files = Files(directory, group.on_root(lambda: _manifest(source, directory, call)))
         group.on_root(files.prepare)
         with group.agree():
@@ -242,23 +257,30 @@ def _plain(value: dict[str, Any]) -> dict[str, Any]:
         raise DatasetError(f"the definition and the plan of a source are JSON values ({error}).") from None
 
 
-def _manifest(source: Source, directory: Path, call: dict[str, Any]) -> dict[str, Any]:
-    """The manifest of a dataset, which is begun or gone on with."""
+def _enter(directory: Path) -> AbstractContextManager[None]:
+    """A block in which this call alone writes to a directory, which is made, or holds a dataset or nothing."""
     if directory.exists() and not directory.is_dir():
         raise DatasetError(f"{directory} is a file: give a directory.")
-    if (directory / MANIFEST).exists():
-        return _go_on(directory, call)
-    if directory.exists() and any(not path.match(".*.tmp") for path in directory.iterdir()):
+    others = directory.exists() and any(path.name != LOCK and not path.match(".*.tmp") for path in directory.iterdir())
+    if others and not (directory / MANIFEST).exists():  # in this order: another call may be creating it
         raise DatasetError(f"{directory} has other files but no {MANIFEST}: give another directory.")
     with writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=directory).close()  # before the plan, which takes long
-    generators = [_generator(call["seed"], _NO_SAMPLE, i) for i in range(_LOOKED_AT)]
-    with _one_thread():
-        plan = source.plan(generators, call["count"], call["tolerance"], call["strategy"])
-    manifest = {**call, "plan": _plain(plan), "versions": _versions()}
-    write_sealed(directory / MANIFEST, manifest)
-    return manifest
+    return alone(directory)
+
+
+def _manifest(source: Source, directory: Path, call: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a dataset, which is begun or gone on with."""
+    if not (directory / MANIFEST).exists():
+        with writing(directory):
+            tempfile.TemporaryFile(dir=directory).close()  # before the plan, which takes long
+        generators = [_generator(call["seed"], _NO_SAMPLE, i) for i in range(_LOOKED_AT)]
+        with _one_thread():
+            plan = source.plan(generators, call["count"], call["tolerance"], call["strategy"])
+        manifest = {**call, "plan": _plain(plan), "versions": _versions()}
+        if create_sealed(directory / MANIFEST, manifest):
+            return manifest
+    return _go_on(directory, call)
 
 
 def _go_on(directory: Path, call: dict[str, Any]) -> dict[str, Any]:
@@ -299,8 +321,8 @@ def _announce(files: Files, todo: list[int]) -> None:
     if damaged:
         numbers = ", ".join(map(str, damaged[:10])) + (", .." if len(damaged) > 10 else "")
         warnings.warn(
-            f"{files.directory}: {len(damaged)} of {len(files.chunks)} chunks are missing or damaged, and made again: "
-            f"{numbers}", stacklevel=5,
+            f"{files.directory}: {len(damaged)} of {len(files.chunks)} chunks are missing, damaged or of another call, "
+            f"and made again: {numbers}", stacklevel=5,
         )  # fmt: skip
     changes = _differences(files.manifest["versions"], _versions())
     if todo and changes:
@@ -316,6 +338,10 @@ def _finish(files: Files) -> dict[str, Any]:
     with suppress(DatasetError):
         return read(files.directory / SUMMARY)
     summary = files.summary()
+    if summary["samples"] < files.manifest["count"]:
+        raise DatasetError(
+            f"{files.directory}: another process has replaced chunks meanwhile: the same call makes them again."
+        )
     write_sealed(files.directory / SUMMARY, summary)
     return summary
 

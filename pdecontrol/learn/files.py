@@ -1,9 +1,11 @@
 """The files of a dataset: what is written is whole or not there, and what has changed since is found.
 
-- manifest.json: what the samples are, and the plan by which they are solved.
+- manifest.json: what the samples are, and the plan by which they are solved; the first of two calls creates it.
 - data.zarr: their values, in version 2 of the zarr format, which zarr 2 and 3 read.
-- chunks/000012.json: the record of a chunk, written after its values: checksums, residuals, failures, costs.
+- chunks/000012.json: the record of a chunk, written after its values: the call that they are of, checksums, residuals,
+  failures, costs.
 - summary.json: what the records add up to, written when all are there.
+- .lock: held by the call that writes; the operating system lets go of it when that process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import numpy as np
@@ -23,7 +27,7 @@ import numpy as np
 from ..errors import DatasetError
 from .source import Array
 
-MANIFEST, SUMMARY, RECORDS, DATA = "manifest.json", "summary.json", "chunks", "data.zarr"
+MANIFEST, SUMMARY, RECORDS, DATA, LOCK = "manifest.json", "summary.json", "chunks", "data.zarr", ".lock"
 GOES_ON = "finished chunks are kept, and the same call goes on from there"
 LARGEST = 2**31 - 32  # bytes that Blosc compresses at once
 _COMPRESSOR = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1, "blocksize": 0}
@@ -40,6 +44,13 @@ class Files:
     def chunks(self) -> range:
         """The numbers of its chunks."""
         return range(-(-self.manifest["count"] // self.manifest["chunk"]))
+
+    @cached_property
+    def call(self) -> str:
+        """The digest of what determines the values of a chunk: all of the manifest but what may change later."""
+        free = ("count", "on_failure", "versions")
+        fixed = {name: value for name, value in self.manifest.items() if name not in free}
+        return digest(json.dumps(fixed, sort_keys=True).encode())
 
     def samples(self, number: int) -> range:
         """The samples of a chunk."""
@@ -71,10 +82,7 @@ class Files:
         return {name: group[name] for name in self.manifest["arrays"]}
 
     def prepare(self) -> None:
-        """Remove what a killed process left half written, and describe the arrays where that is not done."""
-        with writing(self.directory):
-            for path in self.directory.rglob(".*.tmp"):
-                path.unlink(missing_ok=True)
+        """Describe the arrays where that is not done."""
         for path, content in self.metadata.items():
             if _stored(path) != digest(content):
                 write(path, content)
@@ -94,26 +102,31 @@ class Files:
             stored[name] = digest(content)
             write(self.values(name, number), content)
         checksums = {name: digest(values.tobytes()) for name, values in arrays.items()}
-        write_sealed(self.record(number), {"chunk": number, **report, "checksums": checksums, "files": stored})
+        record = {"chunk": number, "call": self.call, **report, "checksums": checksums, "files": stored}
+        write_sealed(self.record(number), record)
 
     def lost(self, numbers: Iterable[int]) -> list[int]:
-        """Those of the chunks that have no record, or whose files are not those that were written."""
+        """Those of the chunks that have no record of this call, or whose files are not those that were written."""
         return [number for number in numbers if not self._intact(number)]
 
     def _intact(self, number: int) -> bool:
+        record = self._recorded(number)
+        files = record["files"] if record else {}
+        return bool(files) and all(_stored(self.values(name, number)) == checksum for name, checksum in files.items())
+
+    def _recorded(self, number: int) -> dict[str, Any] | None:
+        """The record of a chunk, None if there is none, or that of another call or of fewer samples."""
         with suppress(DatasetError):
-            stored = read(self.record(number))["files"]
-            return all(_stored(self.values(name, number)) == checksum for name, checksum in stored.items())
-        return False
+            record = read(self.record(number))
+            if (record.get("call"), record.get("samples")) == (self.call, len(self.samples(number))):
+                return record
+        return None
 
     def summary(self) -> dict[str, Any]:
         """What is written of a complete dataset; else what the chunks that are there add up to."""
         with suppress(DatasetError):
             return read(self.directory / SUMMARY)
-        records = []
-        for number in self.chunks:
-            with suppress(DatasetError):
-                records.append(read(self.record(number)))
+        records = [record for number in self.chunks if (record := self._recorded(number))]
         residuals, bounds = (
             np.array([value for record in records for value in record[name] if value is not None], dtype=float)
             for name in ("residuals", "bounds")
@@ -175,9 +188,29 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def write(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all; raises DatasetError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def create_sealed(path: Path, content: dict[str, Any]) -> bool:
+    """Write JSON with its own checksum, unless the file is there: whether this process, of several, has done so."""
+    return bool(write(path, _sealed(content), _create))
+
+
+def _create(temporary: Path, path: Path) -> bool:
+    """Rename a file if the name is free: whether it was."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        os.replace(temporary, path)
+    return True
+
+
+def write(path: Path, data: bytes, place: Callable[[Path, Path], object] = os.replace) -> object:
+    """Write a file, whole or not at all, and return what `place` does, which names it; raises DatasetError."""
+    temporary = path.with_name(f".{path.name}.{token_hex(8)}.tmp")
     with writing(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,11 +218,34 @@ def write(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
+            return place(temporary, path)
+        finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            raise
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """A block in which no other call writes to a directory, from which it removes what killed ones left half written.
+
+    Without locks, as on Windows and some network file systems, two calls may write: of different ones the second finds
+    the manifest of the first, and equal ones write the same.
+    """
+    with ExitStack() as held:
+        try:
+            fcntl = import_module("fcntl")
+            fcntl.flock(held.enter_context(open(directory / LOCK, "ab")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DatasetError(
+                f"another call is writing to {directory}: wait until it has ended, or give another directory."
+            ) from None
+        except (ImportError, OSError):
+            pass  # a directory that can only be read is enough where all chunks are there
+        else:
+            with writing(directory):
+                for path in directory.rglob(".*.tmp"):
+                    path.unlink(missing_ok=True)
+        yield
 
 
 @contextmanager
@@ -206,4 +262,4 @@ def extra(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError:
-        raise DatasetError(f"datasets need {name}: pip install 'pdecontrol[data]'.") from None
+        raise DatasetError(f"datasets need {name}: pip install zarr threadpoolctl tqdm.") from None

@@ -93,4 +93,5 @@ def main(source, arguments):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which children of nohup and of `command &` do without
     main(*map(json.loads, sys.argv[1:3]))

@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from cases import CASES, problem
 
 SMALL = {
-    stadler: {"n": 24}, bang_bang: {"n": 16}, boundary_control: {"n": 12}, boundary_observation: {"n": 12},
-    heat_sources: {"n": 20}, regularisation_path: {"n": 16}, semilinear: {"n": 12}, three_dimensions: {"n": 6},
-    threshold: {"n": 16},
+    stadler: {"n": 24, "method": "primal-dual"}, bang_bang: {"n": 16}, boundary_control: {"n": 12},
+    boundary_observation: {"n": 12}, heat_sources: {"n": 20}, regularisation_path: {"n": 16}, semilinear: {"n": 12},
+    three_dimensions: {"n": 6}, threshold: {"n": 16},
 }  # fmt: skip
 
 
