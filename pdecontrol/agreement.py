@@ -38,7 +38,7 @@ def compare(group: Group, call: str, data: Mapping[str, Any], points: Array | No
     with group.agree():
         facts = [Fact("the function called", call)]
         for name, value in data.items():
-            facts += _describe(name, value, sites)
+            facts += describe(name, value, sites)
     if len(set(group.collect(_digest(repr(facts).encode())))) == 1:
         return
     tables = [{fact.name: fact for fact in table} for table in group.collect(facts)]
@@ -61,17 +61,18 @@ class Fact(NamedTuple):
     digest: str = ""
 
 
-def _describe(name: str, value: Any, sites: Array) -> Iterator[Fact]:
+def describe(name: str, value: Any, sites: Array) -> Iterator[Fact]:
+    """The facts of a datum and of all that is in it, functions by their values at sites (dim, n)."""
     if isinstance(value, Field):
         yield Fact(name, "a field", _hash(value.array) if value.space.group.size == 1 else "")
     elif is_dataclass(value) and not isinstance(value, type):
         yield Fact(name, type(value).__name__)
         for item in fields(value):
-            yield from _describe(f"{name}.{item.name}", getattr(value, item.name), sites)
+            yield from describe(f"{name}.{item.name}", getattr(value, item.name), sites)
     elif isinstance(value, Mapping):
         yield Fact(name, f"{{{', '.join(map(repr, value))}}}")
         for key, item in value.items():
-            yield from _describe(f"{name}[{key!r}]", item, sites)
+            yield from describe(f"{name}[{key!r}]", item, sites)
     elif isinstance(value, np.ndarray):
         yield Fact(name, f"an array of shape {value.shape}", _hash(value))
     elif isinstance(value, Sequence) and not isinstance(value, str):
@@ -88,16 +89,16 @@ def _describe(name: str, value: Any, sites: Array) -> Iterator[Fact]:
 def _describe_items(name: str, value: Sequence[Any], sites: Array) -> Iterator[Fact]:
     kinds = [type(item).__name__ for item in value]
     if all(isinstance(item, Real) for item in value):
-        yield from _describe(name, np.array(value, dtype=float), sites)
+        yield from describe(name, np.array(value, dtype=float), sites)
     elif all(map(is_dataclass, value)):  # the terms of a problem are known by their kinds
         yield Fact(name, f"[{', '.join(kinds)}]")
         for number, (kind, item) in enumerate(zip(kinds, value, strict=True), start=1):
             several = f" {kinds[:number].count(kind)}" if kinds.count(kind) > 1 else ""
-            yield from _describe(f"{kind}{several}", item, sites)
+            yield from describe(f"{kind}{several}", item, sites)
     else:
         yield Fact(name, f"{len(value)} items")
         for number, item in enumerate(value, start=1):
-            yield from _describe(f"{name}, item {number}", item, sites)
+            yield from describe(f"{name}, item {number}", item, sites)
 
 
 def _function(function: Callable[..., Any], sites: Array) -> tuple[str, str]:
@@ -109,10 +110,21 @@ def _function(function: Callable[..., Any], sites: Array) -> tuple[str, str]:
         try:
             values = np.asarray(function(sites.copy()), dtype=float)
         except Exception as error:  # it need not be one of x, nor defined there
-            return f"a function that raises {type(error).__name__}", ""
+            return f"a function that raises {type(error).__name__}", _code(function)
         size = 10.0 ** np.floor(np.log10(np.abs(values[np.isfinite(values)]).max(initial=1e-300)))
         digest = _hash(np.round(values / size, 9) + 0.0)
     return f"a function with values of shape {values.shape}", f"{size:g} {digest}"
+
+
+def _code(function: Callable[..., Any]) -> str:
+    """A digest of what a function does and of the numbers and words that it takes from elsewhere."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return ""
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    values = [*code.co_consts, *cells, *(function.__globals__.get(name) for name in code.co_names)]
+    plain = [value for value in values if isinstance(value, (Real, str))]
+    return _digest(repr((code.co_code, code.co_names, plain)).encode())
 
 
 def _hash(array: np.ndarray[Any, Any]) -> str:

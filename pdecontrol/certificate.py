@@ -66,8 +66,10 @@ class Certificate:
 
     @property
     def near_rounding(self) -> bool:
-        """Whether the bound is not far above what is owed to rounding and to errors of linear solvers."""
-        return self.measure <= 16.0 * self.floor
+        """Whether the bound is not far above what is owed to rounding, or so small that the solves of a method, which
+        are not refined, may be what is left of it.
+        """
+        return self.measure <= max(16.0 * self.floor, 1e-9 * (1.0 if self.bound is None else self.norm))
 
     @property
     def excludes_zero(self) -> bool:
@@ -209,7 +211,12 @@ def _reached(objective: Objective, y: Array, least: float) -> bool:
 
 
 def _assumption(map: SolutionMap) -> str:
-    return f"an affine equation; {map.arithmetic}"
+    return f"{_whose(map)}an affine equation; {map.arithmetic}"
+
+
+def _whose(map: SolutionMap) -> str:
+    """Whose optimum is meant, where that is not the one of the discrete equation."""
+    return "" if map.exact else "that the optimum of this map is meant, which is not the exact one; "
 
 
 def _relative(gap: float, value: float) -> float:
@@ -279,7 +286,9 @@ def project_nonlinear(
             modulus = objective.control.alpha + smallest_curvature(objective, map, at, adjoint, inactive)
     if modulus > 0:
         bound = map.control.norm(q - adjoint.gradient) / modulus
-        assumption = f"the reduced objective is {modulus:.2e}-strongly convex {where}, {how}; {map.arithmetic}"
+        assumption = (
+            f"{_whose(map)}the reduced objective is {modulus:.2e}-strongly convex {where}, {how}; {map.arithmetic}"
+        )
     else:
         bound = None
         assumption = f"nothing: the Hessian at u has a negative eigenvalue (modulus {modulus:.2e}), there is no bound"
@@ -327,6 +336,7 @@ def judge(objective: Objective, map: SolutionMap, u: Array) -> Certificate:
     bound = None if projected.bound is None else map.control.norm(u - certified.control) + projected.bound
     if bound is not None and own is not None and own.bound is not None:
         bound = min(bound, own.bound)
+    bound = None if bound is None else bound * (1 + 1e-13)  # for the rounding of norms
     return replace(
         projected,
         bound=bound,

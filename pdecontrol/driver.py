@@ -12,7 +12,7 @@ from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
-from .agreement import compare
+from .agreement import SITES, compare, describe
 from .certificate import Certificate, judge
 from .errors import MeshError, ProblemError
 from .fem.elliptic import EllipticMap
@@ -21,7 +21,7 @@ from .fem.meshes import Mesh
 from .fem.system import System
 from .maps import SolutionMap
 from .parallel import ALONE, Group, started_ranks, world
-from .problem import ControlProblem, check_number
+from .problem import ControlProblem, Tracking, check_number
 from .result import Result, npz
 from .solvers import FISTA, METHODS, SemismoothNewton, loop
 from .solvers.method import Method, Start
@@ -253,6 +253,7 @@ def minimise(
     if checkpoint is not None:
         saving = loop.Checkpoint(npz(checkpoint), checkpoint_seconds, checkpoint_iterations, restart)
     with map.control.group.together():
+        _refuse_other(problem, map)
         objective = bind(problem, map)
         chosen, note = _method(method, objective, map)
         return loop.minimise(
@@ -266,6 +267,35 @@ def minimise(
             progress=progress,
             note=note,
         )
+
+
+def _refuse_other(problem: ControlProblem, map: SolutionMap) -> None:
+    """Raise ProblemError for a map from `discretise` of another equation, control or observation.
+
+    Targets and terms may differ: they are not the map's.
+    """
+    if not isinstance(map, EllipticMap) or map.system.problem is problem:
+        return
+    points, tables = map.system.mesh.points, []
+    with map.control.group.agree():
+        for stated in (map.system.problem, problem):
+            observed = [
+                replace(item, target=0.0) if isinstance(item, Tracking) else item for item in stated.observations
+            ]
+            data = {"equation": stated.equation, "boundary": stated.boundary, "control": stated.control}
+            sites = points[:, :: points.shape[1] // SITES + 1]
+            facts = describe("problem", data | {"what is observed": observed}, sites)
+            tables.append({fact.name: fact for fact in facts})
+        there, here = tables
+        for name in dict.fromkeys([*there, *here]):
+            if there.get(name) != here.get(name):
+                was, now = (table[name].phrase if name in table else "missing" for table in tables)
+                now = now if now != was else "one with other values"
+                name = name.removeprefix("problem[").replace("']", "", 1).removeprefix("'")
+                raise ProblemError(
+                    f"the map belongs to another problem: its {name} is {was}, that of this problem is {now}. "
+                    "discretise(problem, mesh) makes the map of this one."
+                )
 
 
 def _comparable(options: Options) -> dict[str, Any]:
@@ -307,6 +337,7 @@ def certify(problem: ControlProblem, control: Data | Field, map: SolutionMap) ->
     data = {"problem": problem, "control": control}
     compare(map.control.group, "certify", data, map.control.points)
     with map.control.group.together():
+        _refuse_other(problem, map)
         return judge(bind(problem, map), map, _control(control, map, "the control"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import islice
 from time import perf_counter
 from typing import NamedTuple, Self
@@ -77,12 +77,6 @@ class Counter:
         """What was counted after an earlier snapshot."""
         return {name: value - earlier[name] for name, value in self.snapshot().items()}
 
-    def add(self, counts: dict[str, float]) -> None:
-        """Add what an earlier run counted, for a restart."""
-        for item in fields(self):
-            if item.name in counts:
-                setattr(self, item.name, getattr(self, item.name) + counts[item.name])
-
 
 class Adjoint(NamedTuple):
     """q = S'(u)* w with the PDE solution behind it and a bound on ||q - S'(u)* w||.
@@ -146,6 +140,8 @@ class SolutionMap(ABC):
     ----------
     control, observation, solution : the spaces of u, of what is observed of y, and of y itself.
     affine : whether S(u) = S(0) + L u.
+    exact : whether it is the discrete equation's, not an approximation such as a learned map: only then are answers
+        called certified. What is computed for other maps are bounds on the distance to *their* optimum.
     solves : the counter.
     fingerprint : a digest of the discretised equation, by which a restart recognises it.
     arithmetic : a phrase on how linear systems are solved, quoted in certificates.
@@ -159,6 +155,7 @@ class SolutionMap(ABC):
     observation: Space
     solution: Space
     affine: bool
+    exact: bool = False
     solves: Counter
     fingerprint: str
     arithmetic: str

@@ -143,6 +143,10 @@ class StateCost:
         """d = ||y - target - p|| over tracked components; F(y) + F*(p) - <y, p> = d^2/2 for p in dom F*."""
         return self.space.norm(self._with_linear(y - self.target - p, 0.0))
 
+    def met_by(self, y: Array) -> bool:
+        """Whether y is the target but for rounding: then the dual vector 0 tells more than y - target, which is noise."""
+        return self.distance(y, self.space.zeros()) <= 1e-8 * self.space.norm(y)
+
     def distance_error(self, y: Array, p: Array) -> float:
         """What rounding may be in d, a difference of larger numbers."""
         size = np.abs(y - self.target) + np.abs(p)

@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.sparse as sp
 
+import pdecontrol as pc
 from pdecontrol.terms import bind
 
 Long = np.longdouble
@@ -31,7 +32,8 @@ def dense(matrix):
 class Extended:
     """y = constant + matrix u and the optimality system of a problem on the embedded engine, in extended precision.
 
-    The assembled matrices, the target and the bounds are taken as exact.
+    The assembled matrices, the target and the bounds are taken as exact, but for the diagonal of the equation: diffusion
+    and advection annihilate constants, which rounding of the diagonal hides.
     """
 
     def __init__(self, problem, map):
@@ -39,6 +41,7 @@ class Extended:
         self.objective = bind(problem, map)
         free, y = system._free, system.initial().astype(Long)
         linear = dense(system.equation.matrix(system.initial()))
+        linear += np.diag(system.equation.row_sums[0] - linear.sum(axis=1))
         observed = [
             np.eye(system.engine.size, dtype=Long)[part.dofs] if part.columns is None else dense(part.columns._rows).T
             for part in system._observed
@@ -73,6 +76,11 @@ class Extended:
         integrand = Long(0.5) * c.alpha * (u - c.reference) ** 2 + c.beta * np.abs(u)
         return Long(0.5) * misfit @ self.quadratic @ misfit + self.linear @ y + np.sum(self.control * integrand)
 
+    def terms(self, u):
+        """The sum of the sizes of the terms of J(u), for its rounding."""
+        y, misfit = np.abs(self.state(u)), np.abs(self.state(u) - self.objective.state.target)
+        return float(self.value(u) + 2 * np.abs(self.linear) @ y + misfit @ np.abs(self.quadratic) @ misfit)
+
     def gradient(self, u):
         """q = S*(F'(S(u)))."""
         dual = self.quadratic @ (self.state(u) - self.objective.state.target) + self.linear
@@ -90,7 +98,7 @@ class Extended:
             mu = -(self.gradient(u) - c.alpha * reference)  # argmin is that of alpha/2 u^2 + beta |u| - mu u
             z = np.clip(np.sign(mu) * np.maximum(np.abs(mu) - c.beta, 0) / c.alpha, lower, upper)
             free = (np.abs(mu) > c.beta if c.beta > 0 else True) & (z > lower) & (z < upper)
-            signs = np.where(free, np.sign(mu), 0)
+            signs = np.where(free & (c.beta > 0), np.sign(mu), 0)
             sets = (free.tobytes(), signs.tobytes(), z[~free].astype(float).tobytes())
             if sets == before:
                 return u
@@ -99,3 +107,55 @@ class Extended:
                 right = -(constant + hessian @ u + c.beta * self.control * signs)[free]
                 u[free] = eliminate(hessian[np.ix_(free, free)], right[:, None])[:, 0]
         return None
+
+    def allowance(self, optimum):
+        """What the optimum itself may err by."""
+        c = self.objective.control
+        mu = c.alpha * c.reference - self.gradient(optimum)
+        z = np.clip(np.sign(mu) * np.maximum(np.abs(mu) - c.beta, 0) / c.alpha, c.lower, c.upper)
+        return self.norm(z - optimum) + 1e-18 * self.norm(optimum)
+
+
+def random_problem(generator):
+    """A small problem of any kind, with its mesh and the degree of the state."""
+    dim = int(generator.integers(1, 4))
+    mesh = [lambda: pc.unit_interval(int(generator.integers(3, 16))), lambda: pc.unit_square(int(generator.integers(2, 6))),
+            lambda: pc.unit_cube(2)][dim - 1]()  # fmt: skip
+    if generator.random() < 0.5:
+        shift, size = generator.normal(size=(dim, 1)), np.exp(generator.normal(size=(dim, 1)))
+        mesh = mesh.transform(lambda x: size * x + 3 * shift)
+    middle = mesh.points[0].mean()
+    mesh = mesh.tag_part("one", lambda x: x[0] < middle).tag_part("two", lambda x: x[0] >= middle)
+    contrast = 10.0 ** (generator.uniform(0, 9) * generator.integers(0, 2))
+    wave = _wave(generator, dim)
+    reaction = generator.choice([0.0, 1.0, 10.0 ** generator.uniform(-6, 2)])
+    advection = 0.2 * generator.normal(size=dim) if generator.random() < 0.3 else None
+    equation = pc.Elliptic(
+        {"one": 1.0, "two": contrast}, reaction, advection, wave if generator.random() < 0.5 else 0.0
+    )
+    condition = generator.choice(3)
+    boundary = [{"boundary": pc.Dirichlet(_wave(generator, dim))}, {"boundary": pc.Robin(10.0 ** generator.uniform(-4, 1), wave)},
+                {"left": pc.Dirichlet(1.0)}][condition]  # fmt: skip
+    controls = [pc.Distributed(), pc.Distributed("one"), pc.Distributed(element="P0"), pc.Actuators([1.0, wave])]
+    if condition != 0:
+        controls.append(pc.Boundary("right"))
+    weights = 10.0 ** generator.uniform(-2, 2, 3)
+    tracking = [pc.Tracking(_wave(generator, dim), weight=weights[0])]
+    if generator.random() < 0.4:
+        tracking.append(pc.Tracking(1.0, on="two", weight=weights[1]))
+    if generator.random() < 0.3:
+        tracking.append(pc.Tracking(0.3, points=mesh.points[:, mesh.cells].mean(axis=1)[:, :2], weight=weights[2]))
+    alpha = 10.0 ** generator.uniform(-7, 1) if generator.random() < 0.9 else 0.0
+    terms = [pc.Tikhonov(alpha, reference=generator.choice([0.0, 0.5]))]
+    terms += [pc.L1(alpha * generator.uniform(0, 1))] if generator.random() < 0.5 else []
+    terms += (
+        [pc.Box(-generator.uniform(0, 2), generator.uniform(0.1, 3))] if alpha == 0 or generator.random() < 0.5 else []
+    )
+    terms += [pc.Linear(wave)] if generator.random() < 0.3 else []
+    control = controls[int(generator.integers(len(controls)))]
+    return pc.ControlProblem(equation, control, tracking, terms, boundary), mesh, int(generator.integers(1, 3))
+
+
+def _wave(generator, dim):
+    k, shift, size = generator.normal(size=dim) * 3, generator.uniform(0, 6), 10.0 ** generator.uniform(-2, 2)
+    return lambda x: size * np.cos(k @ x + shift)

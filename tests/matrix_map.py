@@ -13,6 +13,7 @@ from pdecontrol.terms import ControlCost, Objective, StateCost
 
 class MatrixMap(SolutionMap):
     affine = True
+    exact = True
     arithmetic = "products with a matrix"
 
     def __init__(

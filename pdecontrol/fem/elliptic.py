@@ -9,8 +9,10 @@ import numpy as np
 
 from ..errors import ConvergenceError, SingularEquationError
 from ..maps import Adjoint, Counter, Linearisation, SolutionMap, largest_eigenvalue
+from ..problem import ControlProblem
 from ..space import Array, Space
 from .linear import ROUNDING, LinearSolver, Solution
+from .meshes import Mesh
 
 KEPT = 3  # factorised matrices of a nonlinear map, for as many linearisations
 
@@ -23,6 +25,8 @@ class SteadySystem(Protocol):
     whether errors of iterative solvers are bounded.
     """
 
+    problem: ControlProblem
+    mesh: Mesh
     control: Space
     observation: Space
     solution: Space
@@ -72,6 +76,8 @@ class EllipticMap(SolutionMap):
     S'(u) = O (A + R'(y))^-1 C and S'(u)* = M_u^-1 C' (A + R'(y))^-T O' M_y. For linear equations the matrix is
     factorised once, when it is first needed.
     """
+
+    exact = True
 
     def __init__(self, system: SteadySystem) -> None:
         self.system = system

@@ -17,9 +17,10 @@ from .engine import CHUNK, Engine, Indices, Region
 
 
 class Equation(Protocol):
-    """apply(y) = A y + R(y) - load, and its derivatives; `definite` tells of A, where R is not there."""
+    """apply(y) = A y + R(y) - load, and its derivatives; `symmetric` and `definite` tell of A, where R is not there."""
 
     affine: bool
+    symmetric: bool
     definite: bool
 
     @property
@@ -33,7 +34,9 @@ class Equation(Protocol):
 
 
 class Sampler:
-    """Values of data at quadrature points and nodes, with a digest of each, by which a restart knows the problem."""
+    """Values of data at quadrature points and nodes, with a digest of each and of where they are: a restart knows the
+    problem by these.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -46,6 +49,11 @@ class Sampler:
     def components(self, data: Any, region: Region, name: str, chosen: Indices | None = None) -> Array:
         """Values (dim, count, quadrature) of a vector field given by its components, or by a function with those."""
         return self._sample(data, region, name, chosen, self._vector, self._engine.mesh.dim)
+
+    def place(self, region: Region, name: str, chosen: Indices | None = None) -> None:
+        """Take note of a region, or of some of its cells."""
+        keys = region.keys if chosen is None else region.keys[:, chosen]
+        self.digests.append((name, digest(self._engine.group, keys, np.zeros(keys.shape[1]))))
 
     def at_nodes(self, data: Data, dofs: Indices, name: str) -> Array:
         space = self._engine.nodal(dofs, np.ones(dofs.size))
@@ -61,7 +69,7 @@ class Sampler:
         shape, data = (rows, cells.size, region.quadrature), whole_field(data)
         if isinstance(data, (int, float)):
             value = float(evaluate(data, np.zeros((self._engine.mesh.dim, 1)), name)[0, 0])
-            self.digests.append((name, repr(value)))
+            self.place(region, f"{name}: {value!r}", cells)
             return np.broadcast_to(value, shape)
         values = np.empty(shape)
         with self._engine.group.agree():
@@ -165,7 +173,8 @@ class EllipticEquation:
             warn_of_oscillations(engine, kappa, advection)
         self._terms = terms
         self._load = load + cells.functional(self._on_cells(equation.source, "source", 0.0))
-        self.definite = equation.advection is None and not engine.group.any(bool(np.any(reaction < 0)))
+        self.symmetric = equation.advection is None
+        self.definite = self.symmetric and not engine.group.any(bool(np.any(reaction < 0)))
         self._semilinear = equation.semilinear
         self.affine = equation.semilinear is None
         if equation.semilinear is not None:
@@ -212,12 +221,13 @@ class EllipticEquation:
 
     @property
     def fingerprint(self) -> str:
-        """Of what the sampled data do not tell: the function r."""
+        """Of what the sampled data do not tell: the function r and its derivative."""
         if self._semilinear is None:
             return ""
         far = np.geomspace(2.0, 1e6, 60)
         probe = np.concatenate([np.linspace(-2.0, 2.0, 41), far, -far])
-        return hashlib.sha256(self._evaluate(self._semilinear.function, probe).tobytes()).hexdigest()
+        functions = self._semilinear.function, self._semilinear.derivative
+        return hashlib.sha256(b"".join(self._evaluate(f, probe).tobytes() for f in functions)).hexdigest()
 
     def _slope(self, y: Array) -> Array:
         assert self._semilinear is not None

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import MeshError, PdecontrolError, ProblemError
 from ..problem import Weak
-from ..space import Array, Data
+from ..space import Array, Data, digest
 from . import compat
 from .engine import Indices, Region
 from .equation import Sampler
@@ -112,6 +112,18 @@ def soundly_integrated(form: Any, dim: int) -> Any:
     return type(form)(integrals)
 
 
+def _values(form: Any, y: Any, engine: DolfinxEngine) -> str:
+    """A digest of the constants and of the functions, but y, of a form."""
+    arrays = [np.asarray(constant.value, dtype=float) for constant in form.constants()]
+    for function in form.coefficients():
+        if function is not y:
+            array = np.asarray(function.x.array, dtype=float)
+            owned = function.function_space.dofmap.index_map.size_local * function.function_space.dofmap.index_map_bs
+            # of the values in any order: the entries are numbered differently on other numbers of processes
+            arrays.append(np.array(digest(engine.group, np.zeros((1, owned), dtype=np.int64), array[:owned])))
+    return "".join(map(repr, (array.tolist() for array in arrays)))
+
+
 class WeakEquation:
     """F(y; v) as an equation (see `system.Equation`), with its derivatives by UFL."""
 
@@ -140,8 +152,8 @@ class WeakEquation:
         jacobian = ufl.derivative(residual, self._y, ufl.TrialFunction(engine.space))
         expanded = ufl.algorithms.expand_derivatives(jacobian)
         self.affine = self._y not in expanded.coefficients()
-        self.definite = equation.definite
-        self._signature = residual.signature()
+        self.symmetric = self.definite = equation.definite
+        self._signature = residual.signature() + _values(residual, self._y, engine)
         second = ufl.derivative(ufl.derivative(ufl.replace(residual, {v: self._p}), self._y, self._eta), self._y, v)
         try:
             self._residual, self._jacobian = compat.form(residual), compat.form(jacobian)
@@ -152,7 +164,7 @@ class WeakEquation:
 
     @property
     def fingerprint(self) -> str:
-        """The signature of the form."""
+        """The signature of the form, which leaves out the values of constants and functions in it, and these."""
         return str(self._signature)
 
     @property

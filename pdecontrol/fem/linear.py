@@ -91,10 +91,11 @@ class LinearSolver(ABC):
 
 
 class Excess(NamedTuple):
-    """t = A 1 and what it may err by, tau."""
+    """t = A 1 and what it may err by, tau; `symmetric` if A is, so that they are those of A' too."""
 
     sums: Array
     errors: Array
+    symmetric: bool
 
 
 class Rows:
@@ -122,7 +123,8 @@ class Rows:
         left, right = (values[place] for values, place in zip((root, forward(root)), ends, strict=True))
         self._sizes = left * right if definite else left + right
         ones = np.ones(local.shape[0])
-        self._excess = excess or Excess(local @ forward(ones), ROUNDING * self._sum(self._sizes))
+        self._excess = excess or Excess(local @ forward(ones), ROUNDING * self._sum(self._sizes), definite)
+        self.symmetric = self._excess.symmetric
 
     def product(self, x: Array) -> Array:
         """A x."""
@@ -130,7 +132,7 @@ class Rows:
 
     def rounding(self, x: Array, b: Array, noise: Array | float, transposed: bool = False) -> Array:
         """rho; that of b - A' x, not in differences, for the transpose of a matrix that is not symmetric."""
-        if transposed and not self._definite:
+        if transposed and not self.symmetric:
             return (
                 ROUNDING * (self._sum(self._sizes * np.abs(self._forward(x))[self._local.indices]) + np.abs(b)) + noise
             )
@@ -211,8 +213,12 @@ class Direct(LinearSolver):
         r = b - self._product(x, transposed)
         if accuracy is None:
             return self._refined(b, x, r, transposed, noise)
-        self._counter.refinements += 1
-        return Solution(x + self._back(r, transposed), np.inf)
+        left = self._loss
+        while left > TOLERATED:
+            self._counter.refinements += 1
+            step, left = self._back(r, transposed), left * min(self._loss, 0.5)
+            x, r = x + step, r - self._product(step, transposed)
+        return Solution(x, np.inf)
 
     def recognise(self, b: Array, x: Array, transposed: bool = False, noise: Array | float = 0.0) -> Solution | None:
         r = b - self._product(x, transposed)
@@ -228,7 +234,7 @@ class Direct(LinearSolver):
         return Solution(x, self._size(r) + rounding)
 
     def _product(self, x: Array, transposed: bool) -> Array:
-        return self._matrix.T @ x if transposed and not self._definite else self._rows.product(x)
+        return self._matrix.T @ x if transposed and not self._rows.symmetric else self._rows.product(x)
 
     @cached_property
     def _loss(self) -> float:

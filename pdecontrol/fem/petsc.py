@@ -154,9 +154,11 @@ class PetscSolver(LinearSolver):
         else:
             x = np.zeros_like(b) if start is None else start
         if accuracy is not None:
-            if not factored or self._loss > TOLERATED:
+            left = self._loss if factored else 1.0
+            while left > TOLERATED:
                 self._counter.refinements += factored
                 x = x + self._apply(b - self._product(x, transposed), transposed, accuracy)
+                left *= min(self._loss, 0.5) if factored else 0.0
             return Solution(x, np.inf)
         return self._refined(b, x, b - self._product(x, transposed), transposed, noise)
 
@@ -198,7 +200,7 @@ class PetscSolver(LinearSolver):
         return self._shared.halo.group.any(bool(a.any()))
 
     def _product(self, x: Array, transposed: bool) -> Array:
-        if not transposed or self._definite:
+        if not transposed or self._rows.symmetric:
             return self._rows.product(x)
         self._x.array[:] = x
         self._matrix.multTranspose(self._x, self._b)

@@ -25,7 +25,7 @@ from ..problem import (
     Weak,
 )
 from ..space import Array, Space, product
-from .engine import CHUNK, Columns, Engine, Region, numbers
+from .engine import Columns, Engine, Region, numbers
 from .equation import EllipticEquation, Equation, Sampler
 from .linear import ROUNDING, Excess, LinearSolver
 
@@ -160,7 +160,8 @@ class System:
         (sums, sizes), fixed = self.equation.row_sums, self._fixed.astype(float)
         matrix = self.equation.matrix(self.initial())
         errors = ROUNDING * (sizes + abs(matrix) @ fixed)
-        return Excess(self.restrict(sums - matrix @ fixed), self.restrict(errors))
+        symmetric = self.equation.symmetric
+        return Excess(self.restrict(sums - matrix @ fixed), self.restrict(errors), symmetric)
 
     def extend(self, free: Array) -> Array:
         y = np.zeros(self.engine.size)
@@ -179,20 +180,26 @@ class System:
 
     @cached_property
     def fingerprint(self) -> str:
-        control, observations = self.problem.control, self.problem.observations
-        shape = [type(control).__name__, control.on, getattr(control, "element", None)]
-        shape += [(type(item).__name__, item.on, getattr(item, "weight", None)) for item in observations
-                  if isinstance(item, Tracking)]  # fmt: skip
+        """Of every datum, and of where it is: data are digested with their regions as they are sampled."""
+        control = self.problem.control
+        shape: list[object] = [type(control).__name__, getattr(control, "element", None)]
+        for item in self.problem.observations:
+            shape.append(type(item).__name__)
+            if isinstance(item, Tracking):
+                shape += [item.weight, None if item.points is None else item.points.tolist()]
         conditions = [(tag, type(condition).__name__) for tag, condition in self.problem.boundary.items()]
         text = repr((self.engine.name, self.engine.degree, shape, conditions, self.sampler.digests, self._mesh_digest))
         return hashlib.sha256((text + self.equation.fingerprint).encode()).hexdigest()
 
     @cached_property
     def _mesh_digest(self) -> str:
-        cells = self.mesh.cells
-        corners = self.mesh.points[:, cells[:, : 2 * CHUNK]].reshape(-1, min(cells.shape[1], 2 * CHUNK))
-        part = hashlib.sha256(np.ascontiguousarray(corners).tobytes()).hexdigest()
-        return repr((self.mesh.points.shape, cells.shape, part))
+        """Of the points and cells; for forms, which may name any tag, of all tags too."""
+        arrays = [("points", self.mesh.points), ("cells", self.mesh.cells)]
+        if isinstance(self.problem.equation, Weak):
+            arrays += [*self.mesh.parts.items(), *self.mesh.boundaries.items()]
+        return repr(
+            [(name, a.shape, hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest()) for name, a in arrays]
+        )
 
     # -- the equation -----------------------------------------------------------------------------------------
 
@@ -328,6 +335,7 @@ class System:
             return columns.space(), columns
         if isinstance(control, Distributed) and control.on is not None:
             self._cells(control.on, "Distributed control")
+        self.sampler.place(self._region(control.on, f"{type(control).__name__} control"), "the control")
         return self.engine.control(control)
 
     def _integrate(self, term: Linear) -> Observed:
@@ -343,6 +351,7 @@ class System:
             return Observed(numbers(self.engine.group, weights, tracking.points), columns=columns)
         region = self._region(tracking.on, "Tracking")
         dofs, engine = region.dofs(), self.engine
+        self.sampler.place(region, "Tracking")
         whole = region is engine.cells
         gram = self.solution.mass if whole else engine.block(engine.matrix([_ones(region)]), dofs)
         mass = gram if tracking.weight == 1.0 else tracking.weight * gram

@@ -7,13 +7,14 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
+from operator import itemgetter
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..certificate import Certificate, Certified, Near, project, project_nonlinear, weigh
+from ..certificate import Certificate, Certified, Near, judge, project, project_nonlinear, weigh
 from ..errors import ConvergenceError, ProblemError, ResultFileError, SingularEquationError, SolveLimitError
 from ..maps import SolutionMap
 from ..result import History, Result, Row, Status, read_arrays, write_arrays
@@ -109,21 +110,25 @@ class _Run:
         self.state: State
         self.iteration = 0
         self.best: Certified | None = None
+        self.least: tuple[float, Array] = (np.inf, np.zeros(0))  # the least objective and its control
+        self.success = Status.CERTIFIED if map.exact else Status.CONVERGED
+        self.unverified = False  # whether `best` comes from a file
         self.certified_at = -1
         self.best_at = 0.0  # solves
         self.modulus: float | None = objective.control.alpha
-        self.concave = self.zero_tested = self.exhausted = False
+        self.concave = self.zero_tested = self.exhausted = self.reached = False
         self.schedule, self.history = Schedule(), History()
         self.clock, self.counts = perf_counter(), map.solves.snapshot()
         self.limit = map.solves.total + stopping.solves
+        self.earlier: dict[str, float] = {}  # what a run before this one solved
         self.fingerprint = objective.fingerprint(map)
 
     def begin(self, start: Start) -> None:
-        if self.checkpoint is not None and self.checkpoint.restart:
-            path = self.checkpoint.path
-            if self.group.on_root(path.exists):
-                self._read(path)
+        if self.checkpoint is not None and self.group.on_root(self.checkpoint.path.exists):
+            if self.checkpoint.restart:
+                self._read(self.checkpoint.path)
                 return
+            self._refuse_to_overwrite(self.checkpoint.path)
         try:
             with self.map.solves.limited(self.limit):
                 self.state = self.method.begin(self.objective, self.map, start)
@@ -132,12 +137,21 @@ class _Run:
                 f"max_solves = {self.stopping.solves:.0f} does not suffice to start {self.method.name}: allow more."
             ) from None
         self.zero_tested = not self.map.control.any(start.u)
-        if self.zero_tested and self._at_target(self.state.y):
+        if self.zero_tested and self.map.affine and self.objective.state.met_by(self.state.y):
             with suppress(SolveLimitError), self.map.solves.limited(self.limit):
                 self.best = project(self.objective, self.map, self.objective.state.initial_dual())
-                self.exhausted = self.best.certificate.exhausted
+                self.exhausted, self.reached = self.best.certificate.exhausted, self.best.certificate.reached
         if self.checkpoint is not None:
             self._write(self.checkpoint.path)  # a path that cannot be written to is found out now
+
+    def _refuse_to_overwrite(self, path: Path) -> None:
+        """A forgotten restart=True must not destroy a checkpoint, nor a wrong name another file."""
+        header, _ = self.group.on_root(lambda: read_arrays(path, "checkpoint"))
+        if header["iteration"]:
+            raise ResultFileError(
+                f"{path} is the checkpoint of a run after {header['iteration']} iterations, which a new run would "
+                "write over: go on from it by restart=True, give another name, or delete it."
+            )
 
     def iterate(self) -> Status:
         saved, saved_at = perf_counter(), self.iteration
@@ -146,14 +160,15 @@ class _Run:
             # A run that goes on from a checkpoint has the row of its iteration already.
             latest = self.history.last
             row = latest if latest is not None and latest.iteration == self.iteration else self._record()
-            if self.best is not None and self.best.certificate.meets(self.stopping.tol, self.stopping.atol):
-                return Status.CERTIFIED
+            if self._meets():
+                return self.success
             if self.best is not None and self.exhausted:
-                return Status.REACHED if self.best.certificate.reached else Status.ROUNDING
+                return Status.REACHED if self.reached else Status.ROUNDING
             if self.concave:
                 return Status.NONCONVEX
             if self.schedule.stalled(self.method.patience(self.objective, self.state)):
-                return Status.STALLED
+                near = self.best is not None and self.best.certificate.near_rounding
+                return Status.ROUNDING if near else Status.STALLED
             if self.callback is not None and self._asks_to_stop(self.callback, row):
                 return Status.STOPPED
             if self.iteration >= self.stopping.iterations:
@@ -165,7 +180,9 @@ class _Run:
                     saved, saved_at = perf_counter(), self.iteration
             # Near the rounding a step may go on for long in vain: no more solves than have led there.
             near_rounding = self.best is not None and self.best.certificate.near_rounding
-            enough = self.counts["total"] + 2 * self.best_at if near_rounding else np.inf
+            left = 2 * self.best_at - self._solves["total"]
+            enough = self.map.solves.total + left if near_rounding else np.inf
+            before = self.state
             try:
                 with self.map.solves.limited(min(self.limit - reserve, enough)):
                     self.state = self.method.step(self.objective, self.map, self.state)
@@ -178,6 +195,7 @@ class _Run:
                     return Status.ROUNDING
                 raise
             self.iteration += 1
+            self.exhausted |= self.state is before and near_rounding
 
     def _asks_to_stop(self, callback: Callback, row: Row) -> bool:
         with self.group.agree():
@@ -186,17 +204,22 @@ class _Run:
 
     def finish(self, status: Status, note: str) -> Result:
         self.save()  # before the last certificate, so that a restart goes on as if there had been no stop
-        earlier = self.best
-        if not self.map.affine and status is not Status.CERTIFIED:
+        earlier, reassessed = self.best, not self.map.affine and status is not self.success
+        if reassessed:
             self.best, self.modulus = None, None  # what is returned has its modulus computed, if solves are left
             self.certified_at = -1
         if self.certified_at < self.iteration:
             with suppress(SolveLimitError):
                 self._certify()
         self.best = self.best or earlier
-        best = self.best or self._uncertified()
+        if reassessed and earlier and earlier.certificate.objective < self.best.certificate.objective:
+            self.best, self.unverified = earlier, True
+        if self.unverified:
+            with suppress(SolveLimitError, ConvergenceError):
+                self._verify()
+        best = self._uncertified() if self.best is None or self.unverified else self.best
         if best.certificate.meets(self.stopping.tol, self.stopping.atol):
-            status = Status.CERTIFIED
+            status = self.success
         self.printer.close()
         return Result(
             control=Field(best.control, self.map.control, "control"),
@@ -206,22 +229,38 @@ class _Run:
             status=status,
             method=self.method.name + (f" ({note})" if note else ""),
             history=self.history,
-            solves=self.map.solves.since(self.counts),
+            solves=self._solves,
             seconds=perf_counter() - self.clock,
             tol=self.stopping.tol,
             fingerprint=self.fingerprint,
             dual=Field(self.state.dual, self.map.observation, "dual"),
         )
 
+    def _meets(self) -> bool:
+        """Whether the best certificate meets the tolerance; one from a file is computed again before it may."""
+        best, stopping = self.best, self.stopping
+        if best is not None and self.unverified and best.certificate.meets(stopping.tol, stopping.atol):
+            self._verify()
+        return self.best is not None and self.best.certificate.meets(stopping.tol, stopping.atol)
+
+    def _verify(self) -> None:
+        """Compute the certificate of a control from a file again."""
+        assert self.best is not None
+        with self.map.solves.limited(self.limit):
+            self.best = self.best._replace(certificate=judge(self.objective, self.map, self.best.control))
+        self.unverified = False
+
     def _record(self) -> Row:
         """Certify if it is time to, and add a row to the history."""
         value = self.objective.value(self.state.u, self.state.y)
+        if value < self.least[0]:
+            self.least = value, self.state.u
         estimate, bound = np.nan, np.nan
         if self.schedule.looks(self.iteration):
             estimate, target = self._estimate(value)
             if self.schedule.wants(self.iteration, estimate, target):
                 bound = self._certify()
-        solves = int(self.map.solves.total - self.counts["total"])
+        solves = int(self._solves["total"])
         row = Row(self.iteration, value, estimate, bound, solves, perf_counter() - self.clock)
         self.history.append(row)
         self.printer.show(row)
@@ -253,12 +292,13 @@ class _Run:
                 self.zero_tested = True
         bound = certified.certificate.measure
         if self.best is None or bound < 0.9 * self.best.certificate.measure:
-            self.best_at = self.map.solves.total - self.counts["total"]
+            self.best_at = self._solves["total"]
         if self.best is None or self.concave or bound <= self.best.certificate.measure:
-            self.best = certified
+            self.best, self.unverified = certified, False
         self.certified_at = self.iteration
         self.schedule.certified(self.iteration, bound)
         now = certified.certificate
+        self.reached |= now.reached
         self.exhausted |= now.exhausted or (now.near_rounding and self.schedule.settled)
         return bound
 
@@ -286,7 +326,7 @@ class _Run:
     def _zero(self) -> Certified | None:
         """The certificate of u = 0 if that is the fixed point of the optimality system, which no iterate may reach."""
         at = self.map.at(self.map.control.zeros())
-        if self._at_target(at.value):
+        if self.map.affine and self.objective.state.met_by(at.value):
             return project(self.objective, self.map, self.objective.state.initial_dual())
         p = self.objective.state.gradient(at.value)
         adjoint = at.solve_adjoint(p)
@@ -296,10 +336,10 @@ class _Run:
             return project(self.objective, self.map, p, adjoint)
         return project_nonlinear(self.objective, self.map, at)[0]
 
-    def _at_target(self, y: Array) -> bool:
-        """Whether y = S(0) may be the target: the dual vector 0 shows it, others are noise that 1/alpha amplifies."""
-        space = self.map.observation
-        return self.map.affine and self.objective.state.distance(y, space.zeros()) <= 1e-8 * space.norm(y)
+    @property
+    def _solves(self) -> dict[str, float]:
+        """What this run has solved so far, with the one that it goes on from."""
+        return {name: n + self.earlier.get(name, 0) for name, n in self.map.solves.since(self.counts).items()}
 
     def save(self) -> None:
         """Write the checkpoint; a failure warns, since the run is worth more."""
@@ -311,10 +351,9 @@ class _Run:
                     warnings.warn(f"no checkpoint: {error}", stacklevel=3)
 
     def _uncertified(self) -> Certified:
-        """The last control, with its state and adjoint if solves are left for them."""
-        u = self.state.u
+        """The control with the least objective, with its state and adjoint if solves are left for them."""
+        value, u = min(self.least, (self.objective.value(self.state.u, self.state.y), self.state.u), key=itemgetter(0))
         field = adjoint = np.full(self.map.solution.size, np.nan)
-        value = self.objective.value(u, self.state.y)
         with suppress(SolveLimitError, ConvergenceError), self.map.solves.limited(self.limit):
             at = self.map.at(u)
             field, value = at.state, self.objective.value(u, at.value)
@@ -330,11 +369,12 @@ class _Run:
             "state": type(self.state).__name__,
             "iteration": self.iteration,
             "seconds": perf_counter() - self.clock,
-            "solves": self.map.solves.since(self.counts),
+            "solves": self._solves,
             "schedule": asdict(self.schedule),
             "modulus": self.modulus,
             "zero_tested": self.zero_tested,
             "certified_at": self.certified_at,
+            "best_at": self.best_at,
             "best": None if self.best is None else asdict(self.best.certificate),
         }
         arrays = {f"state.{name}": value for name, value in pack(self.state, self.map).items()}
@@ -355,15 +395,18 @@ class _Run:
         self.state = unpack(self.method, header["state"], states, self.map)
         self.iteration, self.modulus = header["iteration"], header["modulus"]
         self.zero_tested, self.certified_at = header["zero_tested"], header["certified_at"]
+        self.best_at = header["best_at"]
         if header["best"] is not None:
             control, solution = self.map.control, self.map.solution
             self.best = Certified(
                 control.scatter(arrays["best.control"]), Certificate(**header["best"]),
                 solution.scatter(arrays["best.state"]), solution.scatter(arrays["best.adjoint"]),
             )  # fmt: skip
+            self.unverified = True
         self.history = History.from_arrays(arrays)
         self.schedule = Schedule(**header["schedule"])
-        self.map.solves.add(header["solves"])
+        self.earlier = header["solves"]
+        self.limit -= self.earlier["total"]
         self.clock -= header["seconds"]
 
 

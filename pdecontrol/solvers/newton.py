@@ -82,7 +82,12 @@ class SemismoothNewton(Method[State]):
         if objective.control.alpha == 0:
             raise ProblemError("SemismoothNewton needs a Tikhonov term with alpha > 0: use PrimalDual or FISTA.")
         at = map.at(start.u)
-        p = start.p if map.affine and start.p is not None else objective.state.gradient(at.value)
+        if map.affine and start.p is not None:
+            p = start.p
+        elif map.affine and start.cold and objective.state.met_by(at.value):
+            p = objective.state.initial_dual()
+        else:
+            p = objective.state.gradient(at.value)
         adjoint = at.solve_adjoint(p)
         if map.affine:
             return _dual_state(objective, map, p, adjoint, at.state, 0.0)

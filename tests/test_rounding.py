@@ -1,0 +1,250 @@
+"""Certificates against optima in extended precision: rounding is part of every bound, and ends a run that it stops."""
+
+import sys
+
+import numpy as np
+import pytest
+from extended import Extended, random_problem
+
+import pdecontrol as pc
+from pdecontrol import reference
+from pdecontrol.fem import linear
+from pdecontrol.fem.linear import Direct, Rows
+from pdecontrol.maps import Counter
+
+if np.finfo(np.longdouble).eps > 1e-18:
+    pytest.skip(f"no extended precision on {sys.platform}", allow_module_level=True)
+
+MESHES = {1: lambda: pc.unit_interval(60), 2: lambda: pc.unit_square(10), 3: lambda: pc.unit_cube(4)}
+
+
+# -- u* = k/1.01 on every mesh: nearly singular equations -------------------------------------------------------------
+
+
+def constant(where, c, dim, mesh):
+    """A problem whose states are constants u/k, with k."""
+    equation, boundary, k = {
+        "reaction": (pc.Elliptic(reaction=c), {}, c),
+        "diffusion": (pc.Elliptic(1 / c, 1.0), {}, 1.0),
+        "Robin": (pc.Elliptic(), {"boundary": pc.Robin(c, c)}, None),
+    }[where]
+    volume = mesh.volumes.sum()
+    if where == "Robin":  # y = 1 + u solves the equation for the boundary load c u: u* = -1/1.01 for the target 0
+        control, k, target = pc.Actuators([c], on="boundary"), 1.0, 0.0
+        return pc.ControlProblem(equation, control, pc.Tracking(target), [pc.Tikhonov(1e-2 * volume)], boundary), -1.0
+    terms = [pc.Tikhonov(1e-2 * volume / k**2)]
+    return pc.ControlProblem(equation, pc.Actuators([1.0]), pc.Tracking(1.0), terms, boundary), k
+
+
+@pytest.mark.parametrize("c", [1e-2, 1e-4, 1e-6, 1e-8])
+@pytest.mark.parametrize("dim", MESHES)
+@pytest.mark.parametrize("where", ["reaction", "diffusion", "Robin"])
+def test_nearly_singular_equations(where, dim, c):
+    mesh = MESHES[dim]()
+    problem, k = constant(where, c, dim, mesh)
+    for degree in (1, 2):
+        for tol in (1e-6, 1e-13):
+            result = pc.solve(problem, mesh, degree=degree, tol=tol)
+            error = abs(result.control.array[0] - k / 1.01)
+            assert error <= result.certificate.bound
+            assert result.status in (pc.Status.CERTIFIED, pc.Status.ROUNDING) and result.solves["total"] < 40
+        if c >= 1e-6:
+            assert pc.solve(problem, mesh, degree=degree).success and error <= 1e-8 * abs(k)
+        assert "condition number" in result.certificate.assumption
+
+
+@pytest.mark.parametrize("where", ["reaction", "Robin"])
+def test_nearly_singular_equations_by_multigrid(where):
+    for c in (1e-2, 1e-5):
+        mesh = pc.unit_square(12)
+        problem, k = constant(where, c, 2, mesh)
+        result = pc.solve(problem, mesh, linear_solver="amg")
+        assert abs(result.control.array[0] - k / 1.01) <= result.certificate.bound
+
+
+def test_a_singular_equation_has_no_bound():
+    """Reaction at minus an eigenvalue of the discrete equation: nothing is certified on hope, and it is named."""
+    mesh = pc.unit_square(8)
+    map = pc.discretise(pc.ControlProblem(
+        pc.Elliptic(), pc.Distributed(), pc.Tracking(1.0), [pc.Tikhonov(1e-2)], {"boundary": pc.Dirichlet()}), mesh)  # fmt: skip
+    mass = map.solution.mass.toarray()[np.ix_(map.system._free, map.system._free)]
+    stiffness = map.system._block.toarray()
+    eigenvalue = np.linalg.eigvals(np.linalg.solve(mass, stiffness)).real.min()
+    bounds = []
+    for distance in (1e-2, 1e-6, 1e-10, 0.0):
+        problem = pc.ControlProblem(
+            pc.Elliptic(reaction=-eigenvalue * (1 - distance)), pc.Distributed(), pc.Tracking(lambda x: x[0]),
+            [pc.Tikhonov(1e-2)], {"boundary": pc.Dirichlet()},
+        )  # fmt: skip
+        result = pc.solve(problem, mesh, tol=1e-8)
+        bounds.append(result.certificate.relative)
+        if distance > 1e-8:
+            extended = Extended(problem, pc.discretise(problem, mesh))
+            error = extended.norm(result.control.array - extended.optimum(result.control.array))
+            assert error <= result.certificate.bound
+    assert bounds[0] < 1e-8 < bounds[-1] and not result.success
+    assert "resonant" in result.certificate.assumption or "singular" in result.certificate.assumption
+
+
+# -- against extended precision ---------------------------------------------------------------------------------------
+
+
+def inclusion(contrast, alpha, n):
+    """Diffusion 2^k in an inner square, and 1 outside: the matrix has exact entries."""
+    inside = lambda x: (np.abs(x - 0.5) < 0.25).all(axis=0)  # noqa: E731
+    mesh = pc.unit_square(n).tag_part("in", inside).tag_part("out", lambda x: ~inside(x))
+    problem = pc.ControlProblem(
+        pc.Elliptic({"in": 2.0**contrast, "out": 1.0}), pc.Distributed(),
+        pc.Tracking(lambda x: np.sin(3 * x[0]) * x[1]), [pc.Tikhonov(alpha), pc.L1(1e-4 * alpha), pc.Box(-3, 3)],
+        {"boundary": pc.Dirichlet()},
+    )  # fmt: skip
+    return problem, mesh
+
+
+def errors_and_bounds(problem, mesh, degree=1, tolerances=(1e-6, 1e-10, 1e-13), **options):
+    """Pairs of the error and the bound of the results for some tolerances, all from one map."""
+    map = pc.discretise(problem, mesh, degree=degree)
+    extended = Extended(problem, map)
+    for tol in tolerances:
+        result = pc.minimise(problem, map, tol=tol, **options)
+        optimum = extended.optimum(result.control.array)
+        if optimum is not None:
+            yield extended.norm(result.control.array - optimum) - extended.allowance(optimum), result.certificate.bound
+
+
+@pytest.mark.parametrize("contrast", [0, 10, 20, 30])
+def test_contrasts(contrast):
+    count = 0
+    for alpha in (1.0, 1e-3, 1e-5, 1e-8):
+        for error, bound in errors_and_bounds(*inclusion(contrast, alpha, 8), max_solves=2000):
+            assert error <= bound
+            count += 1
+    assert count >= 10
+
+
+def test_contrasts_on_a_finer_mesh():
+    """Stiff parts cost few digits: at a contrast of 2^20 an answer is certified to 1e-6."""
+    problem, mesh = inclusion(20, 1e-3, 16)
+    ((error, bound),) = errors_and_bounds(problem, mesh, tolerances=(1e-6,))
+    assert error <= bound and pc.solve(problem, mesh).success
+
+
+@pytest.mark.filterwarnings("ignore::pdecontrol.AdvectionWarning")
+def test_random_problems():
+    """500 small problems of all kinds: no bound below the error, no gap below the excess of the objective."""
+    generator = np.random.default_rng(20261)
+    judged, unknown = check_random_problems(generator, 500)
+    assert judged >= 900 and unknown <= 25
+
+
+def check_random_problems(generator, count):
+    judged = unknown = 0
+    for _ in range(count):
+        problem, mesh, degree = random_problem(generator)
+        map = pc.discretise(problem, mesh, degree=degree)
+        extended, tol = Extended(problem, map), 10.0 ** generator.uniform(-13, -4)
+        result = pc.minimise(problem, map, tol=tol, max_solves=300)
+        u, certificate = result.control.array, result.certificate
+        noisy = u + 10.0 ** generator.uniform(-12, 0) * generator.standard_normal(u.size)
+        other = np.clip(noisy, extended.objective.control.lower, extended.objective.control.upper)
+        pairs = [(u, certificate), (other, pc.certify(problem, other, map))]
+        if certificate.bound is None:  # without alpha the better of the two stands for the optimum
+            values = [extended.value(v) for v, _ in pairs]
+            for value, (_, judgement) in zip(values, pairs, strict=True):
+                assert value - min(values) <= judgement.gap + 1e-17 * extended.terms(u)
+            judged += 2
+            continue
+        optimum = extended.optimum(u)
+        if optimum is None:
+            unknown += 1
+            continue
+        for v, judgement in pairs:
+            assert extended.norm(v - optimum) <= judgement.bound + extended.allowance(optimum)
+            excess = extended.value(v) - extended.value(optimum)
+            assert excess <= judgement.gap + 1e-16 * extended.terms(v)
+            judged += 1
+    return judged, unknown
+
+
+# -- planted errors ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("planted", ["rounding", "products"])
+def test_what_is_left_out_shows(planted, monkeypatch):
+    """Bounds without rounding, and residuals that are not in differences, are violated."""
+    if planted == "rounding":
+        monkeypatch.setattr(Rows, "rounding", lambda self, x, *_: 0.0 * x)
+        monkeypatch.setattr(linear, "ROUNDING", 0.0)
+    else:
+        monkeypatch.setattr(Rows, "product", lambda self, x: self._local @ x)
+    pairs = [*errors_and_bounds(*inclusion(30, 1e-3, 8)), *errors_and_bounds(*inclusion(20, 1.0, 8))]
+    for c in (1e-6, 1e-8):
+        for dim in (1, 2):
+            mesh = MESHES[dim]()
+            problem, k = constant("reaction", c, dim, mesh)
+            result = pc.solve(problem, mesh, tol=1e-14, max_solves=200)
+            pairs.append((abs(result.control.array[0] - k / 1.01), result.certificate.bound))
+    assert any(error > bound for error, bound in pairs)
+
+
+# -- runs that rounding ends ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista"])
+def test_a_tolerance_that_rounding_does_not_allow_ends_soon(method):
+    problem, mesh = reference.poisson(1e-4).problem, pc.unit_square(16)
+    best = pc.solve(problem, mesh, method=method, tol=1e-10)
+    result = pc.solve(problem, mesh, method=method, tol=1e-16)
+    assert best.success and result.status is pc.Status.ROUNDING and not result.success
+    assert result.certificate.bound <= best.certificate.bound
+    assert result.certificate.bound <= 16 * result.certificate.floor
+    assert result.solves["total"] <= 2.5 * best.solves["total"]
+
+
+def test_a_long_interval():
+    mesh = pc.unit_interval(20_000)
+    result = pc.solve(reference.poisson(1e-2).problem, mesh, tol=1e-12)
+    space, exact = result.control.space, reference.poisson(1e-2).control
+    assert result.status is pc.Status.ROUNDING and result.certificate.relative < 1e-7
+    assert space.norm(result.control.array - exact(space.points)) < 1.0
+    finer = pc.solve(reference.poisson(1e-2).problem, mesh, tol=1e-6)
+    assert finer.success
+    difference = space.norm(result.control.array - finer.control.array)
+    assert difference <= result.certificate.bound + finer.certificate.bound
+
+
+@pytest.mark.parametrize("alpha", [1e-2, 1e-5, 1e-8])
+@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista"])
+@pytest.mark.parametrize("linear_solver", ["direct", "amg"])
+def test_a_target_that_is_reached_by_no_control(linear_solver, method, alpha):
+    """S(0) = y_d: u* = 0, and the misfit of every state is rounding."""
+    target = lambda x: 1 + x[0]  # noqa: E731
+    problem = pc.ControlProblem(
+        pc.Elliptic(), pc.Distributed(), pc.Tracking(target), [pc.Tikhonov(alpha)], {"boundary": pc.Dirichlet(target)}
+    )
+    result = pc.solve(problem, pc.unit_square(16), method=method, linear_solver=linear_solver)
+    assert result.status is pc.Status.REACHED and result.solves["total"] < 100
+    assert "to rounding" in str(result) and result.certificate.norm <= result.certificate.bound <= 1e-6
+
+
+# -- the parts --------------------------------------------------------------------------------------------------------
+
+
+def test_factors_are_refined_where_they_lose_digits():
+    """A stiff chain on a weak spring: plain back substitution errs by 1e-6, refinement by differences by 1e-15."""
+    import scipy.sparse as sp
+
+    n, weak = 200, 1e-10
+    stiffness = sp.diags([-np.ones(n - 1), np.r_[1, 2 * np.ones(n - 2), 1], -np.ones(n - 1)], [-1, 0, 1]).tocsr()
+    sums = np.zeros(n)
+    sums[0] = weak
+    matrix = (stiffness + sp.diags(sums)).tocsr()  # 1 + 1e-10 loses six digits of the spring
+    b = np.zeros(n)
+    b[-1] = 1.0
+    exact = 1 / weak + np.arange(n)
+    excess = linear.Excess(sums, 1e-16 * sums, True)
+    plain, refined = Direct(matrix, Counter(), True), Direct(matrix, Counter(), True, excess)
+    assert np.abs(refined.solve(b).x / exact - 1).max() <= 1e-14
+    assert np.abs(plain._back(b, False) / exact - 1).max() > 1e-14
+    solution = refined.solve(b)
+    assert refined.recognise(b, solution.x).error < np.inf and refined.recognise(b, 0.9 * solution.x) is None
