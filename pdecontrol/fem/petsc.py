@@ -219,7 +219,7 @@ class PetscSolver(LinearSolver):
         else:
             ksp.solve(self._b, self._x)
         reason = ksp.getConvergedReason()
-        if reason < 0 and reason != -3:  # after too many iterations the residual decides
+        if reason < 0 and reason not in (-3, -5):  # after too many iterations or a breakdown the residual decides
             if exact:
                 raise SingularEquationError("the matrix of the equation is singular (its factorisation failed).")
             raise ConvergenceError(

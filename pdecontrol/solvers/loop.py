@@ -212,7 +212,7 @@ class _Run:
             with suppress(SolveLimitError):
                 self._certify()
         self.best = self.best or earlier
-        if reassessed and earlier and earlier.certificate.objective < self.best.certificate.objective:
+        if reassessed and earlier and self.best and earlier.certificate.objective < self.best.certificate.objective:
             self.best, self.unverified = earlier, True
         if self.unverified:
             with suppress(SolveLimitError, ConvergenceError):
