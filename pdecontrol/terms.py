@@ -144,7 +144,7 @@ class StateCost:
         return self.space.norm(self._with_linear(y - self.target - p, 0.0))
 
     def met_by(self, y: Array) -> bool:
-        """Whether y is the target but for rounding: the dual vector 0 then tells more than y - target, which is noise."""
+        """Whether y is the target but for rounding: the dual vector 0 tells more then than y - target, mere noise."""
         return self.distance(y, self.space.zeros()) <= 1e-8 * self.space.norm(y)
 
     def distance_error(self, y: Array, p: Array) -> float:
