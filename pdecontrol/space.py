@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
-from .lagrange import Lagrange
+from .lagrange import Lagrange, real_array
 from .parallel import ALONE, Group
 
 Array = NDArray[np.float64]
@@ -58,12 +58,12 @@ def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = 
     if callable(data):
         data = call(data, points, scale, name)
     try:
-        raw = np.asarray(data)
-        if raw.dtype.kind not in "biuf":  # not None, text or complex numbers
-            raise TypeError
-        values = raw.astype(float)
-    except (TypeError, ValueError):
-        raise DataError(f"{name}: expected a number or {count} real values, got {type(data).__name__}.") from None
+        values = real_array(data, name).copy()
+    except DataError:
+        kind = f" of {data.dtype.name} values" if isinstance(data, np.ndarray) else ""
+        raise DataError(
+            f"{name}: expected a number or {count} real values, got {type(data).__name__}{kind}."
+        ) from None
     if values.ndim == 0:
         values = np.full(count, float(values))
     if values.shape != (count,):
@@ -97,6 +97,9 @@ class Layout:
     whole: Callable[[], Space]
     write: Callable[[Path, dict[str, Array]], None] | None = None
 
+    def __repr__(self) -> str:
+        return f"<Layout: {self.keys.shape[1]} entries on rank {self.group.rank} of {self.group.size}>"
+
 
 @dataclass(frozen=True, eq=False)
 class Space:
@@ -127,6 +130,13 @@ class Space:
     def __post_init__(self) -> None:
         if self.points is None and self.elements is not None:
             object.__setattr__(self, "points", self.elements.points)
+
+    def __repr__(self) -> str:
+        if self.factors:
+            return f"<Space: a product of {len(self.factors)} spaces, {self.size} entries>"
+        what = "plain numbers" if self.points is None else f"entries at points in {len(self.points)}D"
+        share = "" if self.group.size == 1 else f" on rank {self.group.rank} of {self.group.size}"
+        return f"<Space: {self.size} {what}{share}>"
 
     @property
     def size(self) -> int:
@@ -298,6 +308,12 @@ class Field:
     space: Space
     name: str = "field"
 
+    def __post_init__(self) -> None:
+        array = real_array(self.array, self.name)
+        if array.shape != (self.space.size,):
+            raise DataError(f"{self.name}: expected an array of shape ({self.space.size},), got {array.shape}.")
+        object.__setattr__(self, "array", array)
+
     def __repr__(self) -> str:
         return f"<Field {self.name!r}, {self.array.size} values>"
 
@@ -308,7 +324,7 @@ class Field:
         """
         group, whole = self.space.group, self.gather()
         with group.agree():
-            points = np.asarray(points, dtype=float)
+            points = real_array(points, "points")
         parts = group.collect_on_root(points)
 
         def evaluate() -> list[Array]:

@@ -20,7 +20,7 @@ def soft(v: Array, threshold: float) -> Array:
     return v - np.clip(v, -threshold, threshold) if threshold > 0 else v
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ControlCost:
     """G(u) = alpha/2 ||u - reference||^2 + beta ||u||_L1, lower <= u <= upper, on a space with diagonal mass.
 
@@ -93,7 +93,7 @@ class ControlCost:
         return max(self.space.integral(integrand + at_bound * normal * (z - u)), 0.0)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StateCost:
     """F(y) = 1/2 ||y - target||^2 over the tracked components, plus the sum of the linear ones.
 
@@ -137,7 +137,7 @@ class StateCost:
         return self.space.norm(self._with_linear(y - self.target - p, 0.0))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Objective:
     """F(S(u)) + G(u) with its two costs bound to the spaces of a map."""
 

@@ -24,7 +24,7 @@ def accuracy(objective: Objective, map: SolutionMap, wanted: float) -> float:
     return wanted * min(1.0, 5.0 * root / gain) if root > 0 and gain > 0 else wanted
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class State:
     """What a method carries from one iteration to the next.
 

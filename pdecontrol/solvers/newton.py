@@ -33,14 +33,14 @@ from .method import INCREMENT, PRODUCT, Method, Start, State, accuracy
 from .proximal import backtrack
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DualState(State):
     """For affine maps: u = z(dual) and y = S(u); first is the norm of the first residual."""
 
     first: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NormalState(State):
     """For nonlinear maps: u = argmin G + <l, .>; best is the smallest norm of R so far, the first being `first`.
 

@@ -32,7 +32,7 @@ SAFETY = 0.999
 PATIENCE = 20
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PrimalDualState(State):
     """r and s are the steps, norm the estimate of ||S'||, trail the last four observations, y being the latest.
 
