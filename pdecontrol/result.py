@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -24,7 +25,7 @@ from .space import Array, Field, Space
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Status(Enum):
@@ -157,7 +158,7 @@ class Result:
     def save(self, path: str | Path) -> Path:
         """Write everything to one .npz file, whole or not at all; `pdecontrol.load` reads it."""
         whole = self.gather()
-        return self.group.on_root(lambda: whole._write(Path(path)))
+        return self.group.on_root(lambda: whole._write(npz(path)))
 
     def _write(self, path: Path) -> Path:
         header = {
@@ -214,8 +215,8 @@ def load(path: str | Path) -> Result:
     >>> result = load("sparse.npz")                          # doctest: +SKIP
     >>> result.control(np.array([[0.5], [0.5]]))             # doctest: +SKIP
     """
-    header, arrays = read_arrays(Path(path), "result")
-    try:
+    header, arrays = read_arrays(_path(path), "result")
+    with readable(path):
         spaces = {name: _space(arrays, name) for name in ("control", "state")}
         spaces["adjoint"] = spaces["state"]
         fields = {name: Field(arrays[f"{name}.array"], space, name) for name, space in spaces.items()}
@@ -233,8 +234,16 @@ def load(path: str | Path) -> Result:
             fingerprint=header["fingerprint"],
             dual=Field(arrays["dual"], Space(np.ones(arrays["dual"].size)), "dual") if "dual" in arrays else None,
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ResultFileError(f"{path} is not a result of this version of pdecontrol ({error!r}).") from None
+
+
+@contextmanager
+def readable(path: str | Path) -> Iterator[None]:
+    """A block that takes the contents of a file apart: what it lacks or has of the wrong kind is a ResultFileError."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ResultFileError(f"{path} is damaged, or not of this version of pdecontrol ({reason}).") from None
 
 
 def _space_arrays(space: Space) -> dict[str, Array]:
@@ -268,16 +277,24 @@ def _space(arrays: dict[str, Array], name: str) -> Space:
     return Space(mass, elements)
 
 
+def _path(path: str | Path) -> Path:
+    try:
+        return Path(path)
+    except TypeError:
+        raise ResultFileError(f"a path is text or a pathlib.Path, got {path!r}.") from None
+
+
 def npz(path: str | Path) -> Path:
     """The path with the ending .npz, which is added if missing."""
-    path = Path(path)
+    path = _path(path)
     return path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
 
 
 def write_arrays(path: Path, header: dict[str, Any], arrays: dict[str, Array]) -> Path:
     """Write a JSON header and arrays to one .npz file, whole or not at all; raises ResultFileError."""
     path = npz(path)
-    text = json.dumps({"format": FORMAT, **header}).encode()
+    header = {"format": FORMAT, **header}
+    text = json.dumps(header | {"digest": _digest(header, arrays)}).encode()
     contents: dict[str, Any] = {"header": np.frombuffer(text, dtype=np.uint8), **arrays}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -311,4 +328,16 @@ def read_arrays(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Array]
         raise ResultFileError(f"{path} is damaged ({error}).") from None
     if not isinstance(header, dict) or header.get("kind") != kind or header.get("format") != FORMAT:
         raise ResultFileError(f"{path} is not a {kind} of this version of pdecontrol.")
+    if header.pop("digest", None) != _digest(header, arrays):
+        raise ResultFileError(f"{path} is damaged: its contents are not those that were written.")
     return header, arrays
+
+
+def _digest(header: dict[str, Any], arrays: dict[str, Array]) -> str:
+    """A checksum of all that a file holds."""
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

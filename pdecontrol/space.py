@@ -260,6 +260,11 @@ class Space:
         if self.factors:
             parts = np.split(whole, np.cumsum([f.count for f in self.factors])[:-1])
             return np.concatenate([factor.scatter(part) for factor, part in zip(self.factors, parts, strict=True)])
+        count = self.count
+        with self.group.agree():
+            if self.group.root and np.shape(whole) != (count,):
+                raise DataError(f"expected a whole vector of shape ({count},), got {np.shape(whole)}.")
+            whole = real_array(whole, "a whole vector")
         if self.layout is None:
             return whole
         sizes, order = self.group.collect_on_root(self.size), self._order

@@ -79,9 +79,12 @@ class Mesh:
         points = _array(self.points, float, "points")
         cells = _array(self.cells, np.int64, "cells")
         if not 1 <= len(points) <= 3 or len(cells) != len(points) + 1 or not cells.size:
+            advice = ""
+            if points.shape[1] + 1 == cells.shape[1] <= 4:
+                advice = ": a point a row and a cell a row: transpose them"
             raise MeshError(
                 "A mesh takes points of shape (dim, n) and cells of shape (dim + 1, m) with dim from 1 to 3 "
-                f"and m > 0, got points {points.shape} and cells {cells.shape}."
+                f"and m > 0, got points {points.shape} and cells {cells.shape}{advice}."
             )
         if not np.isfinite(points).all():
             raise MeshError(f"Point {np.argmin(np.isfinite(points).all(axis=0))} of the mesh is not finite.")
@@ -460,9 +463,13 @@ def _part(tag: str, numbers: Array, count: int) -> Array:
 
 def _oriented(points: Array, cells: Array) -> Array:
     """The cells with positive orientation."""
-    determinants = _determinants(points, cells)
-    lengths = [np.linalg.norm(points[:, row] - points[:, cells[0]], axis=0) for row in cells[1:]]
-    flat = np.abs(determinants) <= 1e-13 * np.prod(lengths, axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        determinants = _determinants(points, cells)
+        lengths = [np.linalg.norm(points[:, row] - points[:, cells[0]], axis=0) for row in cells[1:]]
+        boxes = np.prod(lengths, axis=0)
+    if not np.isfinite(boxes).all():
+        raise MeshError(f"Cell {np.argmin(np.isfinite(boxes))} is so large that its volume overflows; rescale the mesh.")
+    flat = np.abs(determinants) <= 1e-13 * boxes
     if flat.any():
         raise MeshError(f"Cell {np.argmax(flat)} is degenerate, its vertices span no volume; repair the mesh.")
     # Of all transpositions of a tetrahedron only 02 and 13 keep the diagonal of Bey's rule.

@@ -16,7 +16,7 @@ import numpy as np
 from ..certificate import Certificate, Certified, Near, project, project_nonlinear, weigh
 from ..errors import ConvergenceError, ProblemError, ResultFileError, SingularEquationError, SolveLimitError
 from ..maps import SolutionMap
-from ..result import History, Result, Row, Status, read_arrays, write_arrays
+from ..result import History, Result, Row, Status, read_arrays, readable, write_arrays
 from ..space import Field
 from ..terms import Objective
 from .method import Method, Start, State, pack, unpack
@@ -121,7 +121,8 @@ class _Run:
         if self.checkpoint is not None and self.checkpoint.restart:
             path = self.checkpoint.path
             if self.group.on_root(path.exists):
-                self._read(path)
+                with readable(path):
+                    self._read(path)
                 return
         try:
             with self.map.solves.limited(self.limit):
