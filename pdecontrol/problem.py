@@ -17,7 +17,7 @@ import numpy as np
 
 from .errors import DataError, ProblemError
 from .lagrange import real_array
-from .space import Array, Data
+from .space import LARGEST, Array, Data
 
 Coefficient = Data | Mapping[str, Data]
 Components = Sequence[Data] | Callable[[Array], Array]
@@ -63,6 +63,8 @@ def check_number(value: object, name: str, positive: bool = False) -> float:
     number = float(cast(Real, number))
     if number < 0 or (positive and number == 0):
         raise ProblemError(f"{name} must be {'positive' if positive else 'at least zero'}, got {value}.")
+    if number > LARGEST:
+        raise ProblemError(f"{name} is {number:.1e}, where squares overflow: choose other units.")
     return number
 
 

@@ -18,6 +18,7 @@ from .parallel import ALONE, Group
 
 Array = NDArray[np.float64]
 Data = float | Callable[[Array], Array] | Array
+LARGEST = 1e150  # of data: squares do not overflow
 
 
 def call(function: Callable[[Array], Any], points: Array, scale: float, name: str) -> Any:
@@ -50,7 +51,7 @@ def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = 
     Raises
     ------
     DataError
-        If the values have the wrong shape, are NaN, or are infinite where they must not be.
+        If the values have the wrong shape, are NaN, or are infinite or too large to be squared where they must not be.
     """
     count = points.shape[1]
     if callable(data) and not count:
@@ -75,6 +76,8 @@ def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = 
     if bad.any():
         where = points[:, np.argmax(bad)].round(6).tolist() if points.size else int(np.argmax(bad))
         raise DataError(f"{name}: {bad.sum()} of {count} values are NaN or infinite, the first at x = {where}.")
+    if not infinite and np.abs(values).max(initial=0.0) > LARGEST:
+        raise DataError(f"{name} reaches {np.abs(values).max():.1e}, where squares overflow: choose other units.")
     return values
 
 

@@ -1,5 +1,6 @@
 """Wrong input: one error with the culprit and the remedy, before any matrix is factorised."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -127,6 +128,50 @@ def test_numbers(place, number, no_work):
         value = -np.inf if number == "infinite" and place == "upper bound" else value
     with pytest.raises((DataError, ProblemError), match=f"({name}).*({message})"):
         pc.solve(state(value), MESH)
+
+
+@pytest.mark.parametrize("place", [place for place in PLACES if "advection" not in place and "bound" not in place])
+def test_numbers_whose_squares_overflow(place, no_work):
+    state, name = PLACES[place]
+    refused(DataError, f"^{name}.* reaches 1.0e\\+200, where squares overflow", lambda: state(-1e200))
+    refused(DataError, f"^{name}.* reaches 1.0e\\+308, where squares overflow", lambda: state(lambda x: 1e308 + 0 * x[0]))
+
+
+@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista", "proximal-gradient"])
+def test_numbers_that_overflow_or_are_lost_on_the_way(method):
+    """The error comes at the first iterate, without a warning, and nothing is certified."""
+    for stated in (
+        problem(pc.Elliptic(1e-160)),
+        problem(alpha=1e-200),
+        problem(tracking=pc.Tracking(1e-160)),
+        problem(tracking=pc.Tracking(1e-200)),
+        stated_with(pc.Tikhonov(1.0), pc.Box(1e200, np.inf)),
+    ):
+        with pytest.raises(ProblemError, match="overflow, underflow or are NaN: choose units"):
+            pc.solve(stated, MESH, method=method, max_solves=40)
+
+
+def test_weights_and_meshes_that_overflow():
+    for make in (pc.Tikhonov, pc.L1, lambda weight: pc.Tracking(1.0, weight=weight)):
+        with pytest.raises(ProblemError, match=r"is 1.0e\+200, where squares overflow: choose other units"):
+            make(1e200)
+    for scale in (1e100, 1e-100):
+        with pytest.raises(MeshError, match="Cell 0 is so large or small"):
+            MESH.transform(lambda x, scale=scale: scale * x)
+
+
+def test_an_overflow_after_a_certificate_is_a_status(monkeypatch):
+    """What was certified before is returned."""
+    step = pc.PrimalDual.step
+
+    def overflowing(self, objective, map, state):
+        after = step(self, objective, map, state)
+        return replace(after, u=np.full_like(after.u, 1e200))
+
+    monkeypatch.setattr(pc.PrimalDual, "step", overflowing)
+    result = pc.solve(problem(), MESH, method="primal-dual")
+    assert result.status is pc.Status.OVERFLOW and not result.success
+    assert np.isfinite(result.certificate.bound) and np.isfinite(result.objective)
 
 
 @pytest.mark.parametrize("value", [2.0, (1.0,), (1.0, 2.0, 3.0), "ab", None, np.ones(3), np.array(1.0), (np.nan, 1.0)])

@@ -467,8 +467,11 @@ def _oriented(points: Array, cells: Array) -> Array:
         determinants = _determinants(points, cells)
         lengths = [np.linalg.norm(points[:, row] - points[:, cells[0]], axis=0) for row in cells[1:]]
         boxes = np.prod(lengths, axis=0)
-    if not np.isfinite(boxes).all():
-        raise MeshError(f"Cell {np.argmin(np.isfinite(boxes))} is so large that its volume overflows; rescale the mesh.")
+    lost = ~((boxes < 1e150) & ((boxes > 1e-150) | (boxes == 0.0)))
+    if lost.any():
+        raise MeshError(
+            f"Cell {np.argmax(lost)} is so large or small that its volume squared overflows or is lost; rescale the mesh."
+        )
     flat = np.abs(determinants) <= 1e-13 * boxes
     if flat.any():
         raise MeshError(f"Cell {np.argmax(flat)} is degenerate, its vertices span no volume; repair the mesh.")

@@ -14,13 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..certificate import Certificate, Certified, Near, project, project_nonlinear, weigh
-from ..errors import ConvergenceError, ProblemError, ResultFileError, SingularEquationError, SolveLimitError
+from ..errors import ConvergenceError, DataError, ProblemError, ResultFileError, SingularEquationError, SolveLimitError
 from ..maps import SolutionMap
 from ..result import History, Result, Row, Status, read_arrays, readable, write_arrays
 from ..space import Field
 from ..terms import Objective
 from .method import Method, Start, State, pack, unpack
 from .schedule import Schedule
+
+LEAST = 1e-140  # smaller norms may be wrong, as squares underflow
+INFINITE = (DataError, np.linalg.LinAlgError)  # what infinite controls and matrices lead to
 
 Callback = Callable[[Row], bool | None]
 
@@ -76,9 +79,14 @@ def minimise(
         raise ProblemError("alpha = 0 with a nonlinear equation has no certificate: add a Tikhonov term.")
     printer = Printer(progress if map.control.group.root else False)
     run = _Run(objective, map, method, stopping, callback, checkpoint, printer)
-    run.begin(start)
     try:
-        status = run.iterate()
+        with np.errstate(over="ignore", invalid="ignore"):  # which ends a run with a status
+            run.begin(start)
+    except INFINITE as error:
+        raise ProblemError(f"{Status.OVERFLOW.value} ({error})") from error
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            status = run.iterate()
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
     except SolveLimitError:
@@ -141,7 +149,12 @@ class _Run:
         while True:
             # A run that goes on from a checkpoint has the row of its iteration already.
             latest = self.history.last
-            row = latest if latest is not None and latest.iteration == self.iteration else self._record()
+            try:
+                row = latest if latest is not None and latest.iteration == self.iteration else self._record()
+            except INFINITE:
+                return self._overflow()
+            if not np.isfinite(row.objective) or self._underflows():
+                return self._overflow()
             if self.best is not None and self.best.certificate.meets(self.stopping.tol, self.stopping.atol):
                 return Status.CERTIFIED
             if self.concave:
@@ -164,7 +177,20 @@ class _Run:
                 if self.iteration == 0:
                     raise
                 return Status.FAILED
+            except INFINITE:
+                return self._overflow()
             self.iteration += 1
+
+    def _underflows(self) -> bool:
+        """Whether the norm of the best control, which is not zero, is none."""
+        best = self.best
+        return best is not None and best.certificate.norm < LEAST and self.map.control.any(best.control)
+
+    def _overflow(self) -> Status:
+        """The status, or an error where there is nothing to return."""
+        if self.best is None or self._underflows():
+            raise ProblemError(Status.OVERFLOW.value)
+        return Status.OVERFLOW
 
     def _asks_to_stop(self, callback: Callback, row: Row) -> bool:
         with self.group.agree():
@@ -177,7 +203,7 @@ class _Run:
         if not self.map.affine and status is not Status.CERTIFIED:
             self.best, self.modulus = None, None  # what is returned has its modulus computed, if solves are left
             self.certified_at = -1
-        if self.certified_at < self.iteration:
+        if self.certified_at < self.iteration and status is not Status.OVERFLOW:
             with suppress(SolveLimitError):
                 self._certify()
         self.best = self.best or earlier
