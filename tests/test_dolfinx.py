@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -144,6 +145,42 @@ def test_files_of_higher_degrees(tmp_path):
 def test_piecewise_constant_controls_are_written(tmp_path):
     result = pc.solve(problem(control=pc.Distributed("patch", "P0")), square(), "dolfinx")
     assert [path.suffix for path in result.export(tmp_path / "out.xdmf")] == [".xdmf", ".xdmf"]
+
+
+WRITTEN = {
+    "state of degree 3": (pc.Distributed(), 3, "state"),
+    "control": (pc.Distributed("patch"), 1, "control"),
+    "control, P0": (pc.Distributed("patch", "P0"), 1, "control"),
+    "control on a boundary": (pc.Boundary("top"), 2, "control"),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_functions_are_written_when_the_engine_is_gone(name, monkeypatch, tmp_path):
+    control, degree, which = WRITTEN[name]
+    map = pc.discretise(problem(boundary={"left": pc.Dirichlet()}, control=control), square(), "dolfinx", degree)
+    engine = weakref.ref(map.system.engine)
+    space = map.control if which == "control" else map.solution
+    field = pc.Field(wave(space.points), space, which)
+    whole = field.gather()
+    map.close()
+    del map
+    gc.collect()
+    assert engine() is None
+    written = []
+    monkeypatch.setattr("pdecontrol.fem.compat.write_functions", lambda *arguments: written.append(arguments))
+    field.save(tmp_path / "field.xdmf")
+    ((_, (function,), path, order),) = written
+    assert (path.name, function.name, order) == ("field.xdmf", which, 0 if name.endswith("P0") else degree)
+    points = function.function_space.tabulate_dof_coordinates()[:, :2].T
+    values = np.array(function.x.array)
+    if name.endswith("P0"):
+        inside = np.flatnonzero(values)
+        assert len(inside) == whole.array.size
+    else:
+        inside = [i for i in range(values.size) if np.isclose(whole.space.points.T, points[:, i]).all(axis=1).any()]
+        assert len(inside) == whole.array.size and not np.delete(values, inside).any()
+    assert np.allclose(values[inside], whole(points[:, inside]), atol=1e-12)
 
 
 # -- equations by forms ---------------------------------------------------------------------------------------

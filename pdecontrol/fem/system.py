@@ -300,8 +300,9 @@ class System:
         mass = gram if tracking.weight == 1.0 else tracking.weight * gram
         layout = self.solution.layout
         if layout is not None:
-            # Observations need no whole space but to be gathered: its vectors, in the order of the keys.
-            layout = Layout(layout.group, layout.keys[:, dofs], lambda: Space(np.zeros(0)))
+            # Observations need no whole space but to be gathered: its vectors, in the order of the keys, are numbers.
+            count = int(layout.group.sum(len(dofs))) * layout.group.root
+            layout = Layout(layout.group, layout.keys[:, dofs], lambda: Space(np.ones(count)))
         space = Space(mass, points=engine.nodes[:, dofs], diameter=self.mesh.diameter, layout=layout)
         return Observed(space, dofs=dofs)
 
