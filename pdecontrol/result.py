@@ -110,6 +110,7 @@ class Result:
     seconds : wall time, discretisation included where `solve` did it.
     method, tol, fingerprint : the algorithm, the tolerance, and a digest of the discretised problem.
     dual : the last dual vector of the method, for warm starts.
+    lower, upper, sensors : the bounds of the control and the points (dim, k) of observations, for figures.
     """
 
     control: Field
@@ -124,6 +125,9 @@ class Result:
     tol: float
     fingerprint: str
     dual: Field | None = field(default=None, repr=False)
+    lower: Field | None = field(default=None, repr=False)
+    upper: Field | None = field(default=None, repr=False)
+    sensors: Array | None = field(default=None, repr=False)
 
     @property
     def success(self) -> bool:
@@ -172,8 +176,10 @@ class Result:
             arrays[f"{item.name}.array"] = item.array
         for item in (self.control, self.state):
             arrays |= {f"{item.name}.{name}": a for name, a in _space_arrays(item.space).items()}
-        if self.dual is not None:
-            arrays["dual"] = self.dual.array
+        extras = {"dual": self.dual, "lower": self.lower, "upper": self.upper}
+        arrays |= {name: item.array for name, item in extras.items() if item is not None}
+        if self.sensors is not None:
+            arrays["sensors"] = self.sensors
         return write_arrays(path, header, arrays)
 
     @property
@@ -185,8 +191,10 @@ class Result:
         """The result with whole fields on a single process: on rank 0, where it is divided; empty ones on others."""
         if self.state.space.layout is None:
             return self
-        control, state, adjoint = (item.gather() for item in (self.control, self.state, self.adjoint))
-        return replace(self, control=control, state=state, adjoint=adjoint, dual=self.dual and self.dual.gather())
+        fields: dict[str, Any] = {
+            name: getattr(self, name) for name in ("control", "state", "adjoint", "dual", "lower", "upper")
+        }
+        return replace(self, **{name: item and item.gather() for name, item in fields.items()})
 
     def plot(self, path: str | Path | None = None) -> Figure | None:
         """Draw state, control, adjoint and the zero set of the control; the figure (on rank 0), written to `path`."""
@@ -234,6 +242,9 @@ def load(path: str | Path) -> Result:
             tol=header["tol"],
             fingerprint=header["fingerprint"],
             dual=Field(arrays["dual"], Space(np.ones(arrays["dual"].size)), "dual") if "dual" in arrays else None,
+            lower=Field(arrays["lower"], spaces["control"], "lower bound") if "lower" in arrays else None,
+            upper=Field(arrays["upper"], spaces["control"], "upper bound") if "upper" in arrays else None,
+            sensors=arrays.get("sensors"),
         )
 
 

@@ -143,6 +143,7 @@ class Objective:
 
     state: StateCost
     control: ControlCost
+    sensors: Array | None = None  # the points (dim, k) of observations, for figures
 
     def value(self, u: Array, y: Array) -> float:
         return self.state.value(y) + self.control.value(u)
@@ -200,7 +201,8 @@ def bind(problem: ControlProblem, map: SolutionMap) -> Objective:
         else:
             target.append(np.zeros(factor.size))
     state = StateCost(map.observation, np.concatenate(target), np.concatenate(tracked))
-    return Objective(state, control)
+    points = [item.points for item in observations if isinstance(item, Tracking) and item.points is not None]
+    return Objective(state, control, np.hstack(points) if points else None)
 
 
 def _check_bounds(space: Space, lower: Array, upper: Array, alpha: float) -> None:

@@ -17,7 +17,7 @@ from ..certificate import Certificate, Certified, Near, project, project_nonline
 from ..errors import ConvergenceError, DataError, ProblemError, ResultFileError, SingularEquationError, SolveLimitError
 from ..maps import SolutionMap
 from ..result import History, Result, Row, Status, read_arrays, readable, write_arrays
-from ..space import Field
+from ..space import Array, Field
 from ..terms import Objective
 from .method import Method, Start, State, pack, unpack
 from .schedule import Schedule
@@ -224,7 +224,13 @@ class _Run:
             tol=self.stopping.tol,
             fingerprint=self.fingerprint,
             dual=Field(self.state.dual, self.map.observation, "dual"),
+            lower=self._bound(self.objective.control.lower, "lower bound"),
+            upper=self._bound(self.objective.control.upper, "upper bound"),
+            sensors=self.objective.sensors,
         )
+
+    def _bound(self, values: Array | float, name: str) -> Field:
+        return Field(self.map.control.zeros() + values, self.map.control, name)
 
     def _record(self) -> Row:
         """Certify if it is time to, and add a row to the history."""
