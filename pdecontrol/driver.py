@@ -460,8 +460,8 @@ def _method(method: str | Method[Any], objective: Objective, map: SolutionMap) -
     """The method asked for, or for "auto" the one that suits the problem, with the reason."""
     if isinstance(method, Method):
         return method, ""
-    if isinstance(method, str) and method in METHODS:
-        return METHODS[method](), ""
+    if str(method) in METHODS:
+        return METHODS[str(method)](), ""
     if method != "auto":
         names = ", ".join(repr(name) for name in ("auto", *METHODS))
         raise ProblemError(f"unknown method {method!r}: take one of {names}, or an object such as PrimalDual().")

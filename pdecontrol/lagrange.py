@@ -82,8 +82,8 @@ class Lagrange:
     nodes: Array | None = None
 
     def __repr__(self) -> str:
-        corners, count = self.simplices.shape
-        return f"<Lagrange of degree {self.degree} on {count} simplices of dimension {corners - 1} in {len(self.vertices)}D>"
+        dim, (corners, count) = len(self.vertices), self.simplices.shape
+        return f"<Lagrange of degree {self.degree} on {count} simplices of dimension {corners - 1} in {dim}D>"
 
     def __post_init__(self) -> None:
         if self.nodes is None and self.degree not in (0, 1, 2):

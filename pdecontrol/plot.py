@@ -148,7 +148,7 @@ def _paint(array: Array) -> _Paint:
 def _is_graph(field: Field) -> bool:
     """Whether a function is drawn as a graph, against a number, a coordinate or arc length."""
     elements = field.space.elements
-    return elements is None or len(elements.vertices) == 1 or (len(elements.vertices), len(elements.simplices)) == (2, 2)
+    return elements is None or len(elements.vertices) == 1 or len(elements.vertices) == len(elements.simplices) == 2
 
 
 def _draw_field(figure: Figure, position: Any, title: str, field: Field) -> Axes:

@@ -53,14 +53,14 @@ class Stated:
 
 def check_number(value: object, name: str, positive: bool = False) -> float:
     """The value as a float; raises ProblemError unless it is a finite number that is not negative (or is positive)."""
-    number = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    number: Any = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
     try:
-        known = isinstance(number, Real) and not isinstance(number, bool) and math.isfinite(number)
+        known = not isinstance(number, bool) and isinstance(number, Real) and math.isfinite(number)
     except OverflowError:  # an integer of hundreds of digits
         known = False
     if not known:
         raise ProblemError(f"{name} must be a finite number, got {reprlib.repr(value)}.")
-    number = float(cast(Real, number))
+    number = float(number)
     if number < 0 or (positive and number == 0):
         raise ProblemError(f"{name} must be {'positive' if positive else 'at least zero'}, got {value}.")
     if number > LARGEST:

@@ -39,7 +39,9 @@ class Status(Enum):
     )
     FAILED = "a state equation could not be solved on the way: this is the last control, and its certificate"
     NONCONVEX = "a stationary point without certificate: the reduced objective is not convex there; raise alpha"
-    OVERFLOW = "numbers overflow, underflow or are NaN: choose units in which data, weights and controls are nearer to 1"
+    OVERFLOW = (
+        "numbers overflow, underflow or are NaN: choose units in which data, weights and controls are nearer to 1"
+    )
     STOPPED = "the callback asked to stop"
     INTERRUPTED = "interrupted by the keyboard: a checkpoint= lets the run go on"
 

@@ -62,9 +62,7 @@ def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = 
         values = real_array(data, name).copy()
     except DataError:
         kind = f" of {data.dtype.name} values" if isinstance(data, np.ndarray) else ""
-        raise DataError(
-            f"{name}: expected a number or {count} real values, got {type(data).__name__}{kind}."
-        ) from None
+        raise DataError(f"{name}: expected a number or {count} real values, got {type(data).__name__}{kind}.") from None
     if values.ndim == 0:
         values = np.full(count, float(values))
     if values.shape != (count,):

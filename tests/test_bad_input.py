@@ -134,7 +134,9 @@ def test_numbers(place, number, no_work):
 def test_numbers_whose_squares_overflow(place, no_work):
     state, name = PLACES[place]
     refused(DataError, f"^{name}.* reaches 1.0e\\+200, where squares overflow", lambda: state(-1e200))
-    refused(DataError, f"^{name}.* reaches 1.0e\\+308, where squares overflow", lambda: state(lambda x: 1e308 + 0 * x[0]))
+    refused(
+        DataError, f"^{name}.* reaches 1.0e\\+308, where squares overflow", lambda: state(lambda x: 1e308 + 0 * x[0])
+    )
 
 
 @pytest.mark.parametrize("method", ["auto", "primal-dual", "fista", "proximal-gradient"])
@@ -401,7 +403,8 @@ def test_numbers_of_any_kind():
     for one in (1, 1.0, np.float32(1.0), np.int64(1), np.array(1.0), np.array(1), Fraction(1)):
         assert type(pc.Tikhonov(one).alpha) is float and pc.Tikhonov(one).alpha == 1.0
         assert pc.L1(one).beta == pc.Tracking(0.0, weight=one).weight == 1.0
-    stated = problem(tracking=pc.Tracking(np.float32(1.0)), alpha=np.array(1e-2), terms=[pc.Box(np.array(-1), np.int8(1))])
+    box = pc.Box(np.array(-1), np.int8(1))
+    stated = problem(tracking=pc.Tracking(np.float32(1.0)), alpha=np.array(1e-2), terms=[box])
     assert pc.solve(stated, pc.unit_interval(8), tol=np.array(1e-3), atol=np.float32(0.0)).success
 
 
@@ -674,7 +677,8 @@ def test_points_of_functions():
     with pytest.raises(DataError, match=r"points of shape \(2, p\), got \(5, 2\), a point a row: transpose it"):
         result.state(points)
     assert result.state(points.T).shape == (5,)
-    for bad, message in ((points.T * 1j, "complex128"), ([["a"], ["b"]], "real numbers"), ([[0.1], [0.2, 0.3]], "rows")):
+    rows = [[0.1], [0.2, 0.3]]
+    for bad, message in ((points.T * 1j, "complex128"), ([["a"], ["b"]], "real numbers"), (rows, "rows")):
         with pytest.raises(DataError, match=f"points: expected .*{message}"):
             result.state(bad)
     line = pc.solve(problem(), pc.unit_interval(4)).state

@@ -288,7 +288,9 @@ def dashed(axes):
     return [c for c in axes.collections if isinstance(c, LineCollection) and c.get_linestyle()[0][1] is not None]
 
 
-@pytest.mark.parametrize("mesh, control", [(unit_interval(8), pc.Distributed()), (unit_square(4), pc.Boundary("top"))])
+@pytest.mark.parametrize(
+    ("mesh", "control"), [(unit_interval(8), pc.Distributed()), (unit_square(4), pc.Boundary("top"))]
+)
 @pytest.mark.parametrize("element", ["P0", "P1"])
 def test_bounds_are_dashed_in_graphs(mesh, control, element):
     upper = pc.Box(-1e9, lambda x: 0.02 + 0.1 * x[0])
@@ -349,11 +351,12 @@ def test_labels_of_ticks_do_not_overlap(name):
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     seen = 0
-    for axes in (*figure.axes, *(child for axes in figure.axes for child in axes.child_axes)):
+    for axes in (*figure.axes, *(bar for panel in figure.axes for bar in panel.child_axes)):
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
-            boxes = [tick.label1.get_window_extent() for tick in axis.get_major_ticks()
-                     if tick.label1.get_visible() and tick.label1.get_text() and low <= tick.get_loc() <= high]  # fmt: skip
+            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            labels = [label for tick in ticks for label in (tick.label1, tick.label2) if label.get_visible()]
+            boxes = [label.get_window_extent() for label in labels if label.get_text()]
             for one, other in combinations(boxes, 2):
                 assert not one.overlaps(other), (axes.get_title(), axis.axis_name)
             seen += len(boxes)

@@ -149,8 +149,8 @@ def test_files_with_other_entries_are_refused(result, checkpoint, tmp_path, kind
     header, arrays = read_arrays(source, kind)
     cut = {"result": "control.array", "checkpoint": "best.state"}[kind]
     others = [(header, {}), (header, arrays | {cut: arrays[cut][:-1]})]
-    for name in set(header) - {"kind", "format"}:
-        others.append(({key: value for key, value in header.items() if key != name}, arrays))
+    names = set(header) - {"kind", "format"}
+    others += [({key: value for key, value in header.items() if key != name}, arrays) for name in names]
     for changed in others:
         path = write_arrays(tmp_path / "other.npz", *changed)
         with pytest.raises(pc.ResultFileError, match=r"other\.npz is (damaged|a checkpoint)"):

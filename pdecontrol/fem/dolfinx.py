@@ -279,7 +279,9 @@ class DolfinxEngine(Engine):
         nodes = self.owned_among(at)
         space = Space(
             lumped[nodes], points=self.nodes[:, nodes], diameter=self.mesh.diameter,
-            layout=self._layout(self._keys[1:2, nodes], partial(_whole_control, self.mesh, self.group, control), control),
+            layout=self._layout(
+                self._keys[1:2, nodes], partial(_whole_control, self.mesh, self.group, control), control
+            ),
         )  # fmt: skip
         total = self.halo.numbers.size
         if on_boundary and self.degree > 1:

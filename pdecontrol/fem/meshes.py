@@ -470,7 +470,7 @@ def _oriented(points: Array, cells: Array) -> Array:
     lost = ~((boxes < 1e150) & ((boxes > 1e-150) | (boxes == 0.0)))
     if lost.any():
         raise MeshError(
-            f"Cell {np.argmax(lost)} is so large or small that its volume squared overflows or is lost; rescale the mesh."
+            f"Cell {np.argmax(lost)} is so large or small that its volume overflows or is lost; rescale the mesh."
         )
     flat = np.abs(determinants) <= 1e-13 * boxes
     if flat.any():

@@ -136,8 +136,8 @@ class Traits:
     ----------
     unknowns, nonzeros : of each matrix.
     complex, symmetric : of the matrices.
-    definite : whether they are symmetric with diagonally dominant rows, one of them strictly in each connected part, hence
-        positive definite.
+    definite : whether they are symmetric with diagonally dominant rows, in each connected part one of them strictly,
+        hence positive definite.
     pattern : whether they share their sparsity.
     constant : whether all matrices are the same.
     matrix_rank, rhs_rank : how many matrices, or right-hand sides, span all that were looked at; None if all do.
