@@ -259,6 +259,8 @@ def minimise(
         check_number(checkpoint_iterations, "checkpoint_iterations", positive=True)
     if callback is not None and not callable(callback):
         raise ProblemError(f"callback takes a function of the latest row of the history, got {callback!r}.")
+    if progress not in (True, False, None):
+        raise ProblemError(f"progress is True, False or None, got {progress!r}.")
     if restart and checkpoint is None:
         raise ProblemError("restart=True needs the file to go on from: checkpoint=path.")
     saving = None

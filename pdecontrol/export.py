@@ -41,6 +41,8 @@ def export(fields: Mapping[str, Field], path: str | Path) -> Path:
     --------
     >>> export({"state": result.state, "adjoint": result.adjoint}, "state.vtu")    # doctest: +SKIP
     """
+    if not isinstance(fields, Mapping) or not all(isinstance(field, Field) for field in fields.values()):
+        raise DataError("export takes fields by name, {name: field}.")
     path = Path(path)
     path = path if path.suffix else path.with_name(path.name + ".vtu")
     spaces = [field.space for field in fields.values()]

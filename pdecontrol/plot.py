@@ -64,6 +64,8 @@ def draw(fields: Mapping[str, Field], path: str | Path | None = None) -> Figure 
     >>> [axes.get_title() for axes in figure.axes][:2]
     ['state', 'control']
     """
+    if not isinstance(fields, Mapping) or not all(isinstance(field, Field) for field in fields.values()):
+        raise DataError("draw takes fields by title, {title: field}.")
     if not fields:
         raise DataError("there is nothing to draw: give at least one field.")
     group = next(iter(fields.values())).space.group

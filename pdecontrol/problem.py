@@ -111,10 +111,10 @@ class Semilinear(Stated):
     def _values(self, name: str, y: Array) -> Array:
         try:
             with np.errstate(all="ignore"):
-                values = np.asarray(getattr(self, name)(y), dtype=float)
+                values = real_array(getattr(self, name)(y), "values")
         except Exception as error:
             raise ProblemError(
-                f"Semilinear: the {name} failed on an array of values of y: {type(error).__name__}: {error}."
+                f"Semilinear: the {name} failed on an array of values of y: {type(error).__name__}: {error}"
             ) from error
         if values.shape not in ((), y.shape):
             raise ProblemError(

@@ -292,10 +292,9 @@ def _space(arrays: dict[str, Array], name: str) -> Space:
 
 
 def _path(path: str | Path) -> Path:
-    try:
-        return Path(path)
-    except TypeError:
-        raise ResultFileError(f"a path is text or a pathlib.Path, got {path!r}.") from None
+    if not isinstance(path, (str, os.PathLike)) or not Path(path).name:
+        raise ResultFileError(f"a path is text or a pathlib.Path, got {path!r}.")
+    return Path(path)
 
 
 def npz(path: str | Path) -> Path:

@@ -20,6 +20,8 @@ from pdecontrol.errors import (
     ResultFileError,
     SingularEquationError,
 )
+from pdecontrol.export import export
+from pdecontrol.plot import draw
 from pdecontrol.terms import bind
 
 MESH = square()
@@ -703,3 +705,86 @@ def test_map_of_another_problem():
     several = problem(tracking=[pc.Tracking(1.0), pc.Tracking(1.0, on="patch")])
     with pytest.raises(ProblemError, match="observes 2 quantities, the map 1: it is the map of another"):
         bind(several, pc.discretise(problem(), MESH))
+
+
+# -- what is left ------------------------------------------------------------------------------------------------------
+
+
+class Series:
+    """An array in the clothes of another library."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.values, dtype)
+
+
+def read_only(values):
+    values = np.array(values)
+    values.flags.writeable = False
+    return values
+
+
+def destroys(x):
+    values = x[0].copy()
+    x[:] = np.nan
+    return values
+
+
+X = MESH.points[0]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        lambda x: [float(value) for value in x[0]], lambda x: Series(x[0]), destroys, X, Series(X), list(X),
+        read_only(X), np.repeat(X, 2)[::2], X.astype(">f8"), np.ma.array(X, mask=False),
+    ],
+)  # fmt: skip
+def test_arrays_of_any_kind_mean_the_same(data):
+    def solve(data):
+        terms = [pc.Tikhonov(1e-2, data), pc.Box(-1.0, 1.0)]
+        stated = pc.ControlProblem(pc.Elliptic(), pc.Distributed(), pc.Tracking(data), terms, ZERO)
+        return pc.solve(stated, MESH, start=data)
+
+    assert solve(data).objective == pytest.approx(solve(lambda x: x[0]).objective, rel=1e-12)
+
+
+def growing(y):
+    return y if y.size < 50 else y[:3]
+
+
+FOREIGN = {
+    "masked values": (lambda: pc.solve(problem(tracking=pc.Tracking(np.ma.array(X, mask=X > 0.5))), MESH), "expected a"),
+    "generator": (lambda: pc.solve(problem(tracking=pc.Tracking(x for x in X)), MESH), "got generator"),
+    "forcing": (lambda: pc.SemismoothNewton(forcing="a"), "forcing must be a finite number"),
+    "max_cg": (lambda: pc.SemismoothNewton(max_cg=np.nan), "max_cg must be a finite number"),
+    "radius": (lambda: pc.disc(3, "a"), "positive finite radius, got a"),
+    "count": (lambda: pc.unit_square(True), "a positive integer, got True"),
+    "predicate that fails": (lambda: MESH.tag_part("a", fails), 'predicate of "a" failed on x of shape .* IndexError'),
+    "predicate that is none": (lambda: MESH.tag_boundary("a", 5), 'predicate of "a" failed .* not callable'),
+    "tag": (lambda: MESH.tag_part(5, lambda x: x[0] < 0.5), "A tag is a string, got 5"),
+    "tags": (lambda: pc.Mesh(MESH.points, MESH.cells, [1]), "parts of a mesh are a dictionary of tags, got list"),
+    "no tags": (lambda: pc.Mesh(MESH.points, MESH.cells, {}, None), "boundaries of a mesh .* got NoneType"),
+    "look-up": (lambda: MESH.part(["patch"]), "The mesh has no part"),
+    "map": (lambda: MESH.transform(fails), "the map of the points failed on x of shape .* IndexError"),
+    "path of a mesh": (lambda: pc.read_mesh(5), "read_mesh takes the path of a file, got 5"),
+    "path": (lambda: pc.solve(problem(), MESH, checkpoint=""), "a path is text or a pathlib.Path, got ''"),
+    "progress": (lambda: pc.solve(problem(), MESH, progress="yes"), "progress is True, False or None"),
+    "list to draw": (lambda: draw([1.0]), "draw takes fields by title"),
+    "array to export": (lambda: export({"a": X}, "a.vtu"), "export takes fields by name"),
+    "semilinear term of another size": (
+        lambda: pc.solve(problem(pc.Elliptic(semilinear=pc.Semilinear(growing, np.ones_like))), MESH),
+        r"Semilinear: a function failed on an array of \d+ values"),
+    "semilinear term that is complex": (
+        lambda: pc.Semilinear(lambda y: y + 0j, np.ones_like), "Semilinear: the function failed .* complex128"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_foreign_input(name):
+    call, message = FOREIGN[name]
+    with pytest.raises(PdecontrolError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import DataError, ProblemError
+from ..lagrange import real_array
 from ..problem import Elliptic
 from ..space import Array, Data, call, digest, sample, whole_field
 from .engine import CHUNK, Engine, Indices, Region
@@ -176,8 +177,14 @@ class EllipticEquation:
     def _evaluate(self, function: Callable[[Array], Array], values: Array) -> Array:
         # Newton's method backtracks where values overflow.
         with self._engine.group.agree(), np.errstate(over="ignore", invalid="ignore"):
-            result = np.asarray(function(values.ravel()), dtype=float)
-            return np.broadcast_to(result, values.size).reshape(values.shape)
+            try:
+                result = np.broadcast_to(real_array(function(values.ravel()), "the values"), values.size)
+            except Exception as error:
+                raise ProblemError(
+                    f"Semilinear: a function failed on an array of {values.size} values of y: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+            return result.reshape(values.shape)
 
     def _on_cells(
         self,

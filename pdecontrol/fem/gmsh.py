@@ -43,6 +43,8 @@ def read_mesh(path: str | Path) -> Mesh:
     >>> sorted(mesh.boundaries)
     ['boundary', 'floor', 'interface', 'lid', 'wall']
     """
+    if not isinstance(path, (str, Path)):
+        raise MeshError(f"read_mesh takes the path of a file, got {path!r}.")
     return world().on_root(lambda: _read_mesh(Path(path)))
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations, permutations
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,9 @@ class Mesh:
             raise MeshError(f"Point {np.argmin(np.isfinite(points).all(axis=0))} of the mesh is not finite.")
         _check_numbers(points, cells)
         cells = _oriented(points, cells)
+        for kind, tags in (("parts", self.parts), ("boundaries", self.boundaries)):
+            if not isinstance(tags, Mapping) or not all(isinstance(tag, str) for tag in tags):
+                raise MeshError(f"The {kind} of a mesh are a dictionary of tags, got {type(tags).__name__}.")
         parts = {tag: _part(tag, numbers, cells.shape[1]) for tag, numbers in self.parts.items()}
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "cells", cells)
@@ -228,7 +232,9 @@ class Mesh:
         >>> unit_square(2).transform(lambda x: 3 * x).volumes.sum().item()
         9.0
         """
-        points = _array(function(self.points.copy()), float, "the image of the points")
+        points = _array(
+            _called(function, self.points.copy(), "the map of the points"), float, "the image of the points"
+        )
         if points.shape != self.points.shape:
             raise MeshError(f"The map of the points must return shape {self.points.shape}, got {points.shape}.")
         if not np.isfinite(points).all():
@@ -352,7 +358,7 @@ def disc(n: int, radius: float = 1.0) -> Mesh:
     (3, 54)
     """
     n = _count(n)
-    if not 0 < radius < math.inf:
+    if not isinstance(radius, Real) or not 0 < radius < math.inf:
         raise MeshError(f"A disc needs a positive finite radius, got {radius}.")
     points = [np.zeros((2, 1))]
     cells = []
@@ -418,7 +424,7 @@ def _ring(k: int, sector: Array, i: Array) -> Array:
 
 def _count(n: Any) -> int:
     try:
-        count = operator.index(n)
+        count = 0 if isinstance(n, bool) else operator.index(n)
     except TypeError:
         count = 0
     if count < 1:
@@ -500,7 +506,9 @@ def number_columns(columns: Array) -> tuple[Array, Array]:
 
 
 def _select(name: str, predicate: Callable[[Array], Array], midpoints: Array) -> Array:
-    chosen = np.asarray(predicate(midpoints))
+    if not isinstance(name, str):
+        raise MeshError(f"A tag is a string, got {name!r}.")
+    chosen = np.asarray(_called(predicate, midpoints, f'the predicate of "{name}"'))
     if chosen.dtype != bool or chosen.shape != midpoints.shape[1:]:
         raise MeshError(
             f'The predicate of "{name}" must return booleans of shape {midpoints.shape[1:]} for x of shape '
@@ -511,8 +519,15 @@ def _select(name: str, predicate: Callable[[Array], Array], midpoints: Array) ->
     return chosen
 
 
+def _called(function: Callable[[Array], Any], points: Array, name: str) -> Any:
+    try:
+        return function(points)
+    except Exception as error:
+        raise MeshError(f"{name} failed on x of shape {points.shape}: {type(error).__name__}: {error}.") from error
+
+
 def _lookup(tags: dict[str, Array], tag: str, kind: str) -> Array:
-    if tag not in tags:
+    if not isinstance(tag, str) or tag not in tags:
         known = ", ".join(f'"{name}"' for name in tags) or "none"
         raise MeshError(f'The mesh has no {kind} "{tag}"; it has: {known}.')
     return tags[tag]
