@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import DataError
 from .lagrange import Lagrange
-from .space import Array, Field, Space
+from .space import Array, Field, Space, check_fields
 
 # By number of corners, and whether the cells are quadratic; the nodes are in the order of Lagrange.
 _CELL_TYPES = {
@@ -41,8 +41,7 @@ def export(fields: Mapping[str, Field], path: str | Path) -> Path:
     --------
     >>> export({"state": result.state, "adjoint": result.adjoint}, "state.vtu")    # doctest: +SKIP
     """
-    if not isinstance(fields, Mapping) or not all(isinstance(field, Field) for field in fields.values()):
-        raise DataError("export takes fields by name, {name: field}.")
+    check_fields(fields, "export")
     path = Path(path)
     path = path if path.suffix else path.with_name(path.name + ".vtu")
     spaces = [field.space for field in fields.values()]

@@ -32,7 +32,7 @@ _OUTSIDE = 1e-8
 
 def real_array(values: Any, name: str) -> Array:
     """An array of floats; raises DataError for complex numbers, objects, text, masks and rows of different lengths."""
-    if np.ma.is_masked(values):
+    if isinstance(values, np.ma.MaskedArray) and np.any(values.mask):
         raise DataError(f"{name}: expected an array of numbers, got masked entries.")
     try:
         array = np.asarray(values)

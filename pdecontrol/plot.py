@@ -22,7 +22,7 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from .errors import DataError
 from .lagrange import Lagrange
 from .result import Result
-from .space import Array, Field
+from .space import Array, Field, check_fields
 
 # Local nodes of the children of a quadratic interval and triangle.
 _CHILDREN = {2: ((0, 2), (2, 1)), 3: ((0, 3, 5), (3, 1, 4), (5, 4, 2), (3, 4, 5))}
@@ -64,8 +64,7 @@ def draw(fields: Mapping[str, Field], path: str | Path | None = None) -> Figure 
     >>> [axes.get_title() for axes in figure.axes][:2]
     ['state', 'control']
     """
-    if not isinstance(fields, Mapping) or not all(isinstance(field, Field) for field in fields.values()):
-        raise DataError("draw takes fields by title, {title: field}.")
+    check_fields(fields, "draw")
     if not fields:
         raise DataError("there is nothing to draw: give at least one field.")
     group = next(iter(fields.values())).space.group

@@ -291,7 +291,7 @@ def _space(arrays: dict[str, Array], name: str) -> Space:
     return Space(mass, elements)
 
 
-def _path(path: str | Path) -> Path:
+def _path(path: Any) -> Path:
     if not isinstance(path, (str, os.PathLike)) or not Path(path).name:
         raise ResultFileError(f"a path is text or a pathlib.Path, got {path!r}.")
     return Path(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -368,6 +368,12 @@ class Field:
         if self.space.elements is None:
             raise DataError(f"{self.name} is a vector of {self.space.size} numbers, not a function of space.")
         return self.space.elements
+
+
+def check_fields(fields: Any, name: str) -> None:
+    """Raise DataError unless fields are given by their names."""
+    if not isinstance(fields, Mapping) or not all(isinstance(field, Field) for field in fields.values()):
+        raise DataError(f"{name} takes fields by name, {{name: field}}.")
 
 
 def whole_field(data: Any) -> Any:

@@ -756,7 +756,8 @@ def growing(y):
 
 
 FOREIGN = {
-    "masked values": (lambda: pc.solve(problem(tracking=pc.Tracking(np.ma.array(X, mask=X > 0.5))), MESH), "expected a"),
+    "masked values": (
+        lambda: pc.solve(problem(tracking=pc.Tracking(np.ma.array(X, mask=X > 0.5))), MESH), "expected a number"),
     "generator": (lambda: pc.solve(problem(tracking=pc.Tracking(x for x in X)), MESH), "got generator"),
     "forcing": (lambda: pc.SemismoothNewton(forcing="a"), "forcing must be a finite number"),
     "max_cg": (lambda: pc.SemismoothNewton(max_cg=np.nan), "max_cg must be a finite number"),
@@ -772,7 +773,7 @@ FOREIGN = {
     "path of a mesh": (lambda: pc.read_mesh(5), "read_mesh takes the path of a file, got 5"),
     "path": (lambda: pc.solve(problem(), MESH, checkpoint=""), "a path is text or a pathlib.Path, got ''"),
     "progress": (lambda: pc.solve(problem(), MESH, progress="yes"), "progress is True, False or None"),
-    "list to draw": (lambda: draw([1.0]), "draw takes fields by title"),
+    "list to draw": (lambda: draw([1.0]), "draw takes fields by name"),
     "array to export": (lambda: export({"a": X}, "a.vtu"), "export takes fields by name"),
     "semilinear term of another size": (
         lambda: pc.solve(problem(pc.Elliptic(semilinear=pc.Semilinear(growing, np.ones_like))), MESH),

@@ -91,7 +91,8 @@ class Mesh:
             raise MeshError(f"Point {np.argmin(np.isfinite(points).all(axis=0))} of the mesh is not finite.")
         _check_numbers(points, cells)
         cells = _oriented(points, cells)
-        for kind, tags in (("parts", self.parts), ("boundaries", self.boundaries)):
+        given: dict[str, Any] = {"parts": self.parts, "boundaries": self.boundaries}
+        for kind, tags in given.items():
             if not isinstance(tags, Mapping) or not all(isinstance(tag, str) for tag in tags):
                 raise MeshError(f"The {kind} of a mesh are a dictionary of tags, got {type(tags).__name__}.")
         parts = {tag: _part(tag, numbers, cells.shape[1]) for tag, numbers in self.parts.items()}
@@ -526,7 +527,7 @@ def _called(function: Callable[[Array], Any], points: Array, name: str) -> Any:
         raise MeshError(f"{name} failed on x of shape {points.shape}: {type(error).__name__}: {error}.") from error
 
 
-def _lookup(tags: dict[str, Array], tag: str, kind: str) -> Array:
+def _lookup(tags: dict[str, Array], tag: Any, kind: str) -> Array:
     if not isinstance(tag, str) or tag not in tags:
         known = ", ".join(f'"{name}"' for name in tags) or "none"
         raise MeshError(f'The mesh has no {kind} "{tag}"; it has: {known}.')
