@@ -83,7 +83,7 @@ def _draw(fields: Mapping[str, Field], path: str | Path | None) -> Figure:
 
 
 def draw_result(result: Result, path: str | Path | None = None) -> Figure | None:
-    """Draw state, control and adjoint, where the control is zero or extreme, and the history of a result.
+    """Draw state, control and adjoint, where the control is zero or at a bound, and the history of a result.
 
     Parameters
     ----------
