@@ -77,10 +77,9 @@ def discretise(
         {"backend": backend, "mesh": mesh, "problem": problem, "degree": degree, "linear_solver": linear_solver,
          "petsc_options": petsc_options}, getattr(mesh, "points", None),
     )  # fmt: skip
-    if not isinstance(problem, ControlProblem):
-        raise ProblemError(f"expected a ControlProblem, got {type(problem).__name__}.")
+    _check_problem(problem, "problem, mesh")
     if not isinstance(mesh, Mesh):
-        raise MeshError(f"expected a mesh (unit_square(n), read_mesh(path), ..), got {type(mesh).__name__}.")
+        raise MeshError(f"expected a mesh (unit_square(n), read_mesh(path), ..), got {_no_mesh(mesh)}.")
     if backend not in BACKENDS:
         raise ProblemError(f"unknown backend {backend!r}: take one of {', '.join(map(repr, BACKENDS))}.")
     if linear_solver not in ("auto", "direct", "amg"):
@@ -96,10 +95,37 @@ def _group(backend: str) -> Group:
     return ALONE if backend == "skfem" or started_ranks() == 1 else world()
 
 
+def _check_problem(problem: object, order: str, map: object = ...) -> None:
+    """Raise ProblemError for what is no problem or no map, as when arguments are swapped."""
+    if not isinstance(problem, ControlProblem):
+        kind = type(problem).__name__
+        raise ProblemError(f"expected a ControlProblem, got {kind}: the order of the arguments is {order}.")
+    if map is not ... and not isinstance(map, SolutionMap):
+        kind = type(map).__name__
+        raise ProblemError(
+            f"expected a map, as discretise(problem, mesh) makes it, got {kind}: the order of the arguments is {order}."
+        )
+
+
+def _no_mesh(mesh: object) -> str:
+    """What was given for a mesh, and how to make one of it."""
+    if isinstance(mesh, (str, Path)):
+        return f"a path: read the file first, by read_mesh({str(mesh)!r})"
+    remedies = {
+        "dolfinx": "pass its points (dim, n) and cells (dim + 1, m) as Mesh(points, cells), or its file to read_mesh",
+        "meshio": "pass Mesh(mesh.points.T[:dim], mesh.cells_dict['triangle'].T), or its file to read_mesh",
+        "skfem": "pass Mesh(mesh.p, mesh.t)",
+    }
+    library = type(mesh).__module__.partition(".")[0]
+    if library in remedies:
+        return f"a mesh of {library}: {remedies[library]}"
+    return type(mesh).__name__
+
+
 def _engine(
     mesh: Mesh, backend: str, degree: int, linear_solver: str, petsc_options: Mapping[str, object] | None
 ) -> Engine:
-    if not isinstance(degree, Integral) or degree < 1:
+    if not isinstance(degree, Integral) or isinstance(degree, bool) or degree < 1:
         raise ProblemError(f"the degree of the state is a positive integer, not {degree!r}.")
     if backend == "dolfinx":
         from .fem.dolfinx import DolfinxEngine
@@ -236,6 +262,7 @@ def minimise(
     >>> pc.minimise(problem, map, pc.PrimalDual(steps="classical"), tol=1e-4).success
     True
     """
+    _check_problem(problem, "problem, map", map)
     compare(map.control.group, "minimise", {"problem": problem, "method": method, "tol": tol} | _comparable(
         {"atol": atol, "start": start, "max_iterations": max_iterations, "max_solves": max_solves, "callback": callback,
          "checkpoint": checkpoint, "checkpoint_seconds": checkpoint_seconds,
@@ -247,6 +274,12 @@ def minimise(
     check_number(max_iterations, "max_iterations")
     if max_solves != np.inf:
         check_number(max_solves, "max_solves")
+    if checkpoint_iterations != np.inf:
+        check_number(checkpoint_iterations, "checkpoint_iterations", positive=True)
+    if callback is not None and not callable(callback):
+        raise ProblemError(f"callback takes a function of the latest row of the history, got {callback!r}.")
+    if progress not in (True, False, None):
+        raise ProblemError(f"progress is True, False or None, got {progress!r}.")
     if restart and checkpoint is None:
         raise ProblemError("restart=True needs the file to go on from: checkpoint=path.")
     saving = None
@@ -334,6 +367,7 @@ def certify(problem: ControlProblem, control: Data | Field, map: SolutionMap) ->
     >>> certificate.bound > 0
     True
     """
+    _check_problem(problem, "problem, control, map", map)
     data = {"problem": problem, "control": control}
     compare(map.control.group, "certify", data, map.control.points)
     with map.control.group.together():
@@ -382,23 +416,33 @@ def continuation(
     """
     own = {"alpha": alpha, "beta": beta, "method": method, "tol": tol}
     compare(_group(backend), "continuation", own | _comparable(options))
-    lengths = {len(path) for path in (alpha, beta) if path is not None}
-    if len(lengths) != 1 or lengths == {0}:
+    _check_problem(problem, "problem, mesh")
+    paths = [_weights(path, name) for path, name in ((alpha, "alpha"), (beta, "beta")) if path is not None]
+    if len({len(path) for path in paths}) != 1 or not paths[0]:
         raise ProblemError(
             "continuation needs alpha or beta as lists of weights, of equal length where both are given."
         )
-    stages = lengths.pop()
+    stages = [
+        problem.with_weights(None if alpha is None else paths[0][i], None if beta is None else paths[-1][i])
+        for i in range(len(paths[0]))
+    ]
     checkpoint = options.pop("checkpoint", None)
     results: list[Result] = []
     with discretise(problem, mesh, backend, degree, linear_solver, petsc_options) as map:
-        for stage in range(stages):
-            weights = (None if path is None else path[stage] for path in (alpha, beta))
+        for number, stage in enumerate(stages):
             if checkpoint is not None:
                 path = npz(checkpoint)
-                options["checkpoint"] = path.with_name(f"{path.stem}-{stage}.npz")
-            results.append(minimise(problem.with_weights(*weights), map, method, tol, **options))
+                options["checkpoint"] = path.with_name(f"{path.stem}-{number}.npz")
+            results.append(minimise(stage, map, method, tol, **options))
             options["start"] = results[-1]
     return results
+
+
+def _weights(path: Any, name: str) -> list[float]:
+    """The weights of the stages of a continuation, checked."""
+    if isinstance(path, (str, bytes)) or not np.iterable(path):
+        raise ProblemError(f"continuation: {name} is a list of weights, one for each stage, got {path!r}.")
+    return [check_number(weight, f"continuation: each weight in {name}") for weight in path]
 
 
 def estimate_discretisation(problem: ControlProblem, result: Result, fine: SolutionMap) -> float | None:
@@ -490,8 +534,8 @@ def _method(method: str | Method[Any], objective: Objective, map: SolutionMap) -
     """The method asked for, or for "auto" the one that suits the problem, with the reason."""
     if isinstance(method, Method):
         return method, ""
-    if method in METHODS:
-        return METHODS[method](), ""
+    if str(method) in METHODS:
+        return METHODS[str(method)](), ""
     if method != "auto":
         names = ", ".join(repr(name) for name in ("auto", *METHODS))
         raise ProblemError(f"unknown method {method!r}: take one of {names}, or an object such as PrimalDual().")

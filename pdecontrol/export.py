@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import DataError
 from .lagrange import Lagrange
-from .space import Array, Field, Space
+from .space import Array, Field, Space, check_fields
 
 # By number of corners, and whether the cells are quadratic; the nodes are in the order of Lagrange.
 _CELL_TYPES = {
@@ -45,6 +45,7 @@ def export(fields: Mapping[str, Field], path: str | Path) -> Path:
     --------
     >>> export({"state": result.state, "adjoint": result.adjoint}, "state.vtu")    # doctest: +SKIP
     """
+    check_fields(fields, "export")
     path = Path(path)
     path = path if path.suffix else path.with_name(path.name + ".vtu")
     spaces = [field.space for field in fields.values()]

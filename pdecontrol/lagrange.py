@@ -30,6 +30,26 @@ _INSIDE = 1e-12
 _OUTSIDE = 1e-8
 
 
+def real_array(values: Any, name: str) -> Array:
+    """An array of floats; raises DataError for complex numbers, objects, text, masks and rows of different lengths."""
+    if isinstance(values, np.ma.MaskedArray) and np.any(values.mask):
+        raise DataError(f"{name}: expected an array of numbers, got masked entries.")
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise DataError(f"{name}: expected an array of numbers, got rows of different lengths.") from None
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{name}: expected real numbers, got {array.dtype.name} in {type(values).__name__}.")
+    return array.astype(float, copy=False)
+
+
+def transposed(points: Array, dim: int) -> str:
+    """What to advise where points have the wrong shape and their transpose would not."""
+    if points.ndim == 2 and points.shape[1] == dim:
+        return ", a point a row: transpose it (points.T)"
+    return ": write points[None]" if points.ndim == 1 == dim else ""
+
+
 @dataclass(frozen=True, eq=False)
 class Lagrange:
     """Piecewise polynomials on a set of simplices (cells, or facets of a boundary).
@@ -62,6 +82,10 @@ class Lagrange:
     dofs: Array
     degree: int
     nodes: Array | None = None
+
+    def __repr__(self) -> str:
+        dim, (corners, count) = len(self.vertices), self.simplices.shape
+        return f"<Lagrange of degree {self.degree} on {count} simplices of dimension {corners - 1} in {dim}D>"
 
     def __post_init__(self) -> None:
         if self.nodes is None and self.degree not in (0, 1, 2):
@@ -167,7 +191,7 @@ class Lagrange:
         Raises
         ------
         DataError
-            For degree 2, where lumping to the nodes does not give a positive matrix.
+            For degrees from 2 on, where equal shares are not the integrals of the basis.
 
         Examples
         --------
@@ -175,8 +199,8 @@ class Lagrange:
         >>> cell_lagrange(unit_interval(2), 1).lumped_mass().tolist()
         [0.25, 0.5, 0.25]
         """
-        if self.degree == 2:
-            raise DataError("Polynomials of degree 2 have no positive lumped mass; use degree 0 or 1.")
+        if self.degree > 1:
+            raise DataError(f"Polynomials of degree {self.degree} have no positive lumped mass; use degree 0 or 1.")
         shares = np.broadcast_to(self._measures / len(self.dofs), self.dofs.shape)
         return np.bincount(self.dofs.ravel(), shares.ravel(), self.size)
 
@@ -314,9 +338,9 @@ class Lagrange:
         return array
 
     def _checked(self, points: Array) -> Array:
-        points = np.asarray(points, dtype=float)
-        if points.ndim != 2 or len(points) != len(self.vertices):
-            raise DataError(f"Expected points of shape ({len(self.vertices)}, p), got {points.shape}.")
+        points, dim = real_array(points, "points"), len(self.vertices)
+        if points.ndim != 2 or len(points) != dim:
+            raise DataError(f"Expected points of shape ({dim}, p), got {points.shape}{transposed(points, dim)}.")
         return points
 
     def _near(self, distance: Array) -> Array:

@@ -160,6 +160,10 @@ class SolutionMap(ABC):
     fingerprint: str
     arithmetic: str
 
+    def __repr__(self) -> str:
+        kind = "affine" if self.affine else "nonlinear"
+        return f"<{type(self).__name__}: {kind}, {self.control.size} controls, {self.observation.size} observed values>"
+
     @property
     def gain(self) -> float:
         """An upper bound of ||S|| for affine maps, 0 where none is known; by it iterative solvers are made accurate."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,13 +22,14 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from .errors import DataError
 from .lagrange import Lagrange
 from .result import Result
-from .space import Array, Field
+from .space import Array, Field, check_fields
 
 # Local nodes of the children of a quadratic interval and triangle.
 _CHILDREN = {2: ((0, 2), (2, 1)), 3: ((0, 3, 5), (3, 1, 4), (5, 4, 2), (3, 4, 5))}
 
-_LINE = "#1f4e79"
+_LINE, _BOUND = "#1f4e79", "#b2182b"
 _SET_COLOURS = {"least": "#2166ac", "zero": "#e4e4e4", "other": "#f2c14e", "greatest": "#b2182b"}
+_SLENDER = 4.0  # domains that are longer than so many widths are shown wider than they are
 _PIXELS = 200  # along each side of a section through a solid
 
 
@@ -63,6 +64,7 @@ def draw(fields: Mapping[str, Field], path: str | Path | None = None) -> Figure 
     >>> [axes.get_title() for axes in figure.axes][:2]
     ['state', 'control']
     """
+    check_fields(fields, "draw")
     if not fields:
         raise DataError("there is nothing to draw: give at least one field.")
     group = next(iter(fields.values())).space.group
@@ -81,7 +83,7 @@ def _draw(fields: Mapping[str, Field], path: str | Path | None) -> Figure:
 
 
 def draw_result(result: Result, path: str | Path | None = None) -> Figure | None:
-    """Draw state, control and adjoint, where the control is zero or extreme, and the history of a result.
+    """Draw state, control and adjoint, where the control is zero or at a bound, and the history of a result.
 
     Parameters
     ----------
@@ -90,8 +92,8 @@ def draw_result(result: Result, path: str | Path | None = None) -> Figure | None
 
     Notes
     -----
-    A result does not know the bounds of its problem. Values of the control that are exactly its least or greatest and
-    taken more than once are marked as that: they are those at the bounds where these are constant and active.
+    Bounds are dashed where the control is a graph, and marked where they are active. Circles on the state are the
+    points of observations; those of solids are projected on the section.
     """
     whole = result.gather()
     with result.group.agree():
@@ -104,10 +106,17 @@ def _draw_result(result: Result, path: str | Path | None) -> Figure:
     with_sets = elements is not None and len(elements.simplices) > 1
     columns = 3 if with_sets else 2
     figure = Figure(figsize=(4.1 * columns, 7.2), layout="constrained")
-    for number, (title, field) in enumerate(fields.items()):
+    state, control, _ = (
         _draw_field(figure, (2, columns, number + 1), title, field)
+        for number, (title, field) in enumerate(fields.items())
+    )
+    if result.sensors is not None:
+        _draw_sensors(state, result.state, result.sensors)
+    for bound in (result.lower, result.upper):
+        if bound is not None and _is_graph(bound):
+            _draw_bound(control, bound)
     if elements is not None and with_sets:
-        _draw_sets(figure, (2, columns, 4), result.control, elements)
+        _draw_sets(figure, (2, columns, 4), result, elements)
     _draw_history(figure.add_subplot(2, columns, (5, 6) if with_sets else 4), result)
     figure.suptitle(_headline(result), fontsize=11)
     return _written(figure, path)
@@ -137,12 +146,21 @@ def _paint(array: Array) -> _Paint:
     return _Paint(colormaps["viridis"], Normalize(low, high))
 
 
-def _draw_field(figure: Figure, position: Any, title: str, field: Field) -> None:
+def _is_graph(field: Field) -> bool:
+    """Whether a function is drawn as a graph, against a number, a coordinate or arc length."""
+    elements = field.space.elements
+    return elements is None or len(elements.vertices) == 1 or len(elements.vertices) == len(elements.simplices) == 2
+
+
+def _draw_field(figure: Figure, position: Any, title: str, field: Field) -> Axes:
     array, elements = field.finite_values(), field.space.elements
     kind = None if elements is None else (len(elements.vertices), len(elements.simplices) - 1)
     if elements is None:
         axes = _graph_axes(figure, position, "actuator")
-        axes.bar(np.arange(1, array.size + 1), array, color=_LINE, width=0.7)
+        bars = axes.bar(np.arange(1, array.size + 1), array, color=_LINE, width=0.7)
+        if array.size <= 12:
+            axes.bar_label(bars, fmt="%.3g", fontsize=7, padding=2)
+            axes.margins(y=0.12)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     elif kind == (1, 0):
         axes = _graph_axes(figure, position, "$x$")
@@ -156,8 +174,14 @@ def _draw_field(figure: Figure, position: Any, title: str, field: Field) -> None
         _draw_along(axes, elements, array)
     else:
         axes, colours = _draw_colours(figure, position, elements, array, _paint(array))
-        place = {"ax": axes, "shrink": 0.7} if axes.name == "3d" else {"cax": axes.inset_axes((1.05, 0.05, 0.04, 0.9))}
-        bar = figure.colorbar(colours, **place)
+        if axes.name == "3d":
+            bar = figure.colorbar(colours, ax=axes, shrink=0.7)
+        else:
+            shown = axes.get_aspect() * np.ptp(axes.get_ylim()) / np.ptp(axes.get_xlim())  # height over width
+            wide = max(1.0, shown)
+            bar = figure.colorbar(colours, cax=axes.inset_axes((1.0 + 0.05 * wide, 0.05, 0.04 * wide, 0.9)))
+            if shown < 0.5:
+                bar.locator = MaxNLocator(2)
         bar.ax.tick_params(labelsize=8)
         bar.outline.set_visible(False)
         if isinstance(bar.formatter, ScalarFormatter):
@@ -166,6 +190,30 @@ def _draw_field(figure: Figure, position: Any, title: str, field: Field) -> None
             bar.ax.yaxis.get_offset_text().set(fontsize=8, horizontalalignment="left")
             bar.update_ticks()
     axes.set_title(title + axes.get_title(), fontsize=10)
+    return axes
+
+
+def _draw_sensors(axes: Axes, state: Field, sensors: Array) -> None:
+    """Mark the points of observations on the picture of a state."""
+    x, y = (sensors[0], state(sensors)) if len(sensors) == 1 else sensors[:2]
+    axes.plot(x, y, "o", markersize=4, markerfacecolor="white", markeredgecolor="black", label="sensors", zorder=5)
+    axes.legend(fontsize=7, loc="best", framealpha=0.7)
+
+
+def _draw_bound(axes: Axes, bound: Field) -> None:
+    """Draw a bound of a control that is drawn as a graph, as far as it is in view."""
+    array, elements = bound.array, bound.space.elements
+    view = axes.get_ylim()
+    if elements is None or len(elements.simplices) == 1:
+        x = np.arange(1, array.size + 1) if elements is None else elements.points[0]
+        finite = np.isfinite(array)
+        axes.plot(x[finite], array[finite], "_", color=_BOUND, markersize=16)
+    elif len(elements.vertices) == 1:
+        _draw_lines(axes, *_linear_pieces(elements, array), _BOUND, "dashed")
+    else:
+        for _, x, values in _arcs(elements, array):
+            _draw_lines(axes, np.stack([x[:-1], x[1:]])[None], values, _BOUND, "dashed")
+    axes.set_ylim(view)
 
 
 def _graph_axes(figure: Figure, position: Any, label: str) -> Axes:
@@ -192,15 +240,28 @@ def _linear_pieces(elements: Lagrange, array: Array) -> tuple[Array, Array]:
     return elements.points[:, dofs], array[dofs]
 
 
-def _draw_lines(axes: Axes, points: Array, values: Array) -> None:
-    segments = np.stack([points[0].T, values.T], axis=2)
-    axes.add_collection(LineCollection(list(segments), colors=_LINE, linewidths=1.6, capstyle="round"))
+def _draw_lines(axes: Axes, points: Array, values: Array, color: str = _LINE, style: str = "solid") -> None:
+    segments = np.stack([points[0].T, values.T], axis=2)[np.isfinite(values).all(axis=0)]
+    width, cap = (1.6, "round") if style == "solid" else (1.0, "butt")
+    axes.add_collection(LineCollection(list(segments), colors=color, linewidths=width, capstyle=cap, linestyles=style))
     axes.autoscale_view()
 
 
 def _draw_along(axes: Axes, elements: Lagrange, array: Array) -> None:
     """Draw a function on curves in the plane against arc length."""
-    starts, length = [], 0.0
+    starts = []
+    for start, x, values in _arcs(elements, array):
+        _draw_lines(axes, np.stack([x[:-1], x[1:]])[None], values)
+        if x[0] > 0.0:
+            axes.axvline(x[0], color="0.6", linewidth=0.8, linestyle=":")
+        starts.append(f"({start[0]:.3g}, {start[1]:.3g})")
+    shown = ", then ".join(starts[:3]) + (", .." if len(starts) > 3 else "")
+    axes.set_xlabel(f"arc length from {shown}", fontsize=9)
+
+
+def _arcs(elements: Lagrange, array: Array) -> Iterator[tuple[Array, Array, Array]]:
+    """For each curve its first point, the arc length at its vertices, and the values at the ends of its facets."""
+    length = 0.0
     for path, facets in _chains(elements):
         corners = elements.vertices[:, path]
         x = length + np.insert(np.cumsum(np.linalg.norm(np.diff(corners), axis=0)), 0, 0.0)
@@ -209,14 +270,8 @@ def _draw_along(axes: Axes, elements: Lagrange, array: Array) -> None:
         else:
             nodal = elements.nodal(array)[path]
             values = np.stack([nodal[:-1], nodal[1:]])
-        _draw_lines(axes, np.stack([x[:-1], x[1:]])[None], values)
-        if length:
-            axes.axvline(length, color="0.6", linewidth=0.8, linestyle=":")
-        first = corners[:, 0].round(9) + 0.0
-        starts.append(f"({first[0]:.3g}, {first[1]:.3g})")
+        yield corners[:, 0].round(9) + 0.0, x, values
         length = float(x[-1])
-    shown = ", then ".join(starts[:3]) + (", .." if len(starts) > 3 else "")
-    axes.set_xlabel(f"arc length from {shown}", fontsize=9)
 
 
 def _chains(elements: Lagrange) -> list[tuple[list[int], list[int]]]:
@@ -273,8 +328,12 @@ def _draw_colours(figure: Figure, position: Any, elements: Lagrange, array: Arra
         axes.add_collection3d(
             Poly3DCollection(points.transpose(2, 1, 0), facecolors=faces, edgecolors=faces, linewidths=0.2)
         )
+        flat = (high - low).max() * 0.1  # a face has no extent along its normal
+        middle, half = (low + high) / 2, np.maximum(high - low, flat) / 2
+        low, high = middle - half, middle + half
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
-        axes.set_box_aspect(high - low)
+        axes.set_box_aspect(np.maximum(high - low, (high - low).max() / _SLENDER))
+        _limit_ticks(axes, high - low)
         return axes, colours
     else:
         corners = points.reshape(2, -1)
@@ -287,9 +346,23 @@ def _draw_colours(figure: Figure, position: Any, elements: Lagrange, array: Arra
         axes.margins(0.0)
     axes.update_datalim(elements.vertices.T)
     axes.autoscale_view()
-    axes.set_aspect("equal")
-    axes.locator_params(nbins=5)
+    _set_aspect(axes, high - low)
     return axes, colours
+
+
+def _set_aspect(axes: Axes, extents: Array) -> None:
+    """Show a plane domain as it is, or a slender one wider."""
+    flat = extents.max() / _SLENDER if extents.min() == 0.0 else 0.0  # a straight side has no extent along its normal
+    width, height = np.maximum(extents, flat)
+    ratio = float(height / width)
+    axes.set_aspect(np.clip(ratio, 1 / _SLENDER, _SLENDER) / ratio)
+    _limit_ticks(axes, extents)
+
+
+def _limit_ticks(axes: Any, extents: Array) -> None:
+    """Few ticks on short sides, so that their labels do not overlap."""
+    for name, extent in zip("xyz", extents, strict=False):
+        axes.locator_params(axis=name, nbins=max(1, math.floor(5 * extent / extents.max())))
 
 
 def _draw_section(axes: Axes, elements: Lagrange, array: Array, paint: _Paint) -> Any:
@@ -308,7 +381,7 @@ def _draw_section(axes: Axes, elements: Lagrange, array: Array, paint: _Paint) -
     inside = elements.contains(grid)
     values[inside] = elements.evaluate(array, grid[:, inside])
     axes.set_title(f" at x[2] = {middle:.4g}")
-    return axes.imshow(
+    image = axes.imshow(
         values.reshape(_PIXELS, _PIXELS),
         origin="lower",
         extent=(left[0], right[0], left[1], right[1]),
@@ -316,6 +389,8 @@ def _draw_section(axes: Axes, elements: Lagrange, array: Array, paint: _Paint) -
         cmap=paint.cmap,
         norm=paint.norm,
     )
+    _set_aspect(axes, right - left)
+    return image
 
 
 def _restricted(elements: Lagrange, array: Array, chosen: Array) -> tuple[Lagrange, Array]:
@@ -326,16 +401,19 @@ def _restricted(elements: Lagrange, array: Array, chosen: Array) -> tuple[Lagran
     return part, array[used]
 
 
-def _draw_sets(figure: Figure, position: Any, control: Field, elements: Lagrange) -> None:
-    """Draw where a control is exactly zero, and where it takes its least and greatest values more than once."""
-    u, space = control.array, control.space
+def _draw_sets(figure: Figure, position: Any, result: Result, elements: Lagrange) -> None:
+    """Draw where a control is exactly zero, and where it is at its bounds."""
+    u, space = result.control.array, result.control.space
     classes = np.full(u.size, 2)
-    labels = {2: "other values"}
-    for number, value, name in ((0, u.min(), "min"), (3, u.max(), "max"), (1, 0.0, "")):
-        where = u == value
-        if where.sum() > 1:
-            classes[where] = number
-            labels[number] = f"$u = {value:.4g}$" + (f" ({name})" if name and value else "")
+    labels = {1: "$u = 0$", 2: "other values"}
+    classes[u == 0.0] = 1
+    for number, bound, name in ((0, result.lower, "lower"), (3, result.upper, "upper")):
+        active = np.zeros(u.size, dtype=bool) if bound is None else u == bound.array
+        if active.any():
+            classes[active] = number
+            value = u[active][0]
+            constant = bool((u[active] == value).all())
+            labels[number] = f"$u = {value:.4g}$ ({name} bound)" if constant else f"$u$ at the {name} bound"
     pieces, owners = (elements, elements.dofs[0]) if elements.degree == 0 else _nodal_pieces(elements)
     axes, _ = _draw_colours(figure, position, pieces, classes[owners], _SETS)
     whole = space.integral(np.ones(u.size))
@@ -345,10 +423,10 @@ def _draw_sets(figure: Figure, position: Any, control: Field, elements: Lagrange
         if share:
             percent = f"{100 * share:.1f}" if share >= 5e-4 else "< 0.1"
             handles.append(Patch(color=colour, label=f"{labels[number]}: {percent} %"))
-    axes.set_title("where $u$ is zero or extreme" + axes.get_title(), fontsize=10)
+    axes.set_title("where $u$ is zero or at a bound" + axes.get_title(), fontsize=10)
     axes.legend(
         handles=handles, fontsize=8, ncols=2, columnspacing=1.2, handlelength=1.2, frameon=False,
-        loc="upper center", bbox_to_anchor=(0.5, -0.08),
+        loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=2.4,
     )  # fmt: skip
 
 
@@ -395,7 +473,7 @@ def _draw_history(axes: Axes, result: Result) -> None:
     axes.tick_params(labelsize=8)
     axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, frameon=False, loc="upper right")
+    axes.legend(fontsize=8, frameon=False, loc="best")
 
 
 def _headline(result: Result) -> str:

@@ -7,15 +7,17 @@ values.
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from numbers import Real
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
-from .errors import ProblemError
-from .space import Array, Data
+from .errors import DataError, ProblemError
+from .lagrange import real_array
+from .space import LARGEST, Array, Data
 
 Coefficient = Data | Mapping[str, Data]
 Components = Sequence[Data] | Callable[[Array], Array]
@@ -23,12 +25,47 @@ Vector = Components | Mapping[str, Components]
 Element = Literal["P0", "P1"]
 
 
-def check_number(value: object, name: str, positive: bool = False) -> None:
-    """Raise ProblemError unless the value is a finite number that is not negative (or is positive)."""
-    if not isinstance(value, Real) or not math.isfinite(value):
-        raise ProblemError(f"{name} must be a finite number, got {value!r}.")
-    if value < 0 or (positive and value == 0):
+class _Brief(reprlib.Repr):
+    """Short descriptions: arrays by their shape, functions by their name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxother = self.maxstring = 120
+
+    def repr_ndarray(self, array: Array, level: int) -> str:
+        return f"<array {array.shape}>"
+
+    def repr_function(self, function: Callable[..., Any], level: int) -> str:
+        return f"<{function.__name__.strip('<>')}>"
+
+
+class Stated:
+    """A piece of a problem, a dataclass, which prints on a line what differs from the defaults."""
+
+    def __repr__(self) -> str:
+        brief, shown = _Brief(), []
+        for item in fields(cast(Any, self)):
+            value = getattr(self, item.name)
+            if value is not item.default:
+                shown.append(f"{item.name}={brief.repr(value)}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def check_number(value: object, name: str, positive: bool = False) -> float:
+    """The value as a float; raises ProblemError unless it is a finite number that is not negative (or is positive)."""
+    number: Any = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    try:
+        known = not isinstance(number, bool) and isinstance(number, Real) and math.isfinite(number)
+    except OverflowError:  # an integer of hundreds of digits
+        known = False
+    if not known:
+        raise ProblemError(f"{name} must be a finite number, got {reprlib.repr(value)}.")
+    number = float(number)
+    if number < 0 or (positive and number == 0):
         raise ProblemError(f"{name} must be {'positive' if positive else 'at least zero'}, got {value}.")
+    if number > LARGEST:
+        raise ProblemError(f"{name} is {number:.1e}, where squares overflow: choose other units.")
+    return number
 
 
 def _tag(value: object, name: str, optional: bool = True) -> None:
@@ -36,8 +73,8 @@ def _tag(value: object, name: str, optional: bool = True) -> None:
         raise ProblemError(f"{name}: `on` is the tag of a part or boundary of the mesh, a string, got {value!r}.")
 
 
-@dataclass(frozen=True)
-class Semilinear:
+@dataclass(frozen=True, eq=False, repr=False)
+class Semilinear(Stated):
     """The term c r(y) on the left of the equation, given by r and its derivative r'.
 
     Parameters
@@ -74,10 +111,10 @@ class Semilinear:
     def _values(self, name: str, y: Array) -> Array:
         try:
             with np.errstate(all="ignore"):
-                values = np.asarray(getattr(self, name)(y), dtype=float)
+                values = real_array(getattr(self, name)(y), "values")
         except Exception as error:
             raise ProblemError(
-                f"Semilinear: the {name} failed on an array of values of y: {type(error).__name__}: {error}."
+                f"Semilinear: the {name} failed on an array of values of y: {type(error).__name__}: {error}"
             ) from error
         if values.shape not in ((), y.shape):
             raise ProblemError(
@@ -89,8 +126,8 @@ class Semilinear:
         return np.broadcast_to(values, y.shape)
 
 
-@dataclass(frozen=True)
-class Elliptic:
+@dataclass(frozen=True, eq=False, repr=False)
+class Elliptic(Stated):
     """-div(kappa grad y) + b . grad y + c y + r(y) = f + control.
 
     Parameters
@@ -119,8 +156,8 @@ class Elliptic:
             raise ProblemError("semilinear takes Semilinear(function, derivative).")
 
 
-@dataclass(frozen=True)
-class Weak:
+@dataclass(frozen=True, eq=False, repr=False)
+class Weak(Stated):
     """F(y; v) = (control, v) for all v: an equation given by its residual as a form of UFL; needs backend="dolfinx".
 
     Tangent, adjoint and second derivative follow from the form by differentiation. Conditions of the problem are added
@@ -151,8 +188,8 @@ class Weak:
             raise ProblemError("Weak takes a function of (y, v, domain) that returns a form of UFL.")
 
 
-@dataclass(frozen=True)
-class Dirichlet:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dirichlet(Stated):
     """y = value on the boundary part.
 
     Where the parts of two Dirichlet conditions meet, as at a corner, the one that comes later in the dictionary of
@@ -166,8 +203,8 @@ class Dirichlet:
     value: Data = 0.0
 
 
-@dataclass(frozen=True)
-class Neumann:
+@dataclass(frozen=True, eq=False, repr=False)
+class Neumann(Stated):
     """kappa dy/dn = flux (+ control) on the boundary part. Where no condition is given, the flux is zero.
 
     Examples
@@ -178,8 +215,8 @@ class Neumann:
     flux: Data = 0.0
 
 
-@dataclass(frozen=True)
-class Robin:
+@dataclass(frozen=True, eq=False, repr=False)
+class Robin(Stated):
     """kappa dy/dn + coefficient y = value (+ control) on the boundary part.
 
     Examples
@@ -199,8 +236,8 @@ def _element(element: object) -> None:
         raise ProblemError(f"a control is 'P1' (nodal, lumped mass) or 'P0' (constant on cells), not {element!r}.")
 
 
-@dataclass(frozen=True)
-class Distributed:
+@dataclass(frozen=True, eq=False, repr=False)
+class Distributed(Stated):
     """A control that is a source term, on the domain or on the part with tag `on`.
 
     `element` is "P1" (nodal values, diagonal mass) or "P0" (one value a cell).
@@ -218,8 +255,8 @@ class Distributed:
         _element(self.element)
 
 
-@dataclass(frozen=True)
-class Boundary:
+@dataclass(frozen=True, eq=False, repr=False)
+class Boundary(Stated):
     """A control that is added to the Neumann or Robin data on the boundary part with tag `on`.
 
     Examples
@@ -235,8 +272,8 @@ class Boundary:
         _element(self.element)
 
 
-@dataclass(frozen=True)
-class Actuators:
+@dataclass(frozen=True, eq=False, repr=False)
+class Actuators(Stated):
     """Finitely many controls: the source sum_i u_i chi_i on the domain, or on the part or boundary with tag `on`.
 
     Parameters
@@ -262,8 +299,8 @@ class Actuators:
 Control = Distributed | Boundary | Actuators
 
 
-@dataclass(frozen=True)
-class Tracking:
+@dataclass(frozen=True, eq=False, repr=False)
+class Tracking(Stated):
     """weight/2 ||y - target||^2 on the domain, on a part or a boundary (`on`), or at points.
 
     Parameters
@@ -285,22 +322,22 @@ class Tracking:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number(self.weight, "the weight of Tracking", positive=True)
+        object.__setattr__(self, "weight", check_number(self.weight, "the weight of Tracking", positive=True))
         _tag(self.on, "Tracking")
         if self.points is not None:
             if self.on is not None:
                 raise ProblemError("Tracking takes a tag (on=) or points, not both.")
             try:
-                points = np.array(self.points, dtype=float)
-            except (TypeError, ValueError):
-                raise ProblemError("Tracking: points must be numbers in an array of shape (dim, k).") from None
+                points = real_array(self.points, "Tracking").copy()
+            except DataError as error:
+                raise ProblemError(f"Tracking: points must be real numbers in an array (dim, k) ({error})") from None
             if points.ndim != 2 or points.shape[1] == 0 or not np.isfinite(points).all():
                 raise ProblemError(f"Tracking: points must be finite and of shape (dim, k), got {points.shape}.")
             object.__setattr__(self, "points", points)
 
 
-@dataclass(frozen=True)
-class Linear:
+@dataclass(frozen=True, eq=False, repr=False)
+class Linear(Stated):
     """The linear functional int weight y of the state, over the domain, a part or a boundary (`on`).
 
     Examples
@@ -315,8 +352,8 @@ class Linear:
         _tag(self.on, "Linear")
 
 
-@dataclass(frozen=True)
-class Tikhonov:
+@dataclass(frozen=True, eq=False, repr=False)
+class Tikhonov(Stated):
     """alpha/2 ||u - reference||^2.
 
     Examples
@@ -328,11 +365,11 @@ class Tikhonov:
     reference: Data = 0.0
 
     def __post_init__(self) -> None:
-        check_number(self.alpha, "the Tikhonov weight alpha")
+        object.__setattr__(self, "alpha", check_number(self.alpha, "the Tikhonov weight alpha"))
 
 
-@dataclass(frozen=True)
-class L1:
+@dataclass(frozen=True, eq=False, repr=False)
+class L1(Stated):
     """beta ||u||_L1, which makes the control exactly zero on a set.
 
     Examples
@@ -343,11 +380,11 @@ class L1:
     beta: float
 
     def __post_init__(self) -> None:
-        check_number(self.beta, "the L1 weight beta")
+        object.__setattr__(self, "beta", check_number(self.beta, "the L1 weight beta"))
 
 
-@dataclass(frozen=True)
-class Box:
+@dataclass(frozen=True, eq=False, repr=False)
+class Box(Stated):
     """lower <= u <= upper: numbers, functions of x, or arrays, which are whole vectors of the control space.
 
     Examples
@@ -370,8 +407,8 @@ Term = Linear | Tikhonov | L1 | Box
 T = TypeVar("T", Tikhonov, L1, Box)
 
 
-@dataclass(frozen=True)
-class ControlProblem:
+@dataclass(frozen=True, eq=False, repr=False)
+class ControlProblem(Stated):
     """min F(S(u)) + alpha/2 ||u - reference||^2 + beta ||u||_L1 over lower <= u <= upper, y = S(u) by a PDE.
 
     Parameters

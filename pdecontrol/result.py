@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -24,7 +25,7 @@ from .space import Array, Field, Space
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Status(Enum):
@@ -47,6 +48,9 @@ class Status(Enum):
     STALLED = "the certificate stopped improving for lack of progress: loosen tol or try another method"
     FAILED = "a state equation could not be solved on the way: this is the last control, and its certificate"
     NONCONVEX = "a stationary point without certificate: the reduced objective is not convex there; raise alpha"
+    OVERFLOW = (
+        "numbers overflow, underflow or are NaN: choose units in which data, weights and controls are nearer to 1"
+    )
     STOPPED = "the callback asked to stop"
     INTERRUPTED = "interrupted by the keyboard: a checkpoint= lets the run go on"
 
@@ -117,6 +121,7 @@ class Result:
     seconds : wall time, discretisation included where `solve` did it.
     method, tol, fingerprint : the algorithm, the tolerance, and a digest of the discretised problem.
     dual : the last dual vector of the method, for warm starts.
+    lower, upper, sensors : the bounds of the control and the points (dim, k) of observations, for figures.
     """
 
     control: Field
@@ -131,6 +136,9 @@ class Result:
     tol: float
     fingerprint: str
     dual: Field | None = field(default=None, repr=False)
+    lower: Field | None = field(default=None, repr=False)
+    upper: Field | None = field(default=None, repr=False)
+    sensors: Array | None = field(default=None, repr=False)
 
     @property
     def success(self) -> bool:
@@ -167,7 +175,7 @@ class Result:
     def save(self, path: str | Path) -> Path:
         """Write everything to one .npz file, whole or not at all; `pdecontrol.load` reads it."""
         whole = self.gather()
-        return self.group.on_root(lambda: whole._write(Path(path)))
+        return self.group.on_root(lambda: whole._write(npz(path)))
 
     def _write(self, path: Path) -> Path:
         header = {
@@ -180,8 +188,10 @@ class Result:
             arrays[f"{item.name}.array"] = item.array
         for item in (self.control, self.state):
             arrays |= {f"{item.name}.{name}": a for name, a in _space_arrays(item.space).items()}
-        if self.dual is not None:
-            arrays["dual"] = self.dual.array
+        extras = {"dual": self.dual, "lower": self.lower, "upper": self.upper}
+        arrays |= {name: item.array for name, item in extras.items() if item is not None}
+        if self.sensors is not None:
+            arrays["sensors"] = self.sensors
         return write_arrays(path, header, arrays)
 
     @property
@@ -193,8 +203,10 @@ class Result:
         """The result with whole fields on a single process: on rank 0, where it is divided; empty ones on others."""
         if self.state.space.layout is None:
             return self
-        control, state, adjoint = (item.gather() for item in (self.control, self.state, self.adjoint))
-        return replace(self, control=control, state=state, adjoint=adjoint, dual=self.dual and self.dual.gather())
+        fields: dict[str, Any] = {
+            name: getattr(self, name) for name in ("control", "state", "adjoint", "dual", "lower", "upper")
+        }
+        return replace(self, **{name: item and item.gather() for name, item in fields.items()})
 
     def plot(self, path: str | Path | None = None) -> Figure | None:
         """Draw state, control, adjoint and the zero set of the control; the figure (on rank 0), written to `path`."""
@@ -224,8 +236,8 @@ def load(path: str | Path) -> Result:
     >>> result = load("sparse.npz")                          # doctest: +SKIP
     >>> result.control(np.array([[0.5], [0.5]]))             # doctest: +SKIP
     """
-    header, arrays = read_arrays(Path(path), "result")
-    try:
+    header, arrays = read_arrays(_path(path), "result")
+    with readable(path):
         spaces = {name: _space(arrays, name) for name in ("control", "state")}
         spaces["adjoint"] = spaces["state"]
         fields = {name: Field(arrays[f"{name}.array"], space, name) for name, space in spaces.items()}
@@ -242,9 +254,20 @@ def load(path: str | Path) -> Result:
             tol=header["tol"],
             fingerprint=header["fingerprint"],
             dual=Field(arrays["dual"], Space(np.ones(arrays["dual"].size)), "dual") if "dual" in arrays else None,
+            lower=Field(arrays["lower"], spaces["control"], "lower bound") if "lower" in arrays else None,
+            upper=Field(arrays["upper"], spaces["control"], "upper bound") if "upper" in arrays else None,
+            sensors=arrays.get("sensors"),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ResultFileError(f"{path} is not a result of this version of pdecontrol ({error!r}).") from None
+
+
+@contextmanager
+def readable(path: str | Path) -> Iterator[None]:
+    """A block that takes the contents of a file apart: what it lacks or has of the wrong kind is a ResultFileError."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ResultFileError(f"{path} is damaged, or not of this version of pdecontrol ({reason}).") from None
 
 
 def _space_arrays(space: Space) -> dict[str, Array]:
@@ -278,16 +301,23 @@ def _space(arrays: dict[str, Array], name: str) -> Space:
     return Space(mass, elements)
 
 
+def _path(path: Any) -> Path:
+    if not isinstance(path, (str, os.PathLike)) or not Path(path).name:
+        raise ResultFileError(f"a path is text or a pathlib.Path, got {path!r}.")
+    return Path(path)
+
+
 def npz(path: str | Path) -> Path:
     """The path with the ending .npz, which is added if missing."""
-    path = Path(path)
+    path = _path(path)
     return path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
 
 
 def write_arrays(path: Path, header: dict[str, Any], arrays: dict[str, Array]) -> Path:
     """Write a JSON header and arrays to one .npz file, whole or not at all; raises ResultFileError."""
     path = npz(path)
-    text = json.dumps({"format": FORMAT, **header}).encode()
+    header = {"format": FORMAT, **header}
+    text = json.dumps(header | {"digest": _digest(header, arrays)}).encode()
     contents: dict[str, Any] = {"header": np.frombuffer(text, dtype=np.uint8), **arrays}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -321,4 +351,16 @@ def read_arrays(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Array]
         raise ResultFileError(f"{path} is damaged ({error}).") from None
     if not isinstance(header, dict) or header.get("kind") != kind or header.get("format") != FORMAT:
         raise ResultFileError(f"{path} is not a {kind} of this version of pdecontrol.")
+    if header.pop("digest", None) != _digest(header, arrays):
+        raise ResultFileError(f"{path} is damaged: its contents are not those that were written.")
     return header, arrays
+
+
+def _digest(header: dict[str, Any], arrays: dict[str, Array]) -> str:
+    """A checksum of all that a file holds."""
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
-from .lagrange import Lagrange
+from .lagrange import Lagrange, real_array
 from .parallel import ALONE, Group
 
 Array = NDArray[np.float64]
 Data = float | Callable[[Array], Array] | Array
+LARGEST = 1e150  # of data: squares do not overflow
 
 
 def call(function: Callable[[Array], Any], points: Array, scale: float, name: str) -> Any:
@@ -50,7 +51,7 @@ def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = 
     Raises
     ------
     DataError
-        If the values have the wrong shape, are NaN, or are infinite where they must not be.
+        If the values have the wrong shape, are NaN, or are infinite or too large to be squared where they must not be.
     """
     count = points.shape[1]
     if callable(data) and not count:
@@ -58,12 +59,10 @@ def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = 
     if callable(data):
         data = call(data, points, scale, name)
     try:
-        raw = np.asarray(data)
-        if raw.dtype.kind not in "biuf":  # not None, text or complex numbers
-            raise TypeError
-        values = raw.astype(float)
-    except (TypeError, ValueError):
-        raise DataError(f"{name}: expected a number or {count} real values, got {type(data).__name__}.") from None
+        values = real_array(data, name).copy()
+    except DataError:
+        kind = f" of {data.dtype.name} values" if isinstance(data, np.ndarray) else ""
+        raise DataError(f"{name}: expected a number or {count} real values, got {type(data).__name__}{kind}.") from None
     if values.ndim == 0:
         values = np.full(count, float(values))
     if values.shape != (count,):
@@ -75,6 +74,8 @@ def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = 
     if bad.any():
         where = points[:, np.argmax(bad)].round(6).tolist() if points.size else int(np.argmax(bad))
         raise DataError(f"{name}: {bad.sum()} of {count} values are NaN or infinite, the first at x = {where}.")
+    if not infinite and np.abs(values).max(initial=0.0) > LARGEST:
+        raise DataError(f"{name} reaches {np.abs(values).max():.1e}, where squares overflow: choose other units.")
     return values
 
 
@@ -104,6 +105,9 @@ class Layout:
     keys: NDArray[np.int64]
     whole: Callable[[], Space]
     write: Callable[[Path, dict[str, Array]], None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Layout: {self.keys.shape[1]} entries on rank {self.group.rank} of {self.group.size}>"
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +139,13 @@ class Space:
     def __post_init__(self) -> None:
         if self.points is None and self.elements is not None:
             object.__setattr__(self, "points", self.elements.points)
+
+    def __repr__(self) -> str:
+        if self.factors:
+            return f"<Space: a product of {len(self.factors)} spaces, {self.size} entries>"
+        what = "plain numbers" if self.points is None else f"entries at points in {len(self.points)}D"
+        share = "" if self.group.size == 1 else f" on rank {self.group.rank} of {self.group.size}"
+        return f"<Space: {self.size} {what}{share}>"
 
     @property
     def size(self) -> int:
@@ -268,6 +279,11 @@ class Space:
         if self.factors:
             parts = np.split(whole, np.cumsum([f.count for f in self.factors])[:-1])
             return np.concatenate([factor.scatter(part) for factor, part in zip(self.factors, parts, strict=True)])
+        count = self.count
+        with self.group.agree():
+            if self.group.root and np.shape(whole) != (count,):
+                raise DataError(f"expected a whole vector of shape ({count},), got {np.shape(whole)}.")
+            whole = real_array(whole, "a whole vector")
         if self.layout is None:
             return whole
         sizes, order = self.group.collect_on_root(self.size), self._order
@@ -316,6 +332,12 @@ class Field:
     space: Space
     name: str = "field"
 
+    def __post_init__(self) -> None:
+        array = real_array(self.array, self.name)
+        if array.shape != (self.space.size,):
+            raise DataError(f"{self.name}: expected an array of shape ({self.space.size},), got {array.shape}.")
+        object.__setattr__(self, "array", array)
+
     def __repr__(self) -> str:
         return f"<Field {self.name!r}, {self.array.size} values>"
 
@@ -326,7 +348,7 @@ class Field:
         """
         group, whole = self.space.group, self.gather()
         with group.agree():
-            points = np.asarray(points, dtype=float)
+            points = real_array(points, "points")
         parts = group.collect_on_root(points)
 
         def evaluate() -> list[Array]:
@@ -364,6 +386,12 @@ class Field:
         if self.space.elements is None:
             raise DataError(f"{self.name} is a vector of {self.space.size} numbers, not a function of space.")
         return self.space.elements
+
+
+def check_fields(fields: Any, name: str) -> None:
+    """Raise DataError unless fields are given by their names."""
+    if not isinstance(fields, Mapping) or not all(isinstance(field, Field) for field in fields.values()):
+        raise DataError(f"{name} takes fields by name, {{name: field}}.")
 
 
 def whole_field(data: Any) -> Any:

@@ -22,7 +22,7 @@ def soft(v: Array, threshold: float) -> Array:
     return v - np.clip(v, -threshold, threshold) if threshold > 0 else v
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ControlCost:
     """G(u) = alpha/2 ||u - reference||^2 + beta ||u||_L1, lower <= u <= upper, on a space with diagonal mass.
 
@@ -100,7 +100,7 @@ class ControlCost:
         return max(self.space.integral(integrand + at_bound * normal * (z - u)), 0.0)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StateCost:
     """F(y) = 1/2 ||y - target||^2 over the tracked components, plus the sum of the linear ones.
 
@@ -153,12 +153,13 @@ class StateCost:
         return EPS * self.space.norm(self._with_linear(size, 0.0))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Objective:
     """F(S(u)) + G(u) with its two costs bound to the spaces of a map."""
 
     state: StateCost
     control: ControlCost
+    sensors: Array | None = None  # the points (dim, k) of observations, for figures
 
     def value(self, u: Array, y: Array) -> float:
         return self.state.value(y) + self.control.value(u)
@@ -216,7 +217,8 @@ def bind(problem: ControlProblem, map: SolutionMap) -> Objective:
         else:
             target.append(np.zeros(factor.size))
     state = StateCost(map.observation, np.concatenate(target), np.concatenate(tracked))
-    return Objective(state, control)
+    points = [item.points for item in observations if isinstance(item, Tracking) and item.points is not None]
+    return Objective(state, control, np.hstack(points) if points else None)
 
 
 def _check_bounds(space: Space, lower: Array, upper: Array, alpha: float) -> None:

@@ -1,7 +1,13 @@
 """Wrong input: one error with the culprit and the remedy, before any matrix is factorised."""
 
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import meshio
 import numpy as np
 import pytest
+import skfem
 from cases import SQUARE, ZERO, materials, problem, square
 
 import pdecontrol as pc
@@ -11,8 +17,11 @@ from pdecontrol.errors import (
     MeshError,
     PdecontrolError,
     ProblemError,
+    ResultFileError,
     SingularEquationError,
 )
+from pdecontrol.export import export
+from pdecontrol.plot import draw
 from pdecontrol.terms import bind
 
 MESH = square()
@@ -121,6 +130,52 @@ def test_numbers(place, number, no_work):
         value = -np.inf if number == "infinite" and place == "upper bound" else value
     with pytest.raises((DataError, ProblemError), match=f"({name}).*({message})"):
         pc.solve(state(value), MESH)
+
+
+@pytest.mark.parametrize("place", [place for place in PLACES if "advection" not in place and "bound" not in place])
+def test_numbers_whose_squares_overflow(place, no_work):
+    state, name = PLACES[place]
+    refused(DataError, f"^{name}.* reaches 1.0e\\+200, where squares overflow", lambda: state(-1e200))
+    refused(
+        DataError, f"^{name}.* reaches 1.0e\\+308, where squares overflow", lambda: state(lambda x: 1e308 + 0 * x[0])
+    )
+
+
+@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista", "proximal-gradient"])
+def test_numbers_that_overflow_or_are_lost_on_the_way(method):
+    """The error comes at the first iterate, without a warning, and nothing is certified."""
+    for stated in (
+        problem(pc.Elliptic(1e-160)),
+        problem(alpha=1e-200),
+        problem(tracking=pc.Tracking(1e-160)),
+        problem(tracking=pc.Tracking(1e-200)),
+        stated_with(pc.Tikhonov(1.0), pc.Box(1e200, np.inf)),
+    ):
+        with pytest.raises(ProblemError, match="overflow, underflow or are NaN: choose units"):
+            pc.solve(stated, MESH, method=method, max_solves=40)
+
+
+def test_weights_and_meshes_that_overflow():
+    for make in (pc.Tikhonov, pc.L1, lambda weight: pc.Tracking(1.0, weight=weight)):
+        with pytest.raises(ProblemError, match=r"is 1.0e\+200, where squares overflow: choose other units"):
+            make(1e200)
+    for scale in (1e100, 1e-100):
+        with pytest.raises(MeshError, match="Cell 0 is so large or small"):
+            MESH.transform(lambda x, scale=scale: scale * x)
+
+
+def test_an_overflow_after_a_certificate_is_a_status(monkeypatch):
+    """What was certified before is returned."""
+    step = pc.PrimalDual.step
+
+    def overflowing(self, objective, map, state):
+        after = step(self, objective, map, state)
+        return replace(after, u=np.full_like(after.u, 1e200))
+
+    monkeypatch.setattr(pc.PrimalDual, "step", overflowing)
+    result = pc.solve(problem(), MESH, method="primal-dual")
+    assert result.status is pc.Status.OVERFLOW and not result.success
+    assert np.isfinite(result.certificate.bound) and np.isfinite(result.objective)
 
 
 @pytest.mark.parametrize("value", [2.0, (1.0,), (1.0, 2.0, 3.0), "ab", None, np.ones(3), np.array(1.0), (np.nan, 1.0)])
@@ -335,7 +390,7 @@ def test_nonlinear_equation_that_is_singular_where_it_starts():
 
 
 def test_weights():
-    for bad in (-1.0, np.nan, np.inf, "1", None, 1j, [1.0]):
+    for bad in (-1.0, np.nan, np.inf, "1", None, 1j, [1.0], True, np.array([1.0]), np.array(1j), 10**400, np.True_):
         for make, name in (
             (pc.Tikhonov, "the Tikhonov weight alpha"), (pc.L1, "the L1 weight beta"),
             (lambda w: pc.Tracking(1.0, weight=w), "the weight of Tracking"),
@@ -344,6 +399,15 @@ def test_weights():
                 make(bad)
     with pytest.raises(ProblemError, match="weight of Tracking must be positive"):
         pc.Tracking(1.0, weight=0.0)
+
+
+def test_numbers_of_any_kind():
+    for one in (1, 1.0, np.float32(1.0), np.int64(1), np.array(1.0), np.array(1), Fraction(1)):
+        assert type(pc.Tikhonov(one).alpha) is float and pc.Tikhonov(one).alpha == 1.0
+        assert pc.L1(one).beta == pc.Tracking(0.0, weight=one).weight == 1.0
+    box = pc.Box(np.array(-1), np.int8(1))
+    stated = problem(tracking=pc.Tracking(np.float32(1.0)), alpha=np.array(1e-2), terms=[box])
+    assert pc.solve(stated, pc.unit_interval(8), tol=np.array(1e-3), atol=np.float32(0.0)).success
 
 
 def test_without_tikhonov_the_box_is_bounded(no_work):
@@ -404,6 +468,14 @@ def test_points_of_tracking(no_work):
     for bad in ([0.5, 0.5], np.zeros((2, 0)), [[np.nan], [0.5]], [["a"], ["b"]], [[0.1, 0.2], [0.3]], 0.5):
         with pytest.raises(ProblemError, match="Tracking: points must be"):
             pc.Tracking(0.0, points=bad)
+    for complex_or_object in (np.ones((2, 3)) * 1j, np.array([[0.5], [None]])):
+        with pytest.raises(ProblemError, match="Tracking: points must be real numbers"):
+            pc.Tracking(0.0, points=complex_or_object)
+    rows = np.full((5, 2), 0.5)
+    refused(
+        DataError, r"Tracking: points of shape \(5, 2\) in 2D, expected \(2, k\), a point a row: transpose",
+        lambda: problem(tracking=pc.Tracking(0.0, points=rows)),
+    )  # fmt: skip
     with pytest.raises(ProblemError, match="not both"):
         pc.Tracking(0.0, on="left", points=[[0.5], [0.5]])
     refused(
@@ -466,6 +538,18 @@ def test_controls_of_the_wrong_type():
         (ProblemError, "atol must be at least zero", {"atol": -1.0}),
         (ProblemError, "atol must be a finite number", {"atol": np.nan}),
         (ProblemError, "restart=True needs the file", {"restart": True}),
+        (ProblemError, "tol must be a finite number, got True", {"tol": True}),
+        (ProblemError, "unknown method", {"method": ["fista"]}),
+        (ProblemError, "unknown method", {"method": {}}),
+        (ProblemError, "degree of the state is a positive integer, not True", {"degree": True}),
+        (ProblemError, "max_iterations must be at least zero", {"max_iterations": -1}),
+        (ProblemError, "max_iterations must be a finite number", {"max_iterations": "10"}),
+        (ProblemError, "max_solves must be a finite number", {"max_solves": np.nan}),
+        (ProblemError, "callback takes a function", {"callback": 1}),
+        (ProblemError, "checkpoint_iterations must be", {"checkpoint": "a", "checkpoint_iterations": "b"}),
+        (ResultFileError, "a path is text or a pathlib.Path, got 5", {"checkpoint": 5}),
+        (DataError, "start: expected a number .* got ndarray of complex128", {"start": 1j * np.zeros(42)}),
+        (DataError, "start: expected a number .* got ndarray of object", {"start": np.zeros(42, dtype=object)}),
         (DataError, r"start: expected shape \(42,\).*42 values", {"start": np.zeros(7)}),
         (DataError, "start: 42 of 42 values are NaN", {"start": np.nan}),
         (DataError, "start: 1 of 42 values are NaN", {"start": np.where(np.arange(42) == 3, np.nan, 0.0)}),
@@ -484,6 +568,77 @@ def test_meshes_and_problems_of_the_wrong_type():
     for wrong in (None, pc.Elliptic(), "problem"):
         with pytest.raises(ProblemError, match="expected a ControlProblem"):
             pc.solve(wrong, MESH)
+
+
+def test_meshes_of_other_libraries():
+    """The message says what to pass instead, and that works."""
+    points, cells = MESH.points, MESH.cells
+    other = skfem.MeshTri(points, cells)
+    with pytest.raises(MeshError, match=r"a mesh of skfem: pass Mesh\(mesh.p, mesh.t\)"):
+        pc.solve(problem(), other)
+    assert np.array_equal(pc.Mesh(other.p, other.t).points, points)
+    read = meshio.Mesh(np.pad(points.T, ((0, 0), (0, 1))), [("triangle", cells.T)])
+    with pytest.raises(MeshError, match=r"of meshio: pass Mesh\(mesh.points.T\[:dim\], .*or its file to read_mesh"):
+        pc.solve(problem(), read)
+    assert np.array_equal(pc.Mesh(read.points.T[:2], read.cells_dict["triangle"].T).points, points)
+    for path in ("square.msh", Path("square.msh")):
+        with pytest.raises(MeshError, match=r"got a path: read the file first, by read_mesh\('square.msh'\)"):
+            pc.solve(problem(), path)
+    with pytest.raises(MeshError, match=r"shape \(dim, n\).* a point a row and a cell a row: transpose"):
+        pc.Mesh(points.T, cells.T)
+
+
+def test_meshes_of_dolfinx():
+    pytest.importorskip("dolfinx")
+    from dolfinx.mesh import create_unit_square
+    from mpi4py import MPI
+
+    with pytest.raises(MeshError, match=r"a mesh of dolfinx: pass its points .* as Mesh\(points, cells\)"):
+        pc.solve(problem(), create_unit_square(MPI.COMM_SELF, 2, 2))
+
+
+def test_swapped_arguments(no_work):
+    map, swapped = pc.discretise(problem(), MESH), "the order of the arguments is"
+    for call, match in (
+        (lambda: pc.solve(MESH, problem()), f"expected a ControlProblem, got Mesh: {swapped} problem, mesh"),
+        (lambda: pc.discretise(MESH, problem()), f"expected a ControlProblem, got Mesh: {swapped} problem, mesh"),
+        (lambda: pc.continuation(MESH, problem(), [1.0]), f"got Mesh: {swapped} problem, mesh"),
+        (lambda: pc.minimise(map, problem()), f"got EllipticMap: {swapped} problem, map"),
+        (lambda: pc.minimise(problem(), MESH), f"expected a map, .*, got Mesh: {swapped} problem, map"),
+        (lambda: pc.certify(problem(), map, 0.0), f"expected a map, .*, got float: {swapped} problem, control, map"),
+        (lambda: pc.certify(map, 0.0, problem()), f"got EllipticMap: {swapped} problem, control, map"),
+        (lambda: pc.Box(1, -1), "the lower bound 1 is above the upper bound -1"),
+        (lambda: pc.Tikhonov(lambda x: x[0], 1.0), "alpha must be a finite number"),
+        (lambda: pc.ControlProblem(pc.Distributed(), pc.Elliptic(), pc.Tracking(1), []), "equation must be Elliptic"),
+    ):
+        with pytest.raises(ProblemError, match=match):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"alpha": 1e-3}, "alpha is a list of weights, one for each stage, got 0.001"),
+        ({"beta": np.array(1.0)}, "beta is a list of weights"),
+        ({"alpha": "1e-3"}, "alpha is a list of weights"),
+        ({"alpha": [1.0, -1.0]}, "each weight in alpha must be at least zero, got -1.0"),
+        ({"alpha": [1.0, "a"]}, "each weight in alpha must be a finite number, got 'a'"),
+        ({"beta": [np.nan]}, "each weight in beta must be a finite number"),
+        ({"alpha": [[1.0, 2.0]]}, "each weight in alpha must be a finite number"),
+        ({"alpha": [1.0], "beta": [1.0, 2.0]}, "of equal length"),
+        ({"alpha": []}, "as lists of weights"),
+        ({}, "needs alpha or beta as lists of weights"),
+        ({"alpha": [1.0, 0.0]}, "alpha = 0 needs a box"),
+    ],
+)
+def test_weights_of_a_continuation(weights, message, no_work):
+    with pytest.raises(ProblemError, match=message):
+        pc.continuation(problem(), MESH, **weights)
+
+
+def test_continuation_takes_any_sequence_of_weights():
+    results = [pc.continuation(problem(), pc.unit_interval(8), path) for path in ([1, 0.1], np.array([1, 0.1]))]
+    assert results[0][1].objective == results[1][1].objective
 
 
 def test_multigrid_takes_definite_equations(no_work):
@@ -518,6 +673,21 @@ def test_meshes_without_free_nodes(no_work):
         pc.Mesh(np.zeros((2, 0)), np.zeros((3, 0), dtype=int))
 
 
+def test_points_of_functions():
+    result = pc.solve(problem(), MESH)
+    points = np.full((5, 2), 0.5)
+    with pytest.raises(DataError, match=r"points of shape \(2, p\), got \(5, 2\), a point a row: transpose it"):
+        result.state(points)
+    assert result.state(points.T).shape == (5,)
+    rows = [[0.1], [0.2, 0.3]]
+    for bad, message in ((points.T * 1j, "complex128"), ([["a"], ["b"]], "real numbers"), (rows, "rows")):
+        with pytest.raises(DataError, match=f"points: expected .*{message}"):
+            result.state(bad)
+    line = pc.solve(problem(), pc.unit_interval(4)).state
+    with pytest.raises(DataError, match=r"points of shape \(1, p\), got \(3,\): write points\[None\]"):
+        line([0.1, 0.2, 0.3])
+
+
 def test_controls_of_the_wrong_shape():
     for map in (pc.discretise(problem(), MESH), pc.discretise(problem(control=pc.Actuators([1.0])), MESH)):
         for u in (np.zeros(map.control.size + 1), np.full(map.control.size, np.nan), np.zeros((map.control.size, 1))):
@@ -535,3 +705,87 @@ def test_map_of_another_problem():
     several = problem(tracking=[pc.Tracking(1.0), pc.Tracking(1.0, on="patch")])
     with pytest.raises(ProblemError, match="observes 2 quantities, the map 1: it is the map of another"):
         bind(several, pc.discretise(problem(), MESH))
+
+
+# -- what is left ------------------------------------------------------------------------------------------------------
+
+
+class Series:
+    """An array in the clothes of another library."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.values, dtype)
+
+
+def read_only(values):
+    values = np.array(values)
+    values.flags.writeable = False
+    return values
+
+
+def destroys(x):
+    values = x[0].copy()
+    x[:] = np.nan
+    return values
+
+
+X = MESH.points[0]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        lambda x: [float(value) for value in x[0]], lambda x: Series(x[0]), destroys, X, Series(X), list(X),
+        read_only(X), np.repeat(X, 2)[::2], X.astype(">f8"), np.ma.array(X, mask=False),
+    ],
+)  # fmt: skip
+def test_arrays_of_any_kind_mean_the_same(data):
+    def solve(data):
+        terms = [pc.Tikhonov(1e-2, data), pc.Box(-1.0, 1.0)]
+        stated = pc.ControlProblem(pc.Elliptic(), pc.Distributed(), pc.Tracking(data), terms, ZERO)
+        return pc.solve(stated, MESH, start=data)
+
+    assert solve(data).objective == pytest.approx(solve(lambda x: x[0]).objective, rel=1e-12)
+
+
+def growing(y):
+    return y if y.size < 50 else y[:3]
+
+
+FOREIGN = {
+    "masked values": (
+        lambda: pc.solve(problem(tracking=pc.Tracking(np.ma.array(X, mask=X > 0.5))), MESH), "expected a number"),
+    "generator": (lambda: pc.solve(problem(tracking=pc.Tracking(x for x in X)), MESH), "got generator"),
+    "forcing": (lambda: pc.SemismoothNewton(forcing="a"), "forcing must be a finite number"),
+    "max_cg": (lambda: pc.SemismoothNewton(max_cg=np.nan), "max_cg must be a finite number"),
+    "radius": (lambda: pc.disc(3, "a"), "positive finite radius, got a"),
+    "count": (lambda: pc.unit_square(True), "a positive integer, got True"),
+    "predicate that fails": (lambda: MESH.tag_part("a", fails), 'predicate of "a" failed on x of shape .* IndexError'),
+    "predicate that is none": (lambda: MESH.tag_boundary("a", 5), 'predicate of "a" failed .* not callable'),
+    "tag": (lambda: MESH.tag_part(5, lambda x: x[0] < 0.5), "A tag is a string, got 5"),
+    "tags": (lambda: pc.Mesh(MESH.points, MESH.cells, [1]), "parts of a mesh are a dictionary of tags, got list"),
+    "no tags": (lambda: pc.Mesh(MESH.points, MESH.cells, {}, None), "boundaries of a mesh .* got NoneType"),
+    "look-up": (lambda: MESH.part(["patch"]), "The mesh has no part"),
+    "map": (lambda: MESH.transform(fails), "the map of the points failed on x of shape .* IndexError"),
+    "path of a mesh": (lambda: pc.read_mesh(5), "read_mesh takes the path of a file, got 5"),
+    "path": (lambda: pc.solve(problem(), MESH, checkpoint=""), "a path is text or a pathlib.Path, got ''"),
+    "progress": (lambda: pc.solve(problem(), MESH, progress="yes"), "progress is True, False or None"),
+    "list to draw": (lambda: draw([1.0]), "draw takes fields by name"),
+    "array to export": (lambda: export({"a": X}, "a.vtu"), "export takes fields by name"),
+    "semilinear term of another size": (
+        lambda: pc.solve(problem(pc.Elliptic(semilinear=pc.Semilinear(growing, np.ones_like))), MESH),
+        r"Semilinear: a function failed on an array of \d+ values"),
+    "semilinear term that is complex": (
+        lambda: pc.Semilinear(lambda y: y + 0j, np.ones_like), "Semilinear: the function failed .* complex128"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_foreign_input(name):
+    call, message = FOREIGN[name]
+    with pytest.raises(PdecontrolError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400

@@ -3,6 +3,7 @@
 import gc
 import math
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -198,6 +199,42 @@ def test_piecewise_constant_controls_are_written(tmp_path):
     assert [path.suffix for path in result.export(tmp_path / "out.xdmf")] == [".xdmf", ".xdmf"]
 
 
+WRITTEN = {
+    "state of degree 3": (pc.Distributed(), 3, "state"),
+    "control": (pc.Distributed("patch"), 1, "control"),
+    "control, P0": (pc.Distributed("patch", "P0"), 1, "control"),
+    "control on a boundary": (pc.Boundary("top"), 2, "control"),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_functions_are_written_when_the_engine_is_gone(name, monkeypatch, tmp_path):
+    control, degree, which = WRITTEN[name]
+    map = pc.discretise(problem(boundary={"left": pc.Dirichlet()}, control=control), square(), "dolfinx", degree)
+    engine = weakref.ref(map.system.engine)
+    space = map.control if which == "control" else map.solution
+    field = pc.Field(wave(space.points), space, which)
+    whole = field.gather()
+    map.close()
+    del map
+    gc.collect()
+    assert engine() is None
+    written = []
+    monkeypatch.setattr("pdecontrol.fem.compat.write_functions", lambda *arguments: written.append(arguments))
+    field.save(tmp_path / "field.xdmf")
+    ((_, (function,), path, order),) = written
+    assert (path.name, function.name, order) == ("field.xdmf", which, 0 if name.endswith("P0") else degree)
+    points = function.function_space.tabulate_dof_coordinates()[:, :2].T
+    values = np.array(function.x.array)
+    if name.endswith("P0"):
+        inside = np.flatnonzero(values)
+        assert len(inside) == whole.array.size
+    else:
+        inside = [i for i in range(values.size) if np.isclose(whole.space.points.T, points[:, i]).all(axis=1).any()]
+        assert len(inside) == whole.array.size and not np.delete(values, inside).any()
+    assert np.allclose(values[inside], whole(points[:, inside]), atol=1e-12)
+
+
 # -- equations by forms ---------------------------------------------------------------------------------------
 
 
@@ -253,12 +290,6 @@ def test_forms_that_are_none():
 
     with pytest.raises(ProblemError, match="needs backend='dolfinx'"):
         solve(lambda y, v, domain: y * v * domain.dx, "skfem")
-    with pytest.raises(ProblemError, match="linear in the test function"):
-        solve(lambda y, v, domain: y * domain.dx)
-    with pytest.raises(ProblemError, match="cannot be compiled"):
-        solve(lambda y, v, domain: y * v * v * domain.dx)
-    with pytest.raises(ProblemError, match="the form of Weak failed: TypeError"):
-        solve(lambda y, v, domain: None * y)
     with pytest.raises(pc.MeshError, match="no tag 'nowhere'"):
         solve(lambda y, v, domain: y * v * domain.dx("nowhere"))
     with pytest.raises(ProblemError, match="Weak takes a function"):
@@ -268,6 +299,70 @@ def test_forms_that_are_none():
     floating = problem(pc.Weak(lambda y, v, domain: ufl.inner(ufl.grad(y), ufl.grad(v)) * domain.dx), {})
     with pytest.raises(SingularEquationError, match="no unique solution"):
         pc.discretise(floating, square(), "dolfinx")
+
+
+def stiffness(y, v):
+    import ufl
+
+    return ufl.inner(ufl.grad(y), ufl.grad(v))
+
+
+def of_a_trial_function(y, v, domain):
+    import ufl
+
+    return stiffness(ufl.TrialFunction(v.ufl_function_space()), v) * domain.dx
+
+
+def of_vectors(y, v, domain):
+    import ufl
+
+    return ufl.inner(y, ufl.grad(v)) * domain.dx
+
+
+def of_a_divergence(y, v, domain):
+    import ufl
+
+    return ufl.div(y) * v * domain.dx
+
+
+def on_inner_facets(y, v, domain):
+    import ufl
+
+    return y * v * ufl.dS
+
+
+NO_FORMS = {
+    "v twice": (lambda y, v, d: (stiffness(y, v) + v * v) * d.dx, "must be linear in the test function v"),
+    "v and y v v": (lambda y, v, d: y * v * v * d.dx, "must be linear in the test function v"),
+    "a function of v": (lambda y, v, d: (stiffness(y, v) + abs(v)) * d.dx, "must be linear in the test function v"),
+    "v in some terms": (lambda y, v, d: (stiffness(y, v) + y) * d.dx, "v, which every term has once"),
+    "v in some integrals": (lambda y, v, d: stiffness(y, v) * d.dx + y * d.ds, "v, which every term has once"),
+    "no v": (lambda y, v, d: stiffness(y, y) * d.dx, "lacks the test function v"),
+    "no y": (lambda y, v, d: v * d.dx, "lacks the state y"),
+    "no measure": (lambda y, v, d: stiffness(y, v), "an integrand, no form: multiply it by domain.dx"),
+    "an equation": (lambda y, v, d: y * v * d.dx == v * d.dx, "return the form left - right"),
+    "a trial function": (of_a_trial_function, "has a trial function: the unknown is y"),
+    "a vector": (of_vectors, "Shapes do not match.*y and v are real and scalar"),
+    "a component": (lambda y, v, d: y[0] * v * d.dx, "the form of Weak failed.*y and v are real and scalar"),
+    "a divergence": (of_a_divergence, "the form of Weak makes no sense.*y and v are real and scalar"),
+    "a vector integrand": (lambda y, v, d: v * d.x * d.dx, "Can only integrate scalar.*domain.x vectors"),
+    "complex": (lambda y, v, d: 1j * y * v * d.dx, "the form of Weak has complex numbers"),
+    "inner facets": (on_inner_facets, "facets inside the domain"),
+    "nothing": (lambda y, v, d: None, "must return a form of UFL, it returns NoneType"),
+    "a number": (lambda y, v, d: 1.0, "must return a form of UFL, it returns float"),
+    "a tuple": (lambda y, v, d: (y * v * d.dx,), "must return a form of UFL, it returns tuple"),
+    "two arguments": (lambda y, v: y * v, r"the form of Weak failed .*function takes \(y, v, domain\)"),
+    "an error": (lambda y, v, d: None * y, r"the form of Weak failed \(TypeError"),
+}
+
+
+@pytest.mark.parametrize("name", NO_FORMS)
+def test_mistakes_in_forms(name, caplog, capfd):
+    residual, message = NO_FORMS[name]
+    with pytest.raises(ProblemError, match=message) as caught:
+        pc.discretise(problem(pc.Weak(residual)), square(), "dolfinx")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    assert not caplog.records and not capfd.readouterr().err
 
 
 # -- linear solvers -------------------------------------------------------------------------------------------

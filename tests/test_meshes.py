@@ -446,6 +446,12 @@ def test_truncated_files_are_refused(tmp_path, capfd, version, binary):
         GROUPS_41.replace("2 4 6", "2 4 5").encode(),
         GROUPS_22.replace("2 4 6", "2 4 5").encode(),
         GROUPS_41.replace("0 2 2 0", "0 2 1 0").encode(),
+        GROUPS_41.replace("3 2 4 6\n", "").encode(),
+        GROUPS_22.replace("8 2 2 4 2 2 6 8\n", "").encode(),
+        GROUPS_22.replace("8 0 1 0\n", "").encode(),
+        GROUPS_41.replace("4 4 1 4", "4 5 1 5").encode(),
+        GROUPS_41.replace("\n1 1 0\n", "\nnan 1 0\n").encode(),
+        GROUPS_22.replace("6 1 1 0", "6 1e300 1e300 0").encode(),
     ],
 )
 def test_garbage_is_refused(tmp_path, capfd, content):

@@ -1,6 +1,8 @@
 """Figures of fields and results, and their files for other programs."""
 
 import warnings
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import meshio
@@ -29,6 +31,13 @@ def solved(mesh, control, degree=1, target=lambda x: 0.1 * x[0], terms=TERMS, **
         equation=pc.Elliptic(reaction=1.0), control=control, tracking=pc.Tracking(target), terms=terms
     )
     return pc.solve(problem, mesh, degree=degree, **options)
+
+
+def changed(result, **arrays):
+    """A result with other arrays, or numbers, as control and bounds."""
+    space = result.control.space
+    fields = {name: pc.Field(array + np.zeros(space.size), space, name) for name, array in arrays.items()}
+    return pc.Result(**{**result.__dict__, **fields})
 
 
 def titles(figure):
@@ -205,6 +214,8 @@ RESULTS = {
     "sides, P0": lambda: solved(unit_square(6), pc.Boundary("left", "P0")),
     "cube": lambda: solved(unit_cube(3), pc.Distributed()),
     "surface": lambda: solved(unit_cube(3), pc.Boundary("boundary")),
+    "face": lambda: solved(unit_cube(3), pc.Boundary("top")),
+    "face across, P0": lambda: solved(unit_cube(3), pc.Boundary("left", "P0")),
     "actuators": lambda: solved(unit_square(6), pc.Actuators([lambda x: x[0], lambda x: x[1]])),
     "zero": lambda: solved(unit_square(4), pc.Distributed(), target=0.0),
     "no Tikhonov term": lambda: solved(unit_square(6), pc.Distributed(), terms=[pc.Box(-1, 1)], tol=1e-3),
@@ -230,13 +241,13 @@ def test_the_sets_have_the_measures_of_the_control():
     space = base.control.space
     u = np.clip(np.round(4 * elements.points[0] - 1), -1, 2)
     u[u == 1] += 0.1 * elements.points[1, u == 1]
-    result = pc.Result(**{**base.__dict__, "control": pc.Field(u, space, "control")})
+    result = changed(base, control=u, lower=-1 - np.maximum(elements.points[0] - 0.3, 0), upper=2.0)
     axes = next(axes for axes in draw_result(result).axes if axes.get_title().startswith("where"))
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     shares = [
         100 * space.integral(1.0 * chosen) for chosen in (u == -1, u == 0, (u != 0) & (abs(u) != 2) & (u > 0), u == 2)
     ]
-    names = ("$u = -1$ (min)", "$u = 0$", "other values", "$u = 2$ (max)")
+    names = ("$u = -1$ (lower bound)", "$u = 0$", "other values", "$u = 2$ (upper bound)")
     assert labels == [f"{name}: {share:.1f} %" for name, share in zip(names, shares, strict=True)]
     # and the pixels agree
     pieces = only(axes, PolyCollection)
@@ -247,12 +258,110 @@ def test_the_sets_have_the_measures_of_the_control():
     assert np.allclose(drawn, shares)
 
 
-def test_a_value_taken_once_is_not_called_extreme():
-    base = solved(unit_square(4), pc.Distributed())
-    u = np.linspace(1, 2, base.control.array.size)
-    result = pc.Result(**{**base.__dict__, "control": pc.Field(u, base.control.space, "control")})
+def set_labels(result):
     axes = next(axes for axes in draw_result(result).axes if axes.get_title().startswith("where"))
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["other values: 100.0 %"]
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_extreme_values_are_not_bounds():
+    base = solved(unit_square(4), pc.Distributed())
+    u = np.repeat([1.0, 2.0], [13, 12])
+    result = changed(base, control=u, lower=-np.inf, upper=3.0)
+    assert set_labels(result) == ["other values: 100.0 %"]
+    assert set_labels(pc.Result(**{**result.__dict__, "lower": None, "upper": None})) == ["other values: 100.0 %"]
+
+
+def test_bounds_that_vary_are_active_where_they_are():
+    base = solved(unit_square(4), pc.Distributed())
+    x, space = base.control.space.points[0], base.control.space
+    result = changed(base, control=np.where(x < 0.4, x, np.where(x > 0.8, 1 - x, -5.0)), lower=x, upper=1 - x)
+    low, high = (100 * space.integral(1.0 * inside) for inside in (x < 0.4, x > 0.8))
+    assert set_labels(result) == [
+        f"$u$ at the lower bound: {low:.1f} %", f"other values: {100 - low - high:.1f} %",
+        f"$u = 0$ (upper bound): {high:.1f} %",
+    ]  # fmt: skip
+    real = solved(unit_square(8), pc.Distributed(), terms=[pc.Tikhonov(1e-5), pc.Box(-0.1, lambda x: 0.1 + 0.1 * x[1])])
+    assert [label.split(":")[0] for label in set_labels(real)] == ["$u = -0.1$ (lower bound)", "other values",
+                                                                   "$u$ at the upper bound"]  # fmt: skip
+
+
+def dashed(axes):
+    return [c for c in axes.collections if isinstance(c, LineCollection) and c.get_linestyle()[0][1] is not None]
+
+
+@pytest.mark.parametrize(
+    ("mesh", "control"), [(unit_interval(8), pc.Distributed()), (unit_square(4), pc.Boundary("top"))]
+)
+@pytest.mark.parametrize("element", ["P0", "P1"])
+def test_bounds_are_dashed_in_graphs(mesh, control, element):
+    upper = pc.Box(-1e9, lambda x: 0.02 + 0.1 * x[0])
+    result = solved(mesh, replace(control, element=element), terms=[pc.Tikhonov(1e-4), upper])
+    axes = next(axes for axes in draw_result(result).axes if axes.get_title() == "control $u$")
+    lower, line = dashed(axes)
+    assert np.concatenate(lower.get_segments())[:, 1].max() == -1e9
+    expected = 0.02 + 0.1 * result.control.space.points[0]
+    values = np.concatenate(line.get_segments())[:, 1]
+    assert values.min() == pytest.approx(expected.min()) and values.max() == pytest.approx(expected.max())
+    assert abs(axes.get_ylim()[0]) < 1  # far bounds do not shrink the control
+
+
+def test_bounds_and_values_of_actuators_are_shown():
+    shapes = [lambda x: x[0], lambda x: x[1], lambda x: x[0] * x[1]]
+    result = solved(unit_square(6), pc.Actuators(shapes), terms=[pc.Tikhonov(1e-4), pc.Box(-np.inf, 0.03)])
+    axes = next(axes for axes in draw_result(result).axes if axes.get_title() == "control $u$")
+    assert [text.get_text() for text in axes.texts] == [f"{u:.3g}" for u in result.control.array]
+    (marks,) = [line for line in axes.lines if line.get_marker() == "_" and line.get_xdata().size]
+    assert np.array_equal(marks.get_xydata(), [[1, 0.03], [2, 0.03], [3, 0.03]])
+
+
+@pytest.mark.parametrize("mesh", [unit_interval(8), unit_square(4), unit_cube(3)], ids=["1D", "2D", "3D"])
+def test_sensors_are_marked_on_the_state(mesh, tmp_path):
+    points = np.linspace(0.1, 0.7, 4) * np.ones((mesh.dim, 1))
+    other = 0.5 * np.ones((mesh.dim, 1))
+    tracking = [pc.Tracking(0.1, points=points), pc.Tracking(lambda x: x[0]), pc.Tracking(0.2, points=other)]
+    stated = pc.ControlProblem(pc.Elliptic(reaction=1.0), pc.Distributed(), tracking, TERMS)
+    result = pc.solve(stated, mesh)
+    for shown in (result, pc.load(result.save(tmp_path / "result"))):
+        state, control = draw_result(shown).axes[:2]
+        (marks,) = [line for line in state.lines if line.get_label() == "sensors"]
+        expected = np.hstack([points, other])
+        assert np.array_equal(marks.get_xdata(), expected[0])
+        assert np.allclose(marks.get_ydata(), result.state(expected) if mesh.dim == 1 else expected[1])
+        assert not [line for line in control.lines if line.get_label() == "sensors"]
+    assert solved(mesh, pc.Distributed()).sensors is None
+
+
+def stretched(dim, *sides, far=0.0):
+    mesh = {1: unit_interval, 2: unit_square, 3: unit_cube}[dim](3)
+    return mesh.transform(lambda x: far + x * np.array(sides)[:, None])
+
+
+DOMAINS = {
+    "narrow": lambda: stretched(2, 0.05, 1.0), "flat": lambda: stretched(2, 1.0, 0.05),
+    "narrower": lambda: stretched(2, 1.0, 1e-4), "small": lambda: disc(3, 1e-3),
+    "far": lambda: stretched(2, 1e4, 1e4, far=7e4), "far and narrow": lambda: stretched(2, 50.0, 1e4, far=7e4),
+    "far line": lambda: stretched(1, 1e4, far=7e4), "beam": lambda: stretched(3, 1.0, 0.05, 0.1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_labels_of_ticks_do_not_overlap(name):
+    mesh = DOMAINS[name]()
+    elements = cell_lagrange(mesh, 1)
+    figure = draw({title: field(elements, lambda x: 1 + x[0], title) for title in "abc"})
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    seen = 0
+    for axes in (*figure.axes, *(bar for panel in figure.axes for bar in panel.child_axes)):
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            labels = [label for tick in ticks for label in (tick.label1, tick.label2) if label.get_visible()]
+            boxes = [label.get_window_extent() for label in labels if label.get_text()]
+            for one, other in combinations(boxes, 2):
+                assert not one.overlaps(other), (axes.get_title(), axis.axis_name)
+            seen += len(boxes)
+    assert seen > 10
 
 
 def test_the_headline_rounds_the_bound_up():

@@ -1,6 +1,7 @@
 """Results on disk: whole, refused when damaged, never executed."""
 
 import io
+import json
 import zipfile
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import pdecontrol as pc
 from pdecontrol import reference
+from pdecontrol.result import read_arrays, write_arrays
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,80 @@ def test_pickles_and_strangers_are_refused(result, tmp_path):
         pc.load(path)
     with pytest.raises(pc.ResultFileError, match="no file"):
         pc.load(tmp_path / "nothing.npz")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoint") / "run.npz"
+    solve_on(path)
+    return path
+
+
+def solve_on(path, restart=False):
+    problem, mesh = reference.stadler(1e-3).problem, pc.unit_square(6)
+    return pc.solve(problem, mesh, method="primal-dual", max_iterations=3 + restart, checkpoint=path, restart=restart)
+
+
+def contents(path):
+    with np.load(path) as file:
+        arrays = dict(file.items())
+    return json.loads(arrays.pop("header").tobytes()), arrays
+
+
+def tampered(header, arrays):
+    """Files whose header or arrays were changed, one entry at a time."""
+    for name in header:
+        yield {key: value for key, value in header.items() if key != name}, arrays
+        for value in (None, "text", [1], {}, -1.5):
+            if value != header[name]:
+                yield header | {name: value}, arrays
+    for name, a in arrays.items():
+        yield header, {key: array for key, array in arrays.items() if key != name}
+        for other in (np.full(np.shape(a), "x"), np.stack([a, a]), a + 1j, np.zeros(0), np.full(a.shape, np.nan)):
+            if other.shape != a.shape or other.dtype != a.dtype or not np.array_equal(a, other, equal_nan=True):
+                yield header, arrays | {name: other}
+
+
+@pytest.mark.parametrize("kind", ["result", "checkpoint"])
+def test_changed_contents_are_refused(result, checkpoint, tmp_path, kind):
+    path, tried = tmp_path / "changed.npz", 0
+    source = result.save(tmp_path / "whole") if kind == "result" else checkpoint
+    whole = contents(source)
+    for header, arrays in tampered(*whole):
+        np.savez(path, header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8), **arrays)
+        with pytest.raises(pc.ResultFileError) as caught:
+            read_arrays(path, kind)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+        tried += 1
+    assert tried > 150
+
+
+@pytest.mark.parametrize("kind", ["result", "checkpoint"])
+def test_files_with_other_entries_are_refused(result, checkpoint, tmp_path, kind):
+    """Whole files, of a version that writes something else."""
+    source = result.save(tmp_path / "whole") if kind == "result" else checkpoint
+    header, arrays = read_arrays(source, kind)
+    cut = {"result": "control.array", "checkpoint": "best.state"}[kind]
+    others = [(header, {}), (header, arrays | {cut: arrays[cut][:-1]})]
+    names = set(header) - {"kind", "format"}
+    others += [({key: value for key, value in header.items() if key != name}, arrays) for name in names]
+    for changed in others:
+        path = write_arrays(tmp_path / "other.npz", *changed)
+        with pytest.raises(pc.ResultFileError, match=r"other\.npz is (damaged|a checkpoint)"):
+            pc.load(path) if kind == "result" else solve_on(path, restart=True)
+
+
+def test_files_of_another_kind_are_refused(result, checkpoint, tmp_path):
+    path = result.save(tmp_path / "run")
+    with pytest.raises(pc.ResultFileError, match="is not a result"):
+        pc.load(checkpoint)
+    with pytest.raises(pc.ResultFileError, match="is not a checkpoint"):
+        solve_on(path, restart=True)
+    for wrong in (5, None, b"run.npz"):
+        with pytest.raises(pc.ResultFileError, match=r"text or a pathlib\.Path"):
+            pc.load(wrong)
+        with pytest.raises(pc.ResultFileError, match=r"text or a pathlib\.Path"):
+            result.save(wrong)
 
 
 def test_a_full_disk_loses_nothing(result, tmp_path, monkeypatch):

@@ -118,6 +118,15 @@ def test_traits():
     assert traits(Thermal(20)).unknowns == 420
 
 
+def test_singular_matrices_are_not_definite():
+    """Rows that sum to zero are dominant too: constants are in the kernel, of one connected part or of all."""
+    neumann = sp.diags([[-1.0] * 9, [1.0, *[2.0] * 8, 1.0], [-1.0] * 9], [-1, 0, 1], format="csr")
+    dirichlet = neumann + sp.csr_matrix(([1.0], ([0], [0])), (10, 10))
+    one_singular = sp.block_diag([dirichlet, neumann], format="csr")
+    for matrix, definite in ((neumann, False), (dirichlet, True), (one_singular, False)):
+        assert inspect([(matrix, np.ones(matrix.shape[0]))]).definite is definite
+
+
 def test_matrices_of_different_sparsity():
     matrices = [sp.identity(4, format="csr"), sp.csr_matrix(np.eye(4) + np.diag([1.0], 3))]
     found = inspect([(matrix, np.ones(4)) for matrix in matrices])

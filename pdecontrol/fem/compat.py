@@ -50,10 +50,10 @@ def number() -> tuple[int, int]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without the information that old form compilers log."""
+def quiet(level: int = logging.INFO) -> Iterator[None]:
+    """Without the information that old form compilers log, nor (level=logging.ERROR) the errors that UFL raises too."""
     before = logging.root.manager.disable
-    logging.disable(logging.INFO)
+    logging.disable(level)
     try:
         yield
     finally:

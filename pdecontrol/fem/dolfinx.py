@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ class DolfinxEngine(Engine):
         topology = self.domain.topology
         self.owned_cells = topology.index_map(mesh.dim).size_local
         self.vertices = compat.cell_vertices(self.domain)
-        self.cell_numbers = np.asarray(topology.original_cell_index, dtype=np.int64)
+        self.cell_numbers = np.array(topology.original_cell_index, dtype=np.int64)
         self.space = compat.lagrange_space(self.domain, degree)
         self.size = self.space.dofmap.index_map.size_local
         self._element = compat.reference_element(mesh.dim, degree)
@@ -285,36 +285,29 @@ class DolfinxEngine(Engine):
 
     def solution(self) -> Space:
         mass = self.matrix([("mass", self.cells, np.broadcast_to(1.0, (self.owned_cells, len(self.rule[1]))))])
-        layout = Layout(self.group, self._keys, self._whole, partial(self._write, None))
-        return Space(mass, points=self.nodes, diameter=self.mesh.diameter, layout=layout)
+        own = slice(0, self.owned_cells)
+        whole = partial(
+            _whole_states, self.mesh, self.degree, self.halo, self._keys, self.cell_numbers[own], self.dofs[own],
+            np.array(self._element.points),
+        )  # fmt: skip
+        return Space(mass, points=self.nodes, diameter=self.mesh.diameter, layout=self._layout(self._keys, whole, None))
 
-    def _whole(self) -> Space:
-        """The space of states on rank 0."""
-        layout = Layout(self.group, self._keys, self._whole)
-        plain = Space(np.ones(self.size), layout=layout)
-        number = plain.scatter(np.arange(plain.count, dtype=float)).astype(np.int64)
-        own = self.halo.forward(number)[self.dofs[: self.owned_cells]]
-        parts = self.group.collect_on_root((self.cell_numbers[: self.owned_cells], own))
-        if not self.group.root:
-            return Space(np.zeros(0))
-        dofs = np.empty((self.mesh.cells.shape[1], own.shape[1]), dtype=np.int64)
-        for cells, values in parts:
-            dofs[cells] = values
-        reference = np.asarray(self._element.points)
-        nodes = np.column_stack([1 - reference.sum(axis=1), reference])
-        elements = Lagrange.from_nodes(self.mesh.points, self.mesh.cells, dofs.T, self.degree, nodes)
-        return Space(elements.mass_matrix(), elements, diameter=self.mesh.diameter)
+    def _layout(self, keys: Indices, whole: Callable[[], Space], control: Distributed | Boundary | None) -> Layout:
+        """The layout of controls, or of states; it holds arrays alone, since results outlive engines."""
+        write = partial(_write, self.mesh, self.degree, self.group, keys, control)
+        writable = control is None or control.element == "P1" or isinstance(control, Distributed)
+        return Layout(self.group, keys, whole, write if writable else None)
 
     def nodal(self, dofs: Indices, mass: Any) -> Space:
-        # It needs no whole space but to be gathered: its vectors, in the order of the keys.
-        layout = Layout(self.group, self._keys[:, dofs], lambda: Space(np.zeros(0)))
+        # It needs no whole space but to be gathered: its vectors, in the order of the keys, are numbers.
+        count = int(self.group.sum(len(dofs))) * self.group.root
+        layout = Layout(self.group, self._keys[:, dofs], lambda: Space(np.ones(count)))
         return Space(mass, points=self.nodes[:, dofs], diameter=self.mesh.diameter, layout=layout)
 
     def control(self, control: Distributed | Boundary) -> tuple[Space, Any]:
-        on_boundary, on = isinstance(control, Boundary), control.on
-        region: Any = self.cells if on is None else self.facets(on) if on_boundary else self.part(on)
-        degree = int(control.element == "P1")
-        if degree == 0:
+        on_boundary = isinstance(control, Boundary)
+        region = self._support(control)
+        if control.element == "P0":
             return self._piecewise_control(control, region)
         corners = region.vertices if on_boundary else self.vertices[region.cells]
         measures = region.measures if on_boundary else region.volumes()
@@ -324,8 +317,8 @@ class DolfinxEngine(Engine):
         nodes = self.owned_among(at)
         space = Space(
             lumped[nodes], points=self.nodes[:, nodes], diameter=self.mesh.diameter,
-            layout=Layout(
-                self.group, self._keys[1:2, nodes], self._whole_control(control, degree), partial(self._write, nodes)
+            layout=self._layout(
+                self._keys[1:2, nodes], partial(_whole_control, self.mesh, self.group, control), control
             ),
         )  # fmt: skip
         total = self.halo.numbers.size
@@ -338,6 +331,12 @@ class DolfinxEngine(Engine):
             local = sp.csr_matrix((entries.ravel(), (rows.ravel(), columns.ravel())), (total, total))
             return space, Coupling(local, self.halo, nodes)
         return space, Coupling(sp.csr_matrix((lumped[nodes], (nodes, nodes)), (total, total)), self.halo, nodes)
+
+    def _support(self, control: Distributed | Boundary) -> Any:
+        """The region on which a control acts."""
+        if isinstance(control, Boundary):
+            return self.facets(control.on)
+        return self.cells if control.on is None else self.part(control.on)
 
     def _vertex_dofs(self, region: Any, on_boundary: bool) -> Indices:
         """The dofs of the corners of each simplex, in their order."""
@@ -359,53 +358,38 @@ class DolfinxEngine(Engine):
         space = Space(
             (region.measures if on_boundary else region.volumes())[order],
             points=self.mesh.points[:, np.sort(corners, axis=1)].mean(axis=2), diameter=self.mesh.diameter,
-            layout=Layout(
-                self.group, keys[order][None], self._whole_control(control, 0),
-                None if on_boundary else partial(self._write_piecewise, region.cells[order]),
+            layout=self._layout(
+                keys[order][None], partial(_whole_control, self.mesh, self.group, control), control,
             ),
         )  # fmt: skip
         return space, Coupling(local, self.halo, None)
 
-    def _write(self, nodes: Indices | None, path: Path, arrays: dict[str, Array]) -> None:
-        """Write states, or functions at some nodes of states that vanish at others, to an .xdmf or .bp file."""
+    def write(self, control: Distributed | Boundary | None, path: Path, arrays: dict[str, Array]) -> None:
+        """Write states, or controls as functions that vanish elsewhere, to an .xdmf or .bp file."""
         from dolfinx import fem
 
-        functions = []
-        for name, array in arrays.items():
-            state = np.zeros(self.size)
-            state[slice(None) if nodes is None else nodes] = array
-            function = fem.Function(self.space)
-            function.x.array[:] = self.spread(state)
-            function.name = name
-            functions.append(function)
-        compat.write_functions(self.domain, functions, path, self.degree)
-
-    def _write_piecewise(self, cells: Indices, path: Path, arrays: dict[str, Array]) -> None:
-        """Write functions that are constant on some cells, and vanish on others, to an .xdmf or .bp file."""
-        from dolfinx import fem
-
-        space = compat.lagrange_space(self.domain, 0)
+        piecewise = control is not None and control.element == "P0"
+        space = compat.lagrange_space(self.domain, 0) if piecewise else self.space
+        places: Any = slice(None)
+        if control is not None:
+            region = self._support(control)
+            if piecewise:
+                keys = region.numbers if isinstance(control, Boundary) else region.keys[0]
+                places = compat.cell_dofs(space)[region.cells[np.argsort(keys)], 0]
+            else:
+                places = self.owned_among(self._vertex_dofs(region, isinstance(control, Boundary)))
         functions = []
         for name, array in arrays.items():
             function = fem.Function(space)
-            function.x.array[compat.cell_dofs(space)[cells, 0]] = array
+            if piecewise:
+                function.x.array[places] = array
+            else:
+                state = np.zeros(self.size)
+                state[places] = array
+                function.x.array[:] = self.spread(state)
             function.name = name
             functions.append(function)
-        compat.write_functions(self.domain, functions, path, 0)
-
-    def _whole_control(self, control: Distributed | Boundary, degree: int) -> Any:
-        mesh, group = self.mesh, self.group
-
-        def whole() -> Space:
-            if not group.root:
-                return Space(np.zeros(0))
-            if isinstance(control, Boundary):
-                elements = facet_lagrange(mesh, control.on, degree)
-            else:
-                elements = cell_lagrange(mesh, degree, control.on)
-            return Space(elements.lumped_mass(), elements, diameter=mesh.diameter)
-
-        return whole
+        compat.write_functions(self.domain, functions, path, 0 if piecewise else self.degree)
 
     def weak(
         self, equation: Weak, sampler: Sampler, boundary: list[tuple[str, Region, Array]], load: Array
@@ -442,6 +426,47 @@ class DolfinxEngine(Engine):
         own = (local >= 0) & (local < self.size)
         place = (local[own], columns[own].astype(np.int64))
         return sp.csr_matrix((entries[own], place), (self.size, points.shape[1]))
+
+
+def _whole_states(
+    mesh: Mesh, degree: int, halo: Halo, keys: Indices, cells: Indices, dofs: Indices, reference: Array
+) -> Space:
+    """The space of states on rank 0, from the dofs of the cells of each process."""
+    plain = Space(np.ones(halo.owned), layout=Layout(halo.group, keys, lambda: plain))
+    number = plain.scatter(np.arange(plain.count, dtype=float)).astype(np.int64)
+    own = halo.forward(number)[dofs]
+    parts = halo.group.collect_on_root((cells, own))
+    if not halo.group.root:
+        return Space(np.zeros(0))
+    whole = np.empty((mesh.cells.shape[1], own.shape[1]), dtype=np.int64)
+    for numbers, values in parts:
+        whole[numbers] = values
+    nodes = np.column_stack([1 - reference.sum(axis=1), reference])
+    elements = Lagrange.from_nodes(mesh.points, mesh.cells, whole.T, degree, nodes)
+    return Space(elements.mass_matrix(), elements, diameter=mesh.diameter)
+
+
+def _whole_control(mesh: Mesh, group: Group, control: Distributed | Boundary) -> Space:
+    """The space of controls on rank 0."""
+    if not group.root:
+        return Space(np.zeros(0))
+    degree = int(control.element == "P1")
+    if isinstance(control, Boundary):
+        elements = facet_lagrange(mesh, control.on, degree)
+    else:
+        elements = cell_lagrange(mesh, degree, control.on)
+    return Space(elements.lumped_mass(), elements, diameter=mesh.diameter)
+
+
+def _write(
+    mesh: Mesh, degree: int, group: Group, keys: Indices, control: Distributed | Boundary | None, path: Path,
+    arrays: dict[str, Array],
+) -> None:  # fmt: skip
+    """Write functions of a space through an engine made for it: that of the space may be gone."""
+    engine = DolfinxEngine(mesh, degree, "direct")
+    space = engine.solution() if control is None else engine.control(control)[0]
+    plain = Space(np.ones(keys.shape[1]), layout=Layout(group, keys, lambda: plain))
+    engine.write(control, path, {name: space.scatter(plain.gather(array)) for name, array in arrays.items()})
 
 
 def _processes() -> tuple[Group, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..errors import AdvectionWarning, DataError, ProblemError
+from ..lagrange import real_array
 from ..problem import Elliptic
 from ..space import Array, Data, call, digest, sample, whole_field
 from .engine import CHUNK, Engine, Indices, Region
@@ -155,30 +156,31 @@ class EllipticEquation:
         load: Array,
         members: Callable[[str, str], Indices],
     ) -> None:
-        self._engine, self._sampler, self._members = engine, sampler, members
+        self._engine, self._sampler = engine, sampler
+        on_cells = partial(self._on_cells, members)
         cells = engine.cells
-        kappa = self._on_cells(equation.diffusion, "diffusion", None)
+        kappa = on_cells(equation.diffusion, "diffusion", None)
         with engine.group.agree():
             if np.any(kappa <= 0):
                 cell, point = np.argwhere(kappa <= 0)[0]
                 where = cells.points(np.array([cell]))[:, 0, point].round(6).tolist()
                 raise ProblemError(f"diffusion must be positive, it is {kappa[cell, point]:.6g} at x = {where}.")
-        reaction = self._on_cells(equation.reaction, "reaction", 0.0)
+        reaction = on_cells(equation.reaction, "reaction", 0.0)
         terms = [("diffusion", cells, kappa), *boundary]
         if engine.group.any(bool(reaction.any())):
             terms.append(("mass", cells, reaction))
         if equation.advection is not None:
-            advection = self._on_cells(equation.advection, "advection", 0.0, vector=True)
+            advection = on_cells(equation.advection, "advection", 0.0, vector=True)
             terms.append(("advection", cells, advection))
             warn_of_oscillations(engine, kappa, advection)
         self._terms = terms
-        self._load = load + cells.functional(self._on_cells(equation.source, "source", 0.0))
+        self._load = load + cells.functional(on_cells(equation.source, "source", 0.0))
         self.symmetric = equation.advection is None
         self.definite = self.symmetric and not engine.group.any(bool(np.any(reaction < 0)))
         self._semilinear = equation.semilinear
         self.affine = equation.semilinear is None
         if equation.semilinear is not None:
-            self._r_weight = self._on_cells(equation.semilinear.coefficient, "the coefficient of Semilinear", 0.0)
+            self._r_weight = on_cells(equation.semilinear.coefficient, "the coefficient of Semilinear", 0.0)
 
     @cached_property
     def _linear(self) -> Any:
@@ -236,10 +238,23 @@ class EllipticEquation:
     def _evaluate(self, function: Callable[[Array], Array], values: Array) -> Array:
         # Newton's method backtracks where values overflow.
         with self._engine.group.agree(), np.errstate(over="ignore", invalid="ignore"):
-            result = np.asarray(function(values.ravel()), dtype=float)
-            return np.broadcast_to(result, values.size).reshape(values.shape)
+            try:
+                result = np.broadcast_to(real_array(function(values.ravel()), "the values"), values.size)
+            except Exception as error:
+                raise ProblemError(
+                    f"Semilinear: a function failed on an array of {values.size} values of y: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+            return result.reshape(values.shape)
 
-    def _on_cells(self, coefficient: Any, name: str, default: float | None, vector: bool = False) -> Array:
+    def _on_cells(
+        self,
+        members: Callable[[str, str], Indices],
+        coefficient: Any,
+        name: str,
+        default: float | None,
+        vector: bool = False,
+    ) -> Array:
         """Values (.., cells, quadrature points) of a coefficient, which may differ from part to part.
 
         Where it is not given it is the default; with a default of None every cell needs a value.
@@ -254,7 +269,7 @@ class EllipticEquation:
         if not coefficient:
             raise ProblemError(f"{name}: its parts are given no value, the dictionary is empty.")
         for tag, data in coefficient.items():
-            chosen = self._members(tag, name)
+            chosen = members(tag, name)
             with group.agree():
                 if known[chosen].any():
                     raise ProblemError(f"{name}: the part {tag!r} overlaps another part that has a value too.")

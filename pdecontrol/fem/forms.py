@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ from .petsc import SharedMatrix
 
 if TYPE_CHECKING:
     from .dolfinx import DolfinxEngine
+
+
+SCALAR = "the function takes (y, v, domain), where y and v are real and scalar, their gradients and domain.x vectors"
 
 
 class Domain:
@@ -124,6 +128,60 @@ def _values(form: Any, y: Any, engine: DolfinxEngine) -> str:
     return "".join(map(repr, (array.tolist() for array in arrays)))
 
 
+def _residual(equation: Weak, y: Any, v: Any, domain: Domain) -> Any:
+    """The form of an equation in y and v; raises ProblemError unless it is one that is linear in v alone."""
+    from ufl.algorithms import expand_derivatives
+    from ufl.algorithms.check_arities import ArityMismatch, check_form_arity
+    from ufl.algorithms.remove_complex_nodes import remove_complex_nodes
+    from ufl.core.expr import Expr
+    from ufl.equation import Equation
+    from ufl.form import Form
+
+    with compat.quiet(logging.ERROR):
+        try:
+            form = equation.residual(y, v, domain)
+        except PdecontrolError:
+            raise
+        except Exception as error:
+            raise ProblemError(f"the form of Weak failed ({_brief(error)}): {SCALAR}.") from error
+        if isinstance(form, Expr):
+            raise ProblemError("Weak: the function returns an integrand, no form: multiply it by domain.dx (or .ds).")
+        if isinstance(form, Equation):
+            raise ProblemError("Weak: the function returns an equation, left == right: return the form left - right.")
+        if not isinstance(form, Form):
+            raise ProblemError(f"Weak: the function must return a form of UFL, it returns {type(form).__name__}.")
+        if form.empty():
+            raise ProblemError("Weak: the function returns a form that is zero.")
+        if any(integral.integral_type() not in ("cell", "exterior_facet") for integral in form.integrals()):
+            raise ProblemError("Weak: the form has integrals over facets inside the domain: take domain.dx and .ds.")
+        try:
+            expanded = expand_derivatives(remove_complex_nodes(form))
+            arguments = form.arguments()
+        except Exception as error:
+            kind = "has complex numbers" if "omplex" in str(error) else "makes no sense"
+            raise ProblemError(f"the form of Weak {kind} ({_brief(error)}): {SCALAR}.") from error
+        if not arguments:
+            raise ProblemError("Weak: the form lacks the test function v, in which it must be linear.")
+        if arguments != (v,):
+            raise ProblemError("Weak: the form has a trial function: the unknown is y, and v the only argument.")
+        try:
+            check_form_arity(expanded, arguments)
+        except (Exception, ArityMismatch) as error:  # the latter is no Exception
+            detail = f" ({_brief(error)})" if isinstance(error, ArityMismatch) else ""
+            raise ProblemError(
+                f"Weak: the form must be linear in the test function v, which every term has once{detail}."
+            ) from error
+        if y not in form.coefficients():
+            raise ProblemError("Weak: the form lacks the state y.")
+    return form
+
+
+def _brief(error: BaseException) -> str:
+    """An error on a line."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return f"{type(error).__name__}: {text[:150]}"
+
+
 class WeakEquation:
     """F(y; v) as an equation (see `system.Equation`), with its derivatives by UFL."""
 
@@ -133,22 +191,11 @@ class WeakEquation:
     ) -> None:  # fmt: skip
         import ufl
         from dolfinx import fem
-        from ufl.algorithms.check_arities import ArityMismatch
 
         self._engine, self._boundary, self._load = engine, boundary, load
         self._y, self._p, self._eta = (fem.Function(engine.space) for _ in range(3))
         v = ufl.TestFunction(engine.space)
-        domain = Domain(engine, sampler)
-        try:
-            residual = equation.residual(self._y, v, domain)
-            arguments = residual.arguments()
-        except PdecontrolError:
-            raise
-        except Exception as error:
-            raise ProblemError(f"the form of Weak failed: {type(error).__name__}: {error}.") from error
-        if len(arguments) != 1:
-            raise ProblemError("the form of Weak must be linear in the test function v, and have no trial function.")
-        residual = soundly_integrated(residual, engine.mesh.dim)
+        residual = soundly_integrated(_residual(equation, self._y, v, Domain(engine, sampler)), engine.mesh.dim)
         jacobian = ufl.derivative(residual, self._y, ufl.TrialFunction(engine.space))
         expanded = ufl.algorithms.expand_derivatives(jacobian)
         self.affine = self._y not in expanded.coefficients()
@@ -158,8 +205,8 @@ class WeakEquation:
         try:
             self._residual, self._jacobian = compat.form(residual), compat.form(jacobian)
             self._second = None if self.affine else compat.form(second)
-        except (Exception, ArityMismatch) as error:  # the latter is no Exception
-            raise ProblemError(f"the form of Weak cannot be compiled ({type(error).__name__}: {error}).") from error
+        except Exception as error:
+            raise ProblemError(f"the form of Weak cannot be compiled ({_brief(error)}).") from error
         self._robin = engine.matrix(boundary) if boundary else None
 
     @property

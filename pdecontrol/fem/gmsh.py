@@ -53,6 +53,8 @@ def read_mesh(path: str | Path, weld: bool | None = None) -> Mesh:
     >>> sorted(mesh.boundaries)
     ['boundary', 'floor', 'interface', 'lid', 'wall']
     """
+    if not isinstance(path, (str, Path)):
+        raise MeshError(f"read_mesh takes the path of a file, got {path!r}.")
     return world().on_root(lambda: _read_mesh(Path(path), weld))
 
 
@@ -192,12 +194,28 @@ def _read_gmsh(path: Path, content: bytes) -> tuple[Any, dict[tuple[int, int], l
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
-            return meshio.gmsh.read(path), _entity_groups(content)
+            raw = meshio.gmsh.read(path)
+            for section, found in (("Nodes", len(raw.points)), ("Elements", sum(len(b.data) for b in raw.cells))):
+                stated = _stated_count(content, section)
+                if found != stated:
+                    raise ValueError(f"${section} announces {stated}, there are {found}")
+            return raw, _entity_groups(content)
     except Exception as error:  # meshio fails in many ways on a damaged file
         raise MeshError(
             f"{path}: the file cannot be read ({type(error).__name__}: {error}); save it again from Gmsh in "
             "format 4.1 or 2.2, with Mesh.SaveAll = 0."
         ) from None
+
+
+def _stated_count(content: bytes, section: str) -> int:
+    """How many nodes or elements a section says that it has; meshio takes fewer without a word."""
+    version, binary = content[content.index(b"$MeshFormat") :].split(maxsplit=3)[1:3]
+    start = content.index(b"\n", content.index(b"$" + section.encode())) + 1
+    if version.startswith(b"2"):
+        return int(content[start : content.index(b"\n", start)])
+    if binary == b"1":
+        return int(struct.unpack_from("=2Q", content, start)[1])
+    return int(content[start : content.index(b"\n", start)].split()[1])
 
 
 def _entity_groups(content: bytes) -> dict[tuple[int, int], list[int]]:

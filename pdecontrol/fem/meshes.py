@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations, permutations
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -94,13 +95,20 @@ class Mesh:
         points = _array(self.points, float, "points")
         cells = _array(self.cells, np.int64, "cells")
         if not 1 <= len(points) <= 3 or len(cells) != len(points) + 1 or not cells.size:
+            advice = ""
+            if points.shape[1] + 1 == cells.shape[1] <= 4:
+                advice = ": a point a row and a cell a row: transpose them"
             raise MeshError(
                 "A mesh takes points of shape (dim, n) and cells of shape (dim + 1, m) with dim from 1 to 3 "
-                f"and m > 0, got points {points.shape} and cells {cells.shape}."
+                f"and m > 0, got points {points.shape} and cells {cells.shape}{advice}."
             )
         if not np.isfinite(points).all():
             raise MeshError(f"Point {np.argmin(np.isfinite(points).all(axis=0))} of the mesh is not finite.")
         _check_numbers(points, cells)
+        given: dict[str, Any] = {"parts": self.parts, "boundaries": self.boundaries}
+        for kind, tags in given.items():
+            if not isinstance(tags, Mapping) or not all(isinstance(tag, str) for tag in tags):
+                raise MeshError(f"The {kind} of a mesh are a dictionary of tags, got {type(tags).__name__}.")
         cells, tagged = _oriented(points, cells), self._tagged(points.shape[1])
         if self.weld:
             points, cells, renumbered = _welded(points, cells)
@@ -225,7 +233,9 @@ class Mesh:
         >>> unit_square(2).transform(lambda x: 3 * x).volumes.sum().item()
         9.0
         """
-        points = _array(function(self.points.copy()), float, "the image of the points")
+        points = _array(
+            _called(function, self.points.copy(), "the map of the points"), float, "the image of the points"
+        )
         if points.shape != self.points.shape:
             raise MeshError(f"The map of the points must return shape {self.points.shape}, got {points.shape}.")
         if not np.isfinite(points).all():
@@ -351,7 +361,7 @@ def disc(n: int, radius: float = 1.0) -> Mesh:
     (3, 54)
     """
     n = _count(n)
-    if not 0 < radius < math.inf:
+    if not isinstance(radius, Real) or not 0 < radius < math.inf:
         raise MeshError(f"A disc needs a positive finite radius, got {radius}.")
     points = [np.zeros((2, 1))]
     cells = []
@@ -423,7 +433,7 @@ def _ring(k: int, sector: Array, i: Array) -> Array:
 
 def _count(n: Any) -> int:
     try:
-        count = operator.index(n)
+        count = 0 if isinstance(n, bool) else operator.index(n)
     except TypeError:
         count = 0
     if count < 1:
@@ -509,9 +519,16 @@ def _part(tag: str, numbers: Array, count: int) -> Array:
 
 def _oriented(points: Array, cells: Array) -> Array:
     """The cells with positive orientation."""
-    determinants = _determinants(points, cells)
-    lengths = [np.linalg.norm(points[:, row] - points[:, cells[0]], axis=0) for row in cells[1:]]
-    flat = np.abs(determinants) <= 1e-13 * np.prod(lengths, axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        determinants = _determinants(points, cells)
+        lengths = [np.linalg.norm(points[:, row] - points[:, cells[0]], axis=0) for row in cells[1:]]
+        boxes = np.prod(lengths, axis=0)
+    lost = ~((boxes < 1e150) & ((boxes > 1e-150) | (boxes == 0.0)))
+    if lost.any():
+        raise MeshError(
+            f"Cell {np.argmax(lost)} is so large or small that its volume overflows or is lost; rescale the mesh."
+        )
+    flat = np.abs(determinants) <= 1e-13 * boxes
     if flat.any():
         raise MeshError(f"Cell {np.argmax(flat)} is degenerate, its vertices span no volume; repair the mesh.")
     # Of all transpositions of a tetrahedron only 02 and 13 keep the diagonal of Bey's rule.
@@ -539,7 +556,9 @@ def number_columns(columns: Array) -> tuple[Array, Array]:
 
 
 def _select(name: str, predicate: Callable[[Array], Array], midpoints: Array) -> Array:
-    chosen = np.asarray(predicate(midpoints))
+    if not isinstance(name, str):
+        raise MeshError(f"A tag is a string, got {name!r}.")
+    chosen = np.asarray(_called(predicate, midpoints, f'the predicate of "{name}"'))
     if chosen.dtype != bool or chosen.shape != midpoints.shape[1:]:
         raise MeshError(
             f'The predicate of "{name}" must return booleans of shape {midpoints.shape[1:]} for x of shape '
@@ -550,8 +569,15 @@ def _select(name: str, predicate: Callable[[Array], Array], midpoints: Array) ->
     return chosen
 
 
-def _lookup(tags: dict[str, Array], tag: str, kind: str) -> Array:
-    if tag not in tags:
+def _called(function: Callable[[Array], Any], points: Array, name: str) -> Any:
+    try:
+        return function(points)
+    except Exception as error:
+        raise MeshError(f"{name} failed on x of shape {points.shape}: {type(error).__name__}: {error}.") from error
+
+
+def _lookup(tags: dict[str, Array], tag: Any, kind: str) -> Array:
+    if not isinstance(tag, str) or tag not in tags:
         known = ", ".join(f'"{name}"' for name in tags) or "none"
         raise MeshError(f'The mesh has no {kind} "{tag}"; it has: {known}.')
     return tags[tag]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,8 @@ class CellRegion(Region):
     """All cells, or those of a part, that this process owns; forms are integrated by FEniCSx."""
 
     def __init__(self, engine: DolfinxEngine, chosen: Indices | None = None) -> None:
-        self._engine, self._chosen = engine, chosen
+        self._engine: DolfinxEngine = weakref.proxy(engine)  # which holds this: communicators are freed at once
+        self._chosen = chosen
         self.cells: Indices = np.arange(engine.owned_cells) if chosen is None else chosen
         self.count, self.quadrature = self.cells.size, len(engine.rule[1])
         self.keys = engine.cell_numbers[self.cells][None]
@@ -71,7 +73,7 @@ class FacetRegion(Region):
     """
 
     def __init__(self, engine: DolfinxEngine, tag: str) -> None:
-        self._engine = engine
+        self._engine: DolfinxEngine = weakref.proxy(engine)
         facets = engine.mesh.facets(tag)
         cells, opposite, numbers = own_facets(engine, facets)
         dim, self.cells, self.numbers = engine.mesh.dim, cells, numbers

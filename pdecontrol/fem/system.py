@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import DataError, MeshError, ProblemError, SingularEquationError
+from ..lagrange import transposed
 from ..maps import Counter
 from ..problem import (
     Actuators,
@@ -359,9 +360,8 @@ class System:
 
     def _probe(self, points: Array) -> sp.csr_matrix:
         if points.shape[0] != self.mesh.dim:
-            raise DataError(
-                f"Tracking: points of shape {points.shape} in {self.mesh.dim}D, expected ({self.mesh.dim}, k)."
-            )
+            dim, advice = self.mesh.dim, transposed(points, self.mesh.dim)
+            raise DataError(f"Tracking: points of shape {points.shape} in {dim}D, expected ({dim}, k){advice}.")
         try:
             return self.engine.probe(points)
         except DataError as error:

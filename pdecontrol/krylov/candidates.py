@@ -136,7 +136,8 @@ class Traits:
     ----------
     unknowns, nonzeros : of each matrix.
     complex, symmetric : of the matrices.
-    definite : whether they are symmetric with diagonally dominant rows, hence positive definite.
+    definite : whether they are symmetric with diagonally dominant rows, in each connected part one of them strictly,
+        hence positive definite.
     pattern : whether they share their sparsity.
     constant : whether all matrices are the same.
     matrix_rank, rhs_rank : how many matrices, or right-hand sides, span all that were looked at; None if all do.
@@ -153,7 +154,7 @@ class Traits:
     rhs_rank: int | None
 
 
-@dataclass
+@dataclass(eq=False)
 class Answer:
     """The solution of one system, and what it took.
 
@@ -167,7 +168,7 @@ class Answer:
     bound : on the relative error in the energy norm, NaN where there is none.
     """
 
-    x: Array | None
+    x: Array | None = field(repr=False)
     residual: float
     failure: str
     products: Products

@@ -15,7 +15,7 @@ INDEPENDENT = 1e-8  # a carried vector counts if its image has at least this par
 REGULAR = 1e-12  # the same for the columns of G, among which nearly singular directions are the ones to keep
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RecycledSpace:
     """span U in solution space, with the images C = A U under the last matrix.
 
@@ -32,6 +32,9 @@ class RecycledSpace:
 
     vectors: Array
     images: Array
+
+    def __repr__(self) -> str:
+        return f"<RecycledSpace: {self.vectors.shape[1]} vectors of {len(self.vectors)} entries>"
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or self.vectors.shape != self.images.shape:

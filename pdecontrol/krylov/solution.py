@@ -52,7 +52,7 @@ class Products:
         return self.steps + self.refresh + self.residuals
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KrylovSolution:
     """What a Krylov method returns.
 
@@ -66,7 +66,7 @@ class KrylovSolution:
     history : relative residuals, as estimated after each step.
     """
 
-    x: Array
+    x: Array = field(repr=False)
     space: RecycledSpace | None
     outcome: Outcome
     residual: float

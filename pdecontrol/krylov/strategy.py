@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
 
 from ..errors import ProblemError
 from .candidates import (
@@ -156,7 +157,9 @@ def _symmetric(matrix: sp.csr_matrix) -> bool:
 def _dominant(matrix: sp.csr_matrix) -> bool:
     diagonal = matrix.diagonal().real
     rest = np.asarray(abs(matrix).sum(axis=1)).ravel() - np.abs(matrix.diagonal())
-    return bool((diagonal > 0).all() and (diagonal >= rest * (1 - 1e-12)).all())
+    _, component = connected_components(matrix != 0, directed=False)
+    strictly = np.bincount(component, diagonal > rest * (1 + 1e-12)) > 0  # else constants may be in the kernel
+    return bool((diagonal > 0).all() and (diagonal >= rest * (1 - 1e-12)).all() and strictly.all())
 
 
 def _rank(columns: Array) -> int | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-@dataclass
+@dataclass(eq=False)
 class Batch:
     """Samples that were solved together, and how well.
 
@@ -26,9 +26,9 @@ class Batch:
     counts : what the batch cost: products, factorisations, seconds by stage; added up over a dataset.
     """
 
-    arrays: dict[str, Array]
-    residuals: Array
-    bounds: Array
+    arrays: dict[str, Array] = field(repr=False)
+    residuals: Array = field(repr=False)
+    bounds: Array = field(repr=False)
     failures: dict[int, str] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)
 

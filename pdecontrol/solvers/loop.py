@@ -15,13 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..certificate import Certificate, Certified, Near, judge, project, project_nonlinear, weigh
-from ..errors import ConvergenceError, ProblemError, ResultFileError, SingularEquationError, SolveLimitError
+from ..errors import ConvergenceError, DataError, ProblemError, ResultFileError, SingularEquationError, SolveLimitError
 from ..maps import SolutionMap
-from ..result import History, Result, Row, Status, read_arrays, write_arrays
+from ..result import History, Result, Row, Status, read_arrays, readable, write_arrays
 from ..space import Array, Field
 from ..terms import Objective
 from .method import Method, Start, State, pack, unpack
 from .schedule import Schedule
+
+LEAST = 1e-140  # smaller norms may be wrong, as squares underflow
+INFINITE = (DataError, np.linalg.LinAlgError)  # what infinite controls and matrices lead to
 
 Callback = Callable[[Row], bool | None]
 
@@ -77,9 +80,14 @@ def minimise(
         raise ProblemError("alpha = 0 with a nonlinear equation has no certificate: add a Tikhonov term.")
     printer = Printer(progress if map.control.group.root else False)
     run = _Run(objective, map, method, stopping, callback, checkpoint, printer)
-    run.begin(start)
     try:
-        status = run.iterate()
+        with np.errstate(over="ignore", invalid="ignore"):  # which ends a run with a status
+            run.begin(start)
+    except INFINITE as error:
+        raise ProblemError(f"{Status.OVERFLOW.value} ({error})") from error
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            status = run.iterate()
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
     except SolveLimitError:
@@ -126,7 +134,8 @@ class _Run:
     def begin(self, start: Start) -> None:
         if self.checkpoint is not None and self.group.on_root(self.checkpoint.path.exists):
             if self.checkpoint.restart:
-                self._read(self.checkpoint.path)
+                with readable(self.checkpoint.path):
+                    self._read(self.checkpoint.path)
                 return
             self._refuse_to_overwrite(self.checkpoint.path)
         try:
@@ -159,7 +168,12 @@ class _Run:
         while True:
             # A run that goes on from a checkpoint has the row of its iteration already.
             latest = self.history.last
-            row = latest if latest is not None and latest.iteration == self.iteration else self._record()
+            try:
+                row = latest if latest is not None and latest.iteration == self.iteration else self._record()
+            except INFINITE:
+                return self._overflow()
+            if not np.isfinite(row.objective) or self._underflows():
+                return self._overflow()
             if self._meets():
                 return self.success
             if self.best is not None and self.exhausted:
@@ -194,8 +208,21 @@ class _Run:
                 if enough < self.limit - reserve:
                     return Status.ROUNDING
                 raise
+            except INFINITE:
+                return self._overflow()
             self.iteration += 1
             self.exhausted |= self.state is before and near_rounding
+
+    def _underflows(self) -> bool:
+        """Whether the norm of the best control, which is not zero, is none."""
+        best = self.best
+        return best is not None and best.certificate.norm < LEAST and self.map.control.any(best.control)
+
+    def _overflow(self) -> Status:
+        """The status, or an error where there is nothing to return."""
+        if self.best is None or self._underflows():
+            raise ProblemError(Status.OVERFLOW.value)
+        return Status.OVERFLOW
 
     def _asks_to_stop(self, callback: Callback, row: Row) -> bool:
         with self.group.agree():
@@ -208,7 +235,7 @@ class _Run:
         if reassessed:
             self.best, self.modulus = None, None  # what is returned has its modulus computed, if solves are left
             self.certified_at = -1
-        if self.certified_at < self.iteration:
+        if self.certified_at < self.iteration and status is not Status.OVERFLOW:
             with suppress(SolveLimitError):
                 self._certify()
         self.best = self.best or earlier
@@ -234,6 +261,9 @@ class _Run:
             tol=self.stopping.tol,
             fingerprint=self.fingerprint,
             dual=Field(self.state.dual, self.map.observation, "dual"),
+            lower=self._bound(self.objective.control.lower, "lower bound"),
+            upper=self._bound(self.objective.control.upper, "upper bound"),
+            sensors=self.objective.sensors,
         )
 
     def _meets(self) -> bool:
@@ -249,6 +279,9 @@ class _Run:
         with self.map.solves.limited(self.limit):
             self.best = self.best._replace(certificate=judge(self.objective, self.map, self.best.control))
         self.unverified = False
+
+    def _bound(self, values: Array | float, name: str) -> Field:
+        return Field(self.map.control.zeros() + values, self.map.control, name)
 
     def _record(self) -> Row:
         """Certify if it is time to, and add a row to the history."""

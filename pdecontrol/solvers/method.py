@@ -24,7 +24,7 @@ def accuracy(objective: Objective, map: SolutionMap, wanted: float) -> float:
     return wanted * min(1.0, 5.0 * root / gain) if root > 0 and gain > 0 else wanted
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class State:
     """What a method carries from one iteration to the next.
 
@@ -100,7 +100,7 @@ def pack(state: State, map: SolutionMap) -> dict[str, Array]:
 def unpack(method: Method[Any], kind: str, whole: dict[str, Array], map: SolutionMap) -> State:
     """The state of a method from the name of its class and what `pack` made of it."""
     arrays = _moved(whole, map, "scatter")
-    cls = next(cls for cls in method.states if cls.__name__ == kind)
+    cls = {cls.__name__: cls for cls in method.states}[kind]
     values: dict[str, object] = {}
     for item in fields(cls):
         if item.name == "adjoint":

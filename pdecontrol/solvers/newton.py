@@ -27,20 +27,21 @@ import numpy as np
 
 from ..errors import ConvergenceError, ProblemError
 from ..maps import Adjoint, Linearisation, SolutionMap
+from ..problem import check_number
 from ..space import Array, Space
 from ..terms import Objective
 from .method import INCREMENT, PRODUCT, Method, Start, State, accuracy
 from .proximal import backtrack
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DualState(State):
     """For affine maps: u = z(dual) and y = S(u); first is the norm of the first residual."""
 
     first: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NormalState(State):
     """For nonlinear maps: u = argmin G + <l, .>; best is the smallest norm of R so far, the first being `first`.
 
@@ -75,7 +76,9 @@ class SemismoothNewton(Method[State]):
     states: ClassVar[tuple[type[State], ...]] = (DualState, NormalState)
 
     def __post_init__(self) -> None:
-        if not 0 < self.forcing < 1 or self.max_cg < 1:
+        check_number(self.forcing, "SemismoothNewton: forcing", positive=True)
+        check_number(self.max_cg, "SemismoothNewton: max_cg", positive=True)
+        if self.forcing >= 1 or self.max_cg < 1:
             raise ProblemError(f"SemismoothNewton: 0 < forcing < 1 and max_cg >= 1 are needed, got {self}.")
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> State:

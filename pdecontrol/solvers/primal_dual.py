@@ -30,7 +30,7 @@ from .steps import RULES, Steps, choose_steps
 CHECKS = (5, 20, 80, 320)  # iterations at which the norm of a nonlinear map is looked at again
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PrimalDualState(State):
     """r and s are the steps, norm the estimate of ||S'||, trail the last four observations, y being the latest.
 

@@ -21,7 +21,7 @@ from ..terms import Objective
 from .method import INCREMENT, Method, Start, State, accuracy
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ProximalGradientState(State):
     """norm is the estimate of ||S'||, the square root of the gradient's Lipschitz constant."""
 
@@ -101,7 +101,7 @@ def backtrack(objective: Objective, map: SolutionMap, state: State, root: float)
     raise ConvergenceError("proximal gradient: no step length reduces the objective; check the map's adjoint.")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FISTAState(State):
     """(dual, adjoint) belong to the extrapolated point v; momentum is t of Beck and Teboulle where alpha = 0."""
 
