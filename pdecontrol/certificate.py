@@ -180,7 +180,8 @@ def project(
     else:
         bound, floor = None, _relative(floor, value)
     reached = _reached(objective, y, least)
-    optimal = not control.space.any(z) and _fixed_at_zero(objective, map, at, adjoint if distance == 0.0 else None)
+    known = None if map.observation.any(objective.state.gradient(y) - p) else adjoint
+    optimal = not control.space.any(z) and _fixed_at_zero(objective, map, at, known)
     if optimal:
         bound, gap, floor = None if bound is None else 0.0, 0.0, 0.0
     certificate = Certificate(bound, map.control.norm(z), gap, value, _assumption(map), optimal, reached, floor)
@@ -206,8 +207,7 @@ def _fixed_at_zero(objective: Objective, map: SolutionMap, at: Linearisation, ad
 
 def _reached(objective: Objective, y: Array, least: float) -> bool:
     """Whether the misfit of y is no more than its error, and tiny."""
-    space, zero = objective.state.space, objective.state.space.zeros()
-    return least > 0 and objective.state.distance(y, zero) <= min(2 * least, 1e-8 * space.norm(y))
+    return objective.state.met_by(y) and objective.state.distance(y, 0.0 * y) <= 2 * least
 
 
 def _assumption(map: SolutionMap) -> str:
@@ -238,9 +238,10 @@ def weigh(objective: Objective, at: Linearisation, map: SolutionMap, u: Array, p
     z, least = control.argmin(adjoint.gradient), _distance_error(objective, at, p)
     error = adjoint.error + control.argmin_error(adjoint.gradient)
     norm, value = map.control.norm(u), objective.value(u, y)
-    floor = 0.5 * least**2 + error * map.control.norm(u - z) + dual_error(objective, error)
+    moved = error * map.control.norm(u - z) + dual_error(objective, error)
+    floor = 0.5 * least**2 + moved
     distance = objective.state.distance(y, p) + least
-    gap = 0.5 * (distance**2 - least**2) + control.residual(u, adjoint.gradient) + floor
+    gap = 0.5 * distance**2 + control.residual(u, adjoint.gradient) + moved
     if control.alpha > 0:
         bound, floor = (float(np.sqrt(2.0 * g / control.alpha)) for g in (gap, floor))
     else:

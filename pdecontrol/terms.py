@@ -15,6 +15,7 @@ from .problem import L1, Box, ControlProblem, Tikhonov, Tracking
 from .space import Array, Data, Space
 
 EPS = float(np.finfo(float).eps)
+UNDERFLOW = 1e-150  # what the norm of numbers whose squares underflow may be
 
 
 def soft(v: Array, threshold: float) -> Array:
@@ -145,12 +146,14 @@ class StateCost:
 
     def met_by(self, y: Array) -> bool:
         """Whether y is the target but for rounding: the dual vector 0 tells more then than y - target, mere noise."""
-        return self.distance(y, self.space.zeros()) <= 1e-8 * self.space.norm(y)
+        size = self.space.norm(y)
+        return size > 0 and self.distance(y, self.space.zeros()) <= 1e-8 * size
 
     def distance_error(self, y: Array, p: Array) -> float:
         """What rounding may be in d, a difference of larger numbers."""
         size = np.abs(y - self.target) + np.abs(p)
-        return EPS * self.space.norm(self._with_linear(size, 0.0))
+        hidden = UNDERFLOW if self.space.any(size) else 0.0
+        return EPS * self.space.norm(self._with_linear(size, 0.0)) + hidden
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -32,8 +32,8 @@ def dense(matrix):
 class Extended:
     """y = constant + matrix u and the optimality system of a problem on the embedded engine, in extended precision.
 
-    The assembled matrices, the target and the bounds are taken as exact, but for the diagonal of the equation: diffusion
-    and advection annihilate constants, which rounding of the diagonal hides.
+    The assembled matrices, the target and the bounds are taken as exact, but for the diagonal of the equation:
+    diffusion and advection annihilate constants, which rounding of the diagonal hides.
     """
 
     def __init__(self, problem, map):
@@ -78,8 +78,9 @@ class Extended:
 
     def terms(self, u):
         """The sum of the sizes of the terms of J(u), for its rounding."""
-        y, misfit = np.abs(self.state(u)), np.abs(self.state(u) - self.objective.state.target)
-        return float(self.value(u) + 2 * np.abs(self.linear) @ y + misfit @ np.abs(self.quadratic) @ misfit)
+        size = np.abs(self.constant) + np.abs(self.matrix) @ np.abs(u)
+        misfit = np.abs(self.state(u) - self.objective.state.target)
+        return float(np.abs(self.value(u)) + np.abs(self.linear) @ size + size @ np.abs(self.quadratic) @ misfit)
 
     def gradient(self, u):
         """q = S*(F'(S(u)))."""
@@ -119,8 +120,8 @@ class Extended:
 def random_problem(generator):
     """A small problem of any kind, with its mesh and the degree of the state."""
     dim = int(generator.integers(1, 4))
-    mesh = [lambda: pc.unit_interval(int(generator.integers(3, 16))), lambda: pc.unit_square(int(generator.integers(2, 6))),
-            lambda: pc.unit_cube(2)][dim - 1]()  # fmt: skip
+    shapes, most = (pc.unit_interval, pc.unit_square, pc.unit_cube), (16, 6, 3)
+    mesh = shapes[dim - 1](int(generator.integers(min(3, most[dim - 1] - 1), most[dim - 1])))
     if generator.random() < 0.5:
         shift, size = generator.normal(size=(dim, 1)), np.exp(generator.normal(size=(dim, 1)))
         mesh = mesh.transform(lambda x: size * x + 3 * shift)
@@ -134,8 +135,11 @@ def random_problem(generator):
         {"one": 1.0, "two": contrast}, reaction, advection, wave if generator.random() < 0.5 else 0.0
     )
     condition = generator.choice(3)
-    boundary = [{"boundary": pc.Dirichlet(_wave(generator, dim))}, {"boundary": pc.Robin(10.0 ** generator.uniform(-4, 1), wave)},
-                {"left": pc.Dirichlet(1.0)}][condition]  # fmt: skip
+    boundary = [
+        {"boundary": pc.Dirichlet(_wave(generator, dim))},
+        {"boundary": pc.Robin(10.0 ** generator.uniform(-4, 1), wave)},
+        {"left": pc.Dirichlet(1.0)},
+    ][condition]
     controls = [pc.Distributed(), pc.Distributed("one"), pc.Distributed(element="P0"), pc.Actuators([1.0, wave])]
     if condition != 0:
         controls.append(pc.Boundary("right"))

@@ -189,6 +189,7 @@ class TestRestart:
     def test_stopped_and_gone_on_with(self, tmp_path, method, solver, first, count):
         half = min(count // 2, 12)
         mpirun(first, PROGRAMS / "restart.py", tmp_path, "whole", method, count, solver)
+        (tmp_path / "checkpoint.npz").unlink()
         mpirun(first, PROGRAMS / "restart.py", tmp_path, "half", method, half, solver)
         (tmp_path / "checkpoint.npz").rename(tmp_path / "kept.npz")
         whole = np.load(tmp_path / "whole.npz")

@@ -625,14 +625,13 @@ def test_states_that_do_not_exist_shorten_the_steps():
 def test_restart_of_steps_that_were_mended(tmp_path):
     problem = semilinear()
     map = pc.discretise(problem, pc.unit_square(6))
-    for method in (pc.PrimalDual(norm=1e-3), pc.PrimalDual(steps=(3e3, 3e1))):
-        path = tmp_path / repr(method)[:30]
+    for number, method in enumerate((pc.PrimalDual(norm=1e-3), pc.PrimalDual(steps=(3e3, 3e1)))):
         whole = pc.minimise(problem, map, method, tol=1e-15, max_iterations=20)
         for half in (7, 16):
+            path = tmp_path / f"{number}-{half}"
             pc.minimise(problem, map, method, tol=1e-15, max_iterations=half, checkpoint=path)
             parts = pc.minimise(problem, map, method, tol=1e-15, max_iterations=20, checkpoint=path, restart=True)
             assert parts.history["objective"] == pytest.approx(whole.history["objective"], rel=1e-9)
-            path.with_suffix(".npz").unlink(missing_ok=True)
 
 
 def test_every_vector_of_a_state_has_a_space():
@@ -672,5 +671,5 @@ def test_nonlinear_runs_end_at_their_rounding():
     problem = cubic(1, 1e-2)
     map = pc.discretise(problem, pc.unit_square(6))
     result = pc.minimise(problem, map, pc.PrimalDual(), tol=1e-30)
-    assert result.status is pc.Status.STALLED and result.certificate.relative < 1e-13
+    assert result.status is pc.Status.ROUNDING and result.certificate.relative < 1e-13
     assert len(result.history) <= 300 and result.solves["total"] <= 3 * len(result.history)

@@ -11,7 +11,7 @@ from ..errors import ConvergenceError, SingularEquationError
 from ..maps import Adjoint, Counter, Linearisation, SolutionMap, largest_eigenvalue
 from ..problem import ControlProblem
 from ..space import Array, Space
-from .linear import ROUNDING, LinearSolver, Solution
+from .linear import ROUNDING, Excess, LinearSolver, Solution
 from .meshes import Mesh
 
 KEPT = 3  # factorised matrices of a nonlinear map, for as many linearisations
@@ -31,11 +31,14 @@ class SteadySystem(Protocol):
     observation: Space
     solution: Space
     affine: bool
+
     exact: bool
     bounded: bool
 
     @property
     def definite(self) -> bool: ...  # whether an affine equation is symmetric positive definite
+    @property
+    def excess(self) -> Excess | None: ...  # of the matrix of an affine equation, where its row sums are known
     @property
     def fingerprint(self) -> str: ...
     def norm(self, a: Array) -> float: ...  # Euclidean, of the entries of all processes
@@ -159,6 +162,8 @@ class EllipticMap(SolutionMap):
         twenty. On its way the latter meets vectors v and A^-1 D v, whose growth estimates the condition number k of
         D^-1/2 A D^-1/2. What A errs by is at most e = g width in this scaling: divided by 1 - 2 e k, the constants are
         those of the perturbed matrix too. They are infinite if that is less than 1/2, where A may as well be singular.
+        A definite matrix whose row sums are known errs by little in its own energy norm, whatever k: it needs factors
+        that solve at all.
         """
         system, factors, growth = self.system, self.factors, [0.0]
 
@@ -188,6 +193,8 @@ class EllipticMap(SolutionMap):
             return Constants(observed, controlled, None)
         condition = 2.0 * max(growth)
         left = 1.0 - 2.0 * ROUNDING * factors.width * condition
+        if system.definite and system.excess is not None:
+            left = 1.0 if factors.loss < 0.1 else 0.0
         if left < 0.5:
             return Constants(np.inf, np.inf, condition)
         return Constants(observed / left, controlled / left, condition)

@@ -237,7 +237,7 @@ class EllipticEquation:
 
     def _evaluate(self, function: Callable[[Array], Array], values: Array) -> Array:
         # Newton's method backtracks where values overflow.
-        with self._engine.group.agree(), np.errstate(over="ignore", invalid="ignore"):
+        with self._engine.group.agree(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             try:
                 result = np.broadcast_to(real_array(function(values.ravel()), "the values"), values.size)
             except Exception as error:

@@ -59,12 +59,14 @@ class LinearSolver(ABC):
         it is (r' D^-1 r)^1/2 with D = diag(`diagonal`).
     diagonal : d, see above.
     width : the largest number of entries in a row.
+    loss : what smooth solutions by factors err by, relatively, before they are refined; 0 where they are not factors'.
     """
 
     exact: bool
     energy: bool
     diagonal: Array
     width: int
+    loss: float
     closed: bool = False
 
     def close(self) -> None:
@@ -208,15 +210,15 @@ class Direct(LinearSolver):
         noise: Array | float = 0.0,
     ) -> Solution:
         x = self._back(b, transposed)
-        if accuracy is not None and self._loss <= TOLERATED:
+        if accuracy is not None and self.loss <= TOLERATED:
             return Solution(x, np.inf)
         r = b - self._product(x, transposed)
         if accuracy is None:
             return self._refined(b, x, r, transposed, noise)
-        left = self._loss
+        left = self.loss
         while left > TOLERATED:
             self._counter.refinements += 1
-            step, left = self._back(r, transposed), left * min(self._loss, 0.5)
+            step, left = self._back(r, transposed), left * min(self.loss, 0.5)
             x, r = x + step, r - self._product(step, transposed)
         return Solution(x, np.inf)
 
@@ -237,8 +239,7 @@ class Direct(LinearSolver):
         return self._matrix.T @ x if transposed and not self._rows.symmetric else self._rows.product(x)
 
     @cached_property
-    def _loss(self) -> float:
-        """What a solution without refinement errs by, relatively, where it is smooth."""
+    def loss(self) -> float:  # type: ignore[override]
         self._counter.refinements += 2
         x = self._back(self.diagonal, False)
         step = self._back(self.diagonal - self._rows.product(x), False)
@@ -264,6 +265,7 @@ class Multigrid(LinearSolver):
 
     exact = False
     energy = True
+    loss = 0.0
     tolerance = 1e-11
 
     def __init__(self, matrix: sp.spmatrix, counter: Counter, excess: Excess | None = None) -> None:

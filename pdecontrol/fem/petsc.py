@@ -154,11 +154,11 @@ class PetscSolver(LinearSolver):
         else:
             x = np.zeros_like(b) if start is None else start
         if accuracy is not None:
-            left = self._loss if factored else 1.0
+            left = self.loss if factored else 1.0
             while left > TOLERATED:
                 self._counter.refinements += factored
                 x = x + self._apply(b - self._product(x, transposed), transposed, accuracy)
-                left *= min(self._loss, 0.5) if factored else 0.0
+                left *= min(self.loss, 0.5) if factored else 0.0
             return Solution(x, np.inf)
         return self._refined(b, x, b - self._product(x, transposed), transposed, noise)
 
@@ -188,8 +188,9 @@ class PetscSolver(LinearSolver):
         return Solution(x, (size + rounding) / self._least)
 
     @cached_property
-    def _loss(self) -> float:
-        """See `linear.Direct`."""
+    def loss(self) -> float:  # type: ignore[override]
+        if not self._factored(False):
+            return 0.0
         self._counter.refinements += 2
         x = self._apply(self.diagonal, False, 0.0)
         step = self._apply(self.diagonal - self._rows.product(x), False, 0.0)

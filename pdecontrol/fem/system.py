@@ -146,7 +146,7 @@ class System:
         return self.equation.curvature(y, p, eta)
 
     def factorise(self, y: Array, counter: Counter) -> LinearSolver:
-        definite, block, excess = self.equation.definite, self._block, self._excess
+        definite, block, excess = self.equation.definite, self._block, self.excess
         if not self.affine:
             definite = self.equation.definite_at(y)
             block = self._free_block(self.equation.matrix(y))
@@ -154,7 +154,7 @@ class System:
         return self.engine.solver(block, definite, counter, self.engine.nodes[:, self._free], excess)
 
     @cached_property
-    def _excess(self) -> Excess | None:
+    def excess(self) -> Excess | None:
         """The row sums of the matrix on the free entries, from those of all rows and the entries of fixed columns."""
         if self.equation.row_sums is None:
             return None
