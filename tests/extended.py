@@ -100,7 +100,7 @@ class Extended:
             z = np.clip(np.sign(mu) * np.maximum(np.abs(mu) - c.beta, 0) / c.alpha, lower, upper)
             free = (np.abs(mu) > c.beta if c.beta > 0 else True) & (z > lower) & (z < upper)
             signs = np.where(free & (c.beta > 0), np.sign(mu), 0)
-            sets = (free.tobytes(), signs.tobytes(), z[~free].astype(float).tobytes())
+            sets = (free.tobytes(), signs.astype(float).tobytes(), z[~free].astype(float).tobytes())
             if sets == before:
                 return u
             before, u = sets, np.where(free, zero, z)
@@ -115,6 +115,30 @@ class Extended:
         mu = c.alpha * c.reference - self.gradient(optimum)
         z = np.clip(np.sign(mu) * np.maximum(np.abs(mu) - c.beta, 0) / c.alpha, c.lower, c.upper)
         return self.norm(z - optimum) + 1e-18 * self.norm(optimum)
+
+
+def judged(problem, mesh, degree, generator):
+    """The result for a random tolerance, and errors, bounds, excesses of the objective and gaps of two controls.
+
+    The controls are the answer and one near to it. Errors and excesses are less what the optimum may err by; without
+    alpha there is no error, and the better control stands for the optimum. None where the optimum is not found.
+    """
+    map = pc.discretise(problem, mesh, degree=degree)
+    extended, tol = Extended(problem, map), 10.0 ** generator.uniform(-13, -4)
+    result = pc.minimise(problem, map, tol=tol, max_solves=300)
+    u, cost = result.control.array, extended.objective.control
+    near = u + 10.0 ** generator.uniform(-12, 0) * generator.standard_normal(u.size)
+    near = np.clip(near, cost.lower, cost.upper)
+    controls, certificates = (u, near), (result.certificate, pc.certify(problem, near, map))
+    optimum = extended.optimum(u) if cost.alpha > 0 else min(controls, key=extended.value)
+    if optimum is None:
+        return None
+    pairs = []
+    for control, certificate in zip(controls, certificates, strict=True):
+        excess = extended.value(control) - extended.value(optimum) - 1e-16 * extended.terms(control)
+        error = extended.norm(control - optimum) - extended.allowance(optimum) if cost.alpha > 0 else 0.0
+        pairs.append((error, certificate.bound, excess, certificate.gap))
+    return result, pairs
 
 
 def random_problem(generator):
