@@ -3,10 +3,10 @@
     python benchmarks/rounding.py                                   10 000 random small problems, a quarter of an hour
     python benchmarks/rounding.py --count 500 --seed 7 --contrasts  fewer, and the table of contrasts
 
-The random problems are of all kinds (see `random_problem`): in one to three dimensions, P1 and P2 states, diffusion that
-jumps by up to 1e9, reaction, advection, all controls, up to three weighted observations and a functional, alpha from 1e-7
-to 10 and zero, L1 terms, boxes; tolerances from 1e-4 to 1e-13. Of each problem the answer and a perturbed control are
-judged. The optimum is that of the assembled matrices, computed with 64-bit mantissas.
+The random problems are of all kinds (see `random_problem`): in one to three dimensions, P1 and P2 states, diffusion
+that jumps by up to 1e9, reaction, advection, all controls, up to three weighted observations and a functional, alpha
+from 1e-7 to 10 and zero, L1 terms, boxes; tolerances from 1e-4 to 1e-13. Of each problem the answer and a perturbed
+control are judged. The optimum is that of the assembled matrices, computed with 64-bit mantissas.
 """
 
 import argparse

@@ -203,7 +203,12 @@ def solve(
         setup = perf_counter() - begin
         result = minimise(problem, map, method, tol, **options)
     result = replace(result, seconds=setup + result.seconds)
-    if discretisation:
+    if discretisation and result.certificate.bound is None:
+        warnings.warn(
+            "no estimate of the discretisation error: there is no bound on the distance to the discrete optimum, so "
+            "that the difference to the control on a refined mesh says nothing.", stacklevel=2,
+        )  # fmt: skip
+    elif discretisation:
         with discretise(problem, mesh.refine(), backend, degree, linear_solver, petsc_options) as fine:
             estimate = estimate_discretisation(problem, result, fine)
         result = replace(result, certificate=replace(result.certificate, discretisation=estimate))
