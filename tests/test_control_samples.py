@@ -168,3 +168,22 @@ def test_a_sample_that_cannot_be_solved_is_named(tmp_path):
 def test_bad_input(make, message):
     with pytest.raises(ProblemError, match=message):
         make()
+
+
+def test_bounds_include_rounding():
+    """Against extended precision: nearly singular equations, on which plain factors lose six digits."""
+    from extended import Extended, Long
+
+    if np.finfo(np.longdouble).eps > 1e-18:
+        pytest.skip("no extended precision here")
+    for reaction in (1.0, 1e-4, 1e-8):
+        stated = pc.ControlProblem(
+            pc.Elliptic(reaction=reaction), pc.Distributed(), pc.Tracking(0.0), [pc.Tikhonov(1.0)]
+        )
+        source = pc.ControlSamples(stated, pc.unit_square(5))
+        batch = source.batch({}, [np.random.default_rng(7)], 1e-6)
+        map, (u,), (y,) = source._map, batch.arrays["control"], batch.arrays["observation"]
+        matrix = map.system._block.toarray().astype(Long)
+        error = y - Extended(stated, map).state(u.astype(Long))
+        energy = float(np.sqrt(error @ (matrix @ error)) / np.sqrt(y @ (matrix @ y)))
+        assert energy <= batch.bounds[0] <= 1e-6

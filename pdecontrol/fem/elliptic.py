@@ -112,17 +112,14 @@ class EllipticMap(SolutionMap):
                 "linear systems solved by sparse factors, rounding neglected" if system.exact
                 else "linear systems solved iteratively to relative residuals of 1e-10, which are neglected"
             )  # fmt: skip
-        how = "by sparse factors" if system.exact else "iteratively"
+        what = "rounding of sparse factors" if system.exact else "errors of iterative linear solvers"
         constants = self.constants
         if constants.condition is None:
-            return f"linear systems solved {how}, rounding included, errors bounded by estimated spectral constants"
-        named = "ill-conditioned or nearly resonant, " if constants.condition > 1e10 else ""
+            return f"{what} bounded by estimated spectral constants"
+        named = "ill-conditioned or nearly resonant: " if constants.condition > 1e10 else ""
         if constants.observation == np.inf:
-            named = "singular to working precision, "
-        return (
-            f"linear systems ({named}condition number about {constants.condition:.0e}) solved {how}, rounding "
-            "included, errors bounded by estimated norms of inverses"
-        )
+            named = "singular to working precision: "
+        return f"{what} bounded by estimated norms ({named}condition number {constants.condition:.0e})"
 
     @property
     def gain(self) -> float:

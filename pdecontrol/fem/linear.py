@@ -91,6 +91,10 @@ class LinearSolver(ABC):
     def recognise(self, b: Array, x: Array, transposed: bool = False, noise: Array | float = 0.0) -> Solution | None:
         """x with its bound, if it is as good as `solve` would make it; else None."""
 
+    @abstractmethod
+    def residual(self, x: Array, b: Array, noise: Array | float) -> tuple[Array, Array]:
+        """b - A x in differences, and rho, what rounding may be in it, entry by entry."""
+
 
 class Excess(NamedTuple):
     """t = A 1 and what it may err by, tau; `symmetric` if A is, so that they are those of A' too."""
@@ -226,6 +230,9 @@ class Direct(LinearSolver):
         r = b - self._product(x, transposed)
         return self._refined(b, x, r, transposed, noise) if self._size(r) <= NEAR * self._size(b) else None
 
+    def residual(self, x: Array, b: Array, noise: Array | float) -> tuple[Array, Array]:
+        return b - self._rows.product(x), self._rows.rounding(x, b, noise)
+
     def _refined(self, b: Array, x: Array, r: Array, transposed: bool, noise: Array | float) -> Solution:
         def correction(r: Array, _: float) -> Array:
             self._counter.refinements += 1
@@ -313,6 +320,9 @@ class Multigrid(LinearSolver):
         if not np.linalg.norm(residual) <= self.tolerance * np.linalg.norm(b):
             return None
         return Solution(x, self._energy(residual) + self._energy(self._rows.rounding(x, b, noise)))
+
+    def residual(self, x: Array, b: Array, noise: Array | float) -> tuple[Array, Array]:
+        return b - self._rows.product(x), self._rows.rounding(x, b, noise)
 
     def _pass(self, b: Array, tolerance: float) -> Array:
         iterations: list[None] = []

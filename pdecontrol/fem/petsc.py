@@ -197,6 +197,9 @@ class PetscSolver(LinearSolver):
         most = [max(sizes) for sizes in zip(*self._shared.halo.group.collect((_most(step), _most(x))), strict=True)]
         return float(most[0] / most[1])
 
+    def residual(self, x: Array, b: Array, noise: Array | float) -> tuple[Array, Array]:
+        return b - self._rows.product(x), self._rows.rounding(x, b, noise)
+
     def _any(self, a: Array) -> bool:
         return self._shared.halo.group.any(bool(a.any()))
 

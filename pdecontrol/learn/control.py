@@ -36,8 +36,8 @@ class ControlSamples(Source):
     -----
     The residual of a sample is the larger one of that of its state, relative to that without control and state, and for
     linear equations the defect of <S(u) - S(0), w> = <u, q>, relative to the norms. The bound is that on the error of
-    the state in the energy norm, where the equation is symmetric positive definite and solved by factors; its rounding
-    is neglected.
+    the state in the energy norm, where the equation is symmetric positive definite and solved by factors, the rounding
+    of its residual included.
 
     Examples
     --------
@@ -157,7 +157,8 @@ class ControlSamples(Source):
         if not (system.exact and system.definite):
             return residual, np.nan
         x = system.restrict(at.state - zero)
-        eta = float(r @ map.factors.solve(r).x) ** 0.5
+        r, rounding = map.factors.residual(x, b, system.restrict(system.load_noise(u)))
+        eta = sum(float(v @ map.factors.solve(v).x) ** 0.5 for v in (r, rounding))
         energy = float(x @ (b - r)) ** 0.5
         return residual, eta / (energy - eta) if eta < energy else np.inf
 
