@@ -240,3 +240,49 @@ def test_factors_are_refined_where_they_lose_digits():
     assert np.abs(plain._back(b, False) / exact - 1).max() > 1e-14
     solution = refined.solve(b)
     assert refined.recognise(b, solution.x).error < np.inf and refined.recognise(b, 0.9 * solution.x) is None
+
+
+# -- the other engine, and iterative solvers --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("linear_solver", ["direct", "amg"])
+@pytest.mark.parametrize("where", ["reaction", "Robin"])
+def test_nearly_singular_equations_on_the_distributed_engine(where, linear_solver):
+    pytest.importorskip("dolfinx")
+    mesh = pc.unit_square(8)
+    for c in (1e-2, 1e-5, 1e-8) if linear_solver == "direct" else (1e-2, 1e-4):
+        problem, k = constant(where, c, 2, mesh)
+        result = pc.solve(problem, mesh, "dolfinx", linear_solver=linear_solver, tol=1e-9)
+        assert abs(result.control.gather().array[0] - k / 1.01) <= result.certificate.bound
+        assert result.certificate.relative <= (1e-6 if linear_solver == "direct" else 1.0)
+
+
+def dense_inverse(apply, size):
+    return np.stack([apply(e) for e in np.eye(size)], axis=1)
+
+
+@pytest.mark.parametrize("engine", ["skfem", "dolfinx"])
+def test_the_constant_of_iterative_bounds_is_from_below(engine):
+    """mu, a tenth of an estimate, is below the spectrum of B A, and not by much more than that tenth."""
+    if engine == "dolfinx":
+        pytest.importorskip("dolfinx")
+    rough = lambda x: 10 ** (3 * np.sin(40 * x[0]) * np.cos(37 * x[1]))  # noqa: E731
+    problem = pc.ControlProblem(
+        pc.Elliptic(rough), pc.Distributed(), pc.Tracking(1.0), [pc.Tikhonov(1.0)], {"boundary": pc.Dirichlet()}
+    )
+    with pc.discretise(problem, pc.unit_square(24), engine, linear_solver="amg") as map:
+        factors, block = map.factors, map.system._block
+        matrix = (block if engine == "skfem" else block.local).toarray()
+        if engine == "skfem":
+            inverse, mu = dense_inverse(lambda e: factors._preconditioner @ e, len(matrix)), factors._mu
+        else:
+
+            def apply(e):
+                factors._b.array[:] = e
+                factors._ksps["state_"].getPC().apply(factors._b, factors._x)
+                return np.array(factors._x.array)
+
+            inverse, mu = dense_inverse(apply, len(matrix)), factors._least**2
+        root = np.linalg.cholesky(matrix)
+        least = np.linalg.eigvalsh(root.T @ (inverse + inverse.T) / 2 @ root)[0]
+        assert 0.08 * least <= mu <= 0.3 * least
