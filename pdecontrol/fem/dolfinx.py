@@ -19,10 +19,11 @@ from ..space import Array, Layout, Space
 from . import compat
 from .engine import ORDERS, Engine, Indices, Region, Transposed
 from .equation import Equation, Sampler
-from .linear import Excess, LinearSolver
+from .linear import LinearSolver
 from .meshes import Mesh
 from .petsc import Options, PetscSolver, SharedMatrix, choose_kind
 from .regions import CellRegion, FacetRegion, facet_order
+from .residual import Excess
 
 
 class Coupling:

@@ -11,8 +11,9 @@ from ..errors import ConvergenceError, SingularEquationError
 from ..maps import Adjoint, Counter, Linearisation, SolutionMap, largest_eigenvalue
 from ..problem import ControlProblem
 from ..space import Array, Space
-from .linear import ROUNDING, Excess, LinearSolver, Solution
+from .linear import LinearSolver, Solution
 from .meshes import Mesh
+from .residual import ROUNDING, Excess
 
 KEPT = 3  # factorised matrices of a nonlinear map, for as many linearisations
 

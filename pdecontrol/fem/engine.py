@@ -16,8 +16,9 @@ from ..maps import Counter
 from ..parallel import Group
 from ..problem import Boundary, Distributed, Weak
 from ..space import Array, Layout, Space
-from .linear import Excess, LinearSolver
+from .linear import LinearSolver
 from .meshes import Mesh
+from .residual import Excess
 
 if TYPE_CHECKING:
     from .equation import Equation, Sampler

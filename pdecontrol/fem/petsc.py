@@ -15,7 +15,8 @@ from ..maps import Counter
 from ..parallel import Halo
 from ..space import Array
 from .engine import Indices
-from .linear import NEAR, ROUNDING, TOLERATED, Excess, LinearSolver, Rows, Solution, refine
+from .linear import NEAR, TOLERATED, LinearSolver, Solution
+from .residual import ROUNDING, Excess, Rows, refine
 
 PREFIXES = ("state_", "adjoint_")
 FACTORS = ("lu", "cholesky")

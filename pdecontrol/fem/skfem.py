@@ -17,8 +17,9 @@ from ..parallel import ALONE
 from ..problem import Boundary, Distributed
 from ..space import Array, Space
 from .engine import ORDERS, Engine, Indices, Region
-from .linear import Excess, LinearSolver, choose_kind, make_solver, undetermined
+from .linear import LinearSolver, choose_kind, make_solver, undetermined
 from .meshes import Mesh
+from .residual import Excess
 
 MESHES = {1: skfem.MeshLine, 2: skfem.MeshTri, 3: skfem.MeshTet}
 ELEMENTS = {

@@ -28,7 +28,8 @@ from ..problem import (
 from ..space import Array, Space, product
 from .engine import Columns, Engine, Region, numbers
 from .equation import EllipticEquation, Equation, Sampler
-from .linear import ROUNDING, Excess, LinearSolver
+from .linear import LinearSolver
+from .residual import ROUNDING, Excess
 
 
 class Observed(NamedTuple):
