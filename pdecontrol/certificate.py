@@ -270,31 +270,43 @@ def project_nonlinear(
     where the reduced objective is kappa-strongly convex on a ball with z and u*. kappa = alpha + min(0, lambda), with
     lambda the smallest eigenvalue of the Hessian of F o S at z (Lanczos): one point stands for the ball, which the
     assumption says. If that is not positive, the Hessian is restricted to the inactive set of z, which u* is then
-    assumed to share. One nonlinear state solve and two adjoint ones; two solves a Lanczos step for kappa.
+    assumed to share. One nonlinear state solve and two adjoint ones, and with kappa one for the rounding and two a
+    Lanczos step. Rounding of nonlinear equations is estimated, by what smooth solutions lose to it.
     """
     q = at_u.adjoint(objective.state.gradient(at_u.value))
     z = objective.control.argmin(q)
     at = map.at(z, at_u.state)
     y = at.value
     adjoint = at.solve_adjoint(objective.state.gradient(y))
-    where, how = "on a ball that holds u and a local optimum", "which was not checked"
+    where, how, error = "on a ball that holds u and a local optimum", "which was not checked", 0.0
     if modulus is None:
+        error = _gradient_error(map, at, adjoint)
         how = "as its Hessian at u indicates"
         modulus = objective.control.alpha + smallest_curvature(objective, map, at, adjoint, np.ones_like(z))
         if modulus <= 0:
             where += " with the same active set"
             inactive = objective.control.inactive(adjoint.gradient).astype(float)
             modulus = objective.control.alpha + smallest_curvature(objective, map, at, adjoint, inactive)
+    floor = 0.0
     if modulus > 0:
-        bound = map.control.norm(q - adjoint.gradient) / modulus
+        bound, floor = (map.control.norm(q - adjoint.gradient) + error) / modulus, error / modulus
         assumption = (
             f"{_whose(map)}the reduced objective is {modulus:.2e}-strongly convex {where}, {how}; {map.arithmetic}"
         )
     else:
         bound = None
         assumption = f"nothing: the Hessian at u has a negative eigenvalue (modulus {modulus:.2e}), there is no bound"
-    certificate = Certificate(bound, map.control.norm(z), None, objective.value(z, y), assumption)
+    certificate = Certificate(bound, map.control.norm(z), None, objective.value(z, y), assumption, floor=floor)
     return Certified(z, certificate, at.state, adjoint.field), modulus
+
+
+def _gradient_error(map: SolutionMap, at: Linearisation, adjoint: Adjoint) -> float:
+    """What the errors of a nonlinear state and of its adjoint solution are in the two gradients of a certificate."""
+    size = map.observation.norm(at.value)
+    if at.error == 0.0 or size == 0.0:
+        return 2.0 * adjoint.error
+    moved = at.adjoint(at.error / size * np.abs(at.value))
+    return 2.0 * (adjoint.error + map.control.norm(moved))
 
 
 def smallest_curvature(

@@ -110,7 +110,7 @@ class EllipticMap(SolutionMap):
         system = self.system
         if not self.affine:
             return (
-                "linear systems solved by sparse factors, rounding neglected" if system.exact
+                "rounding of sparse factors estimated by what a solution loses to it" if system.exact
                 else "linear systems solved iteratively to relative residuals of 1e-10, which are neglected"
             )  # fmt: skip
         what = "rounding of sparse factors" if system.exact else "errors of iterative linear solvers"
@@ -246,9 +246,9 @@ class SteadyLinearisation(Linearisation):
 
     @cached_property
     def error(self) -> float:
+        y, observed, residual = self._solved
         if not self._map.affine:
-            return 0.0  # neglected beside that of Newton's method, which the arithmetic says
-        y, _, residual = self._solved
+            return 4.0 * self._factors.loss * self._map.observation.norm(observed)
         if residual in (0.0, np.inf):
             return residual
         return residual * self._map.constants.observation + self._system.observation_error(y)
@@ -275,11 +275,12 @@ class SteadyLinearisation(Linearisation):
 
     def _adjoint_of(self, solution: Solution) -> Adjoint:
         field, error = self._system.extend(solution.x), solution.error
+        gradient = self._system.couple_transposed(field)
         if not self._map.affine:
-            error = 0.0
+            error = 4.0 * self._factors.loss * self._map.control.norm(gradient)
         elif 0 < error < np.inf:
             error = error * self._map.constants.gradient + self._system.gradient_error(field)
-        return Adjoint(self._system.couple_transposed(field), field, error)
+        return Adjoint(gradient, field, error)
 
     def hessian(self, h: Array, adjoint: Adjoint, weights: Array, accuracy: float | None = None) -> Array:
         factors = self._factors
