@@ -9,7 +9,7 @@ import numpy as np
 
 from .maps import Adjoint, Linearisation, SolutionMap, smallest_eigenvalue
 from .space import Array
-from .terms import Objective
+from .terms import EPS, Objective
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def error_bound(distance: float, adjoint_error: float, alpha: float) -> float:
     -q is a subgradient of G at z, and -S*(S(u*) - y_d) one at u*. Strong monotonicity gives, with a = L (z - u*) and
     the misfit r = S(z) - y_d - p of norm d, alpha ||z - u*||^2 <= e ||z - u*|| + <r - a, a> <= e ||z - u*|| + d^2/4.
     """
-    return (adjoint_error + float(np.sqrt(adjoint_error**2 + alpha * distance**2))) / (2.0 * alpha)
+    return (adjoint_error + float(np.hypot(adjoint_error, np.sqrt(alpha) * distance))) / (2.0 * alpha)
 
 
 def dual_error(objective: Objective, adjoint_error: float) -> float:
@@ -190,7 +190,9 @@ def project(
 
 def _distance_error(objective: Objective, at: Linearisation, p: Array) -> float:
     """What errors of S(u) and rounding may be in d = ||S(u) - y_d - p||."""
-    return at.error + objective.state.distance_error(at.value, p)
+    state, y = objective.state, at.value
+    summed = EPS * state.space.count * state.distance(y, p)  # a norm may be a sum of terms that round alike
+    return at.error + state.distance_error(y, p) + summed
 
 
 def _fixed_at_zero(objective: Objective, map: SolutionMap, at: Linearisation, adjoint: Adjoint | None) -> bool:
@@ -200,7 +202,10 @@ def _fixed_at_zero(objective: Objective, map: SolutionMap, at: Linearisation, ad
     error = at.error and _distance_error(objective, at, p)
     if error > 0 and map.gain == 0:
         return False  # nothing tells what an error of S(0) is in q
-    spread = (fixed.error + error * map.gain) / np.sqrt(control.space.mass)  # at each node
+    # At each node; where there is a reference, alpha reference - q is rounded before it is compared with beta.
+    spread = (fixed.error + error * map.gain) / np.sqrt(control.space.mass)
+    size = np.abs(fixed.gradient) + control.alpha * np.abs(control.reference) + control.beta
+    spread = spread + np.where(np.asarray(control.reference) == 0.0, 0.0, 4 * EPS * size)
     ends = control.argmin(fixed.gradient - spread), control.argmin(fixed.gradient + spread)
     return not control.space.any(ends[0]) and not control.space.any(ends[1])
 
@@ -344,12 +349,15 @@ def judge(objective: Objective, map: SolutionMap, u: Array) -> Certificate:
         gap = own.gap
     else:
         certified, _ = project_nonlinear(objective, map, at)
-        own = None
+        certificate = certified.certificate
+        assumption = f"that the state is the one found from zero; {certificate.assumption}"
+        certified, own = certified._replace(certificate=replace(certificate, assumption=assumption)), None
     projected = certified.certificate
     bound = None if projected.bound is None else map.control.norm(u - certified.control) + projected.bound
     if bound is not None and own is not None and own.bound is not None:
         bound = min(bound, own.bound)
-    bound = None if bound is None else bound * (1 + 1e-13)  # for the rounding of norms
+    if bound is not None:  # a norm may be a sum of as many terms that round alike
+        bound *= 1 + EPS * (8 + map.control.count)
     return replace(
         projected,
         bound=bound,

@@ -39,8 +39,7 @@ class Status(Enum):
     ITERATIONS = "the limit of iterations was met: raise max_iterations, loosen tol, or try another method"
     SOLVES = "the limit of solves was met: raise max_solves or loosen tol"
     ROUNDING = (
-        "no smaller bound is to be had: what is left of it is rounding, and the errors of linear solvers; loosen tol, "
-        "or take linear_solver='direct' where that was not done"
+        "no smaller bound is to be had: what is left of it is rounding, and the errors of linear solvers; loosen tol"
     )
     REACHED = (
         "the state meets the target to rounding, and what is left of the control is noise: there is nothing to improve"

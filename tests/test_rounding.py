@@ -1,6 +1,7 @@
 """Certificates against optima in extended precision: rounding is part of every bound, and ends a run that it stops."""
 
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -286,3 +287,101 @@ def test_the_constant_of_iterative_bounds_is_from_below(engine):
         root = np.linalg.cholesky(matrix)
         least = np.linalg.eigvalsh(root.T @ (inverse + inverse.T) / 2 @ root)[0]
         assert 0.08 * least <= mu <= 0.3 * least
+
+
+# -- what an attack found ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["skfem", "dolfinx"])
+@pytest.mark.parametrize("size", [1e4, 1e8, 1e12])
+def test_dirichlet_data_that_cancel(engine, size):
+    """A y_D of size eps |A| |y_D|, with one unknown and its optimum in fractions."""
+    if engine == "dolfinx":
+        pytest.importorskip("dolfinx")
+    data = lambda x: size * np.where(x[0] < 0.5, 1.0, -1 / 3)  # noqa: E731
+    problem = pc.ControlProblem(
+        pc.Elliptic(lambda x: np.where(x[0] < 0.5, 1 / 3, 1.0)), pc.Distributed(),
+        pc.Tracking(0.3, points=[[0.5]]), [pc.Tikhonov(1e-3)], {"boundary": pc.Dirichlet(data)},
+    )  # fmt: skip
+    exact, map = pc.discretise(problem, pc.unit_interval(2)), pc.discretise(problem, pc.unit_interval(2), engine)
+    system = exact.system
+    matrix, y = system.equation.matrix(system.initial()).toarray(), system.initial()
+    (free,) = system._free
+    a, others = Fraction(matrix[free, free]), [i for i in range(3) if i != free]
+    b = Fraction(system.equation._load[free]) - sum(Fraction(matrix[free, i]) * Fraction(y[i]) for i in others)
+    mass = [Fraction(float(m)) for m in exact.control.mass]
+    gain = mass[free] / a
+    optimum = float(gain * (Fraction(0.3) - b / a) / (Fraction(1e-3) * mass[free] + gain**2))
+    result = pc.minimise(problem, map, tol=1e-12)
+    error = result.control.gather().array - np.where(np.arange(3) == free, optimum, 0.0)
+    assert exact.control.norm(error) <= result.certificate.bound
+
+
+def test_sums_of_many_equal_terms():
+    """Actuators: y = u and u* = 1/1001; a sum of n equal terms may err by n eps if it is taken in a row."""
+    for mesh, diffusion in ((pc.unit_square(100), 1.0), (pc.unit_interval(100_000), 1e-9)):
+        problem = pc.ControlProblem(
+            pc.Elliptic(diffusion, 1.0), pc.Actuators([1.0]), pc.Tracking(1.0), [pc.Tikhonov(1e3)], {}
+        )
+        result = pc.solve(problem, mesh, tol=1e-13)
+        assert abs(result.control.array[0] - np.longdouble(1) / 1001) <= result.certificate.bound
+
+
+@pytest.mark.parametrize("preconditioner", ["bcgs sor", "gmres ilu"])
+def test_iterative_solvers_of_an_indefinite_equation(preconditioner):
+    """The constants of a certificate come from solves that are as tight as those of the certificate itself."""
+    pytest.importorskip("dolfinx")
+    mesh = pc.unit_square(6).tag_part("a", lambda x: x[0] < 0.5).tag_part("b", lambda x: x[0] >= 0.5)
+    problem = pc.ControlProblem(
+        pc.Elliptic({"a": 1.0, "b": 1e5}, -14.06), pc.Distributed(), pc.Tracking(lambda x: 1 + np.sin(3 * x[0])),
+        [pc.Tikhonov(3e-2)], {"left": pc.Dirichlet()},
+    )  # fmt: skip
+    direct = pc.discretise(problem, mesh, degree=2)
+    kind, inner = preconditioner.split()
+    options = {f"{w}_{k}": v for w in ("state", "adjoint") for k, v in (("ksp_type", kind), ("pc_type", inner))}
+    with pc.discretise(problem, mesh, "dolfinx", 2, petsc_options=options) as map:
+        result = pc.minimise(problem, map, tol=1e-7, max_solves=500)
+        optimum = Extended(problem, direct).optimum(result.control.gather().array)
+        error = direct.control.norm(result.control.gather().array - optimum.astype(float))
+        assert result.certificate.bound is None or error <= result.certificate.bound
+        for one, other in zip(map.constants[:2], direct.constants[:2], strict=True):
+            assert one >= 0.5 * other
+
+
+@pytest.mark.parametrize("kind", ["cg jacobi", "cg icc", "gmres jacobi"])
+def test_weak_preconditioners_on_stiff_thin_cells(kind):
+    """A spectrum that conjugate gradients do not get to the end of gives no bound, and no wrong one."""
+    pytest.importorskip("dolfinx")
+    mesh = pc.unit_square(6).transform(lambda x: np.vstack([x[:1], 1e-2 * x[1:]]))
+    mesh = mesh.tag_part("a", lambda x: x[0] < 0.5).tag_part("b", lambda x: x[0] >= 0.5)
+    for contrast in (1e4, 6e8):
+        problem = pc.ControlProblem(
+            pc.Elliptic({"a": 1.0, "b": contrast}, 1.0), pc.Distributed(), pc.Tracking(1.0), [pc.Tikhonov(1e-3)],
+            {"left": pc.Dirichlet()},
+        )  # fmt: skip
+        exact, (krylov, inner) = pc.solve(problem, mesh, tol=1e-6), kind.split()
+        options = {"state_ksp_type": krylov, "state_pc_type": inner}
+        try:
+            result = pc.solve(problem, mesh, "dolfinx", tol=1e-6, petsc_options=options, max_solves=300)
+        except pc.PdecontrolError:
+            continue  # the solver is too slow, and says so
+        error = exact.control.space.norm(result.control.gather().array - exact.control.array)
+        bound = result.certificate.bound
+        assert bound is None or error <= bound + exact.certificate.bound
+
+
+def test_zero_where_the_reference_hides_beta():
+    """alpha reference - beta rounds to zero, and u* is 6e-8."""
+    problem = pc.ControlProblem(
+        pc.Elliptic(1.0, 1e6), pc.Actuators([1.0]), pc.Tracking(0.0), [pc.Tikhonov(1e-9, reference=1e9), pc.L1(1.0)], {}
+    )
+    certificate = pc.solve(problem, pc.unit_interval(4), max_solves=100).certificate
+    assert not certificate.optimal and (certificate.bound is None or certificate.bound >= 6e-8)
+
+
+def test_bounds_do_not_underflow():
+    problem = pc.ControlProblem(
+        pc.Elliptic(), pc.Distributed(), pc.Tracking(0.0), [pc.Tikhonov(1e-30)], {"boundary": pc.Dirichlet()}
+    )
+    map = pc.discretise(problem, pc.unit_interval(4))
+    assert pc.certify(problem, 1e-120, map).bound >= map.control.norm(np.full(5, 1e-120))

@@ -18,7 +18,7 @@ from ..problem import Boundary, Distributed, Weak
 from ..space import Array, Layout, Space
 from . import compat
 from .engine import ORDERS, Engine, Indices, Region, Transposed
-from .equation import Equation, Sampler
+from .equation import Equation, Load, Sampler
 from .linear import LinearSolver
 from .meshes import Mesh
 from .petsc import Options, PetscSolver, SharedMatrix, choose_kind
@@ -392,9 +392,7 @@ class DolfinxEngine(Engine):
             functions.append(function)
         compat.write_functions(self.domain, functions, path, 0 if piecewise else self.degree)
 
-    def weak(
-        self, equation: Weak, sampler: Sampler, boundary: list[tuple[str, Region, Array]], load: Array
-    ) -> Equation:
+    def weak(self, equation: Weak, sampler: Sampler, boundary: list[tuple[str, Region, Array]], load: Load) -> Equation:
         from .forms import WeakEquation
 
         return WeakEquation(self, equation, sampler, boundary, load)

@@ -21,7 +21,7 @@ from .meshes import Mesh
 from .residual import Excess
 
 if TYPE_CHECKING:
-    from .equation import Equation, Sampler
+    from .equation import Equation, Load, Sampler
 
 Indices = NDArray[Any]
 
@@ -137,9 +137,7 @@ class Engine(ABC):
     def control(self, control: Distributed | Boundary) -> tuple[Space, Any]:
         """The space of controls, and their coupling to the equation."""
 
-    def weak(
-        self, equation: Weak, sampler: Sampler, boundary: list[tuple[str, Region, Array]], load: Array
-    ) -> Equation:
+    def weak(self, equation: Weak, sampler: Sampler, boundary: list[tuple[str, Region, Array]], load: Load) -> Equation:
         """The equation of a form, with what conditions add to it."""
         raise ProblemError("an equation given by a form (Weak) needs backend='dolfinx'.")
 
@@ -167,7 +165,11 @@ class Columns:
 
     def transposed(self, p: Array) -> Array:
         """The product of the transposed matrix with p."""
-        total = np.sum(self._group.collect(self._rows.T @ p), axis=0)
+        if isinstance(self._rows, np.ndarray):  # in pairs: equal terms would round alike in a row
+            sums = np.sum(np.ascontiguousarray(self._rows.T) * p, axis=1)
+        else:
+            sums = self._rows.T @ p
+        total = np.sum(self._group.collect(sums), axis=0)
         return np.asarray(total) if self._group.root else np.zeros(0)
 
     def space(self) -> Space:

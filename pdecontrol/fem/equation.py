@@ -6,7 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,6 +15,13 @@ from ..lagrange import real_array
 from ..problem import Elliptic
 from ..space import Array, Data, call, digest, sample, whole_field
 from .engine import CHUNK, Engine, Indices, Region
+
+
+class Load(NamedTuple):
+    """The data of conditions as a functional, and the sizes of its terms, however much of them cancels."""
+
+    values: Array
+    sizes: Array
 
 
 class Equation(Protocol):
@@ -26,6 +33,8 @@ class Equation(Protocol):
 
     @property
     def fingerprint(self) -> str: ...
+    @property
+    def load_size(self) -> Array: ...  # of the terms of the load
     @property
     def row_sums(self) -> tuple[Array, Array] | None: ...  # A 1 and the sizes of its terms, where they are known
     def apply(self, y: Array) -> Array: ...
@@ -165,7 +174,7 @@ class EllipticEquation:
         engine: Engine,
         sampler: Sampler,
         boundary: list[tuple[str, Region, Array]],
-        load: Array,
+        load: Load,
         members: Callable[[str, str], Indices],
     ) -> None:
         self._engine, self._sampler = engine, sampler
@@ -186,7 +195,9 @@ class EllipticEquation:
             terms.append(("advection", cells, advection))
             warn_of_oscillations(engine, kappa, advection)
         self._terms = terms
-        self._load = load + cells.functional(on_cells(equation.source, "source", 0.0))
+        source = on_cells(equation.source, "source", 0.0)
+        self._load = load.values + cells.functional(source)
+        self.load_size = load.sizes + cells.functional(np.abs(source))
         self.symmetric = equation.advection is None
         self.definite = self.symmetric and not engine.group.any(bool(np.any(reaction < 0)))
         self._semilinear = equation.semilinear

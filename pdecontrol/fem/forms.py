@@ -13,7 +13,7 @@ from ..problem import Weak
 from ..space import Array, Data, digest
 from . import compat
 from .engine import Indices, Region
-from .equation import Sampler
+from .equation import Load, Sampler
 from .meshes import number_columns
 from .petsc import SharedMatrix
 
@@ -187,12 +187,12 @@ class WeakEquation:
 
     def __init__(
         self, engine: DolfinxEngine, equation: Weak, sampler: Sampler, boundary: list[tuple[str, Region, Array]],
-        load: Array,
+        load: Load,
     ) -> None:  # fmt: skip
         import ufl
         from dolfinx import fem
 
-        self._engine, self._boundary, self._load = engine, boundary, load
+        self._engine, self._boundary, self._load, self._sizes = engine, boundary, *load
         self._y, self._p, self._eta = (fem.Function(engine.space) for _ in range(3))
         v = ufl.TestFunction(engine.space)
         residual = soundly_integrated(_residual(equation, self._y, v, Domain(engine, sampler)), engine.mesh.dim)
@@ -217,6 +217,10 @@ class WeakEquation:
     @property
     def row_sums(self) -> None:
         return None
+
+    @property
+    def load_size(self) -> Array:
+        return np.abs(self.apply(0.0 * self._load) + self._load) + self._sizes
 
     def apply(self, y: Array) -> Array:
         self._set(self._y, y)

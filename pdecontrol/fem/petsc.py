@@ -284,7 +284,7 @@ class PetscSolver(LinearSolver):
 
         scaled = self._points / self._diameter
         phase = 1e3 * (1.0 + scaled * np.arange(1, len(scaled) + 1)[:, None]).sum(axis=0)
-        self._b.array[:] = np.modf(1e4 * np.sin(phase))[0]
+        self._b.array[:] = np.sqrt(self.diagonal) * np.modf(1e4 * np.sin(phase))[0]
         ksp = PETSc.KSP().create(self._matrix.getComm())
         ksp.setOperators(self._matrix)
         ksp.setPC(self._ksps["state_"].getPC())

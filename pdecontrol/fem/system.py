@@ -27,9 +27,11 @@ from ..problem import (
 )
 from ..space import Array, Space, product
 from .engine import Columns, Engine, Region, numbers
-from .equation import EllipticEquation, Equation, Sampler
+from .equation import EllipticEquation, Equation, Load, Sampler
 from .linear import LinearSolver
 from .residual import ROUNDING, Excess
+
+SUMS = 8 * ROUNDING  # relative to the sizes of all terms, what pairwise sums of any number of them may err by
 
 
 class Observed(NamedTuple):
@@ -106,9 +108,9 @@ class System:
 
     @cached_property
     def _load_size(self) -> Array:
-        """|load| + |A initial|."""
-        load = self.equation.apply(np.zeros(self.engine.size))
-        return np.abs(load) + np.abs(self.equation.apply(self.initial()) - load)
+        """The sizes of the terms of load - A initial, entry by entry, however much of them cancels."""
+        matrix = self.equation.matrix(self.initial())
+        return self.equation.load_size + abs(matrix) @ np.abs(self.initial())
 
     def couple_size(self, h: Array) -> Array:
         return np.asarray(abs(self._coupling) @ np.abs(h))
@@ -138,10 +140,10 @@ class System:
                               np.zeros(self.engine.size))  # fmt: skip
 
     def observation_error(self, y: Array) -> float:
-        return ROUNDING * self.observation.norm(np.concatenate([part.observe_size(y) for part in self._observed]))
+        return SUMS * self.observation.norm(np.concatenate([part.observe_size(y) for part in self._observed]))
 
     def gradient_error(self, p: Array) -> float:
-        return ROUNDING * self.control.norm(self.couple_transposed_size(p))
+        return SUMS * self.control.norm(self.couple_transposed_size(p))
 
     def curvature(self, y: Array, p: Array, eta: Array) -> Array:
         return self.equation.curvature(y, p, eta)
@@ -219,19 +221,21 @@ class System:
             raise ProblemError("every node carries a Dirichlet value, nothing is left to solve for: refine the mesh.")
 
     def _discretise(self, equation: Elliptic | Weak) -> Equation:
-        boundary, load = [], np.zeros(self.engine.size)
+        boundary, load, size = [], np.zeros(self.engine.size), np.zeros(self.engine.size)
         for tag, condition in self.problem.boundary.items():
             if isinstance(condition, Dirichlet):
                 continue
             region = self._facets(tag, "boundary")
             if isinstance(condition, Neumann):
-                load += region.functional(self.sampler(condition.flux, region, f"Neumann flux on {tag!r}"))
-                continue
-            boundary.append(self._robin(condition, region, f"Robin coefficient on {tag!r}"))
-            load += region.functional(self.sampler(condition.value, region, f"Robin value on {tag!r}"))
+                values = self.sampler(condition.flux, region, f"Neumann flux on {tag!r}")
+            else:
+                boundary.append(self._robin(condition, region, f"Robin coefficient on {tag!r}"))
+                values = self.sampler(condition.value, region, f"Robin value on {tag!r}")
+            load += region.functional(values)
+            size += region.functional(np.abs(values))
         if isinstance(equation, Weak):
-            return self.engine.weak(equation, self.sampler, boundary, load)
-        return EllipticEquation(equation, self.engine, self.sampler, boundary, load, self._cells)
+            return self.engine.weak(equation, self.sampler, boundary, Load(load, size))
+        return EllipticEquation(equation, self.engine, self.sampler, boundary, Load(load, size), self._cells)
 
     def _robin(self, condition: Robin, region: Region, name: str) -> tuple[str, Region, Array]:
         coefficient = self.sampler(condition.coefficient, region, name)
