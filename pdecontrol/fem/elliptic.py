@@ -129,9 +129,11 @@ class EllipticMap(SolutionMap):
         """
         if not self.affine:
             return 0.0
-        if self.factors.energy:
-            return self.constants.observation * self.constants.gradient
-        return self.constants.observation * self._scaled_coupling
+        try:
+            constants = self.constants
+        except ConvergenceError:  # of a solver of the user's
+            return 0.0
+        return constants.observation * (constants.gradient if self.factors.energy else self._scaled_coupling)
 
     @cached_property
     def _scaled_coupling(self) -> float:
