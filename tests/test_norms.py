@@ -123,7 +123,7 @@ def test_norms_of_unsymmetric_equations_that_are_solved_iteratively():
         at = direct.at(direct.control.zeros())
         exact = np.sqrt(largest(lambda h, at=at: at.adjoint(at.tangent(h)), direct.control))
         assert not map.system.exact
-        assert exact <= map.gain <= 1.3 * direct.gain or (map.gain == 0.0 and speed == 200.0)  # too fast for the solver
+        assert exact <= map.gain <= 1.3 * direct.gain or (map.gain == 0.0 and speed > 1.0)  # too fast for the solver
 
 
 @pytest.mark.parametrize("method", [pc.PrimalDual(), pc.FISTA(), pc.ProximalGradient()], ids=repr)
