@@ -135,8 +135,8 @@ class Elliptic(Stated):
     diffusion : kappa > 0, a number, a function of x, or one of them for each tag of a part of the mesh.
     reaction : c, likewise.
     advection : b, dim numbers or a function of x with values (dim, n), or one of them for each tag. It is not
-        stabilised: where |b| h / (2 kappa) exceeds 1, with h the extent of a cell along b over the degree of the
-        states, an `AdvectionWarning` says so, and where.
+        stabilised: where the cell Peclet number ``|b| h / (2 kappa)`` exceeds 1, with h the extent of a cell along b
+        over the degree of the states, an `AdvectionWarning` says so, and where.
     source : f, likewise; zero on the parts that a dictionary leaves out.
     semilinear : r, a `Semilinear` term.
 
