@@ -14,6 +14,7 @@ from pdecontrol.solvers import loop
 from pdecontrol.solvers.method import Start
 from pdecontrol.terms import bind
 
+amg = pytest.mark.skipif(find_spec("pyamg") is None, reason="needs pyamg")
 ENGINES = ["skfem"] + (["dolfinx"] if find_spec("dolfinx") else [])
 
 
@@ -244,7 +245,7 @@ def test_what_is_returned_without_a_certificate_has_the_least_objective():
     assert result.certificate.bound is None and (result.control.array == 3.0).all()
 
 
-@pytest.mark.parametrize("linear_solver", ["direct", "amg"])
+@pytest.mark.parametrize("linear_solver", ["direct", pytest.param("amg", marks=amg)])
 @pytest.mark.parametrize("method", ["auto", "primal-dual", "fista"])
 def test_zero_is_recognised_where_data_are_not(method, linear_solver):
     """The errors of S(0) and of q are part of the test: at the threshold of beta, they decide."""

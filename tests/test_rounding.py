@@ -2,6 +2,7 @@
 
 import sys
 from fractions import Fraction
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from pdecontrol.maps import Counter
 if np.finfo(np.longdouble).eps > 1e-18:
     pytest.skip(f"no extended precision on {sys.platform}", allow_module_level=True)
 
+amg = pytest.mark.skipif(find_spec("pyamg") is None, reason="needs pyamg")
 MESHES = {1: lambda: pc.unit_interval(60), 2: lambda: pc.unit_square(10), 3: lambda: pc.unit_cube(4)}
 
 
@@ -54,6 +56,7 @@ def test_nearly_singular_equations(where, dim, c):
         assert "condition number" in result.certificate.assumption
 
 
+@amg
 @pytest.mark.parametrize("where", ["reaction", "Robin"])
 def test_nearly_singular_equations_by_multigrid(where):
     for c in (1e-2, 1e-5):
@@ -208,7 +211,7 @@ def test_a_long_interval():
 
 @pytest.mark.parametrize("alpha", [1e-2, 1e-5, 1e-8])
 @pytest.mark.parametrize("method", ["auto", "primal-dual", "fista"])
-@pytest.mark.parametrize("linear_solver", ["direct", "amg"])
+@pytest.mark.parametrize("linear_solver", ["direct", pytest.param("amg", marks=amg)])
 def test_a_target_that_is_reached_by_no_control(linear_solver, method, alpha):
     """S(0) = y_d: u* = 0, and the misfit of every state is rounding."""
     target = lambda x: 1 + x[0]  # noqa: E731
@@ -262,7 +265,7 @@ def dense_inverse(apply, size):
     return np.stack([apply(e) for e in np.eye(size)], axis=1)
 
 
-@pytest.mark.parametrize("engine", ["skfem", "dolfinx"])
+@pytest.mark.parametrize("engine", [pytest.param("skfem", marks=amg), "dolfinx"])
 def test_the_constant_of_iterative_bounds_is_from_below(engine):
     """mu, a tenth of an estimate, is below the spectrum of B A, and not by much more than that tenth."""
     if engine == "dolfinx":
