@@ -1,6 +1,6 @@
 """Certificates against optima in extended precision: how many bounds are below the error, and how far above they are.
 
-    python benchmarks/rounding.py                                   10 000 random small problems, a quarter of an hour
+    python benchmarks/rounding.py                                   10 000 random small problems, ten minutes
     python benchmarks/rounding.py --count 500 --seed 7 --contrasts  fewer, and the table of contrasts
 
 The random problems are of all kinds (see `random_problem`): in one to three dimensions, P1 and P2 states, diffusion
