@@ -50,7 +50,7 @@ def test_nearly_singular_equations(where, dim, c):
             result = pc.solve(problem, mesh, degree=degree, tol=tol)
             error = abs(result.control.array[0] - k / 1.01)
             assert error <= result.certificate.bound
-            assert result.status in (pc.Status.CERTIFIED, pc.Status.ROUNDING) and result.solves["total"] < 40
+            assert result.status in (pc.Status.CERTIFIED, pc.Status.ROUNDING) and result.solves["total"] < 60
         if c >= 1e-6:
             assert pc.solve(problem, mesh, degree=degree).success and error <= 1e-8 * abs(k)
         assert "condition number" in result.certificate.assumption
