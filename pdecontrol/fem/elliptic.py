@@ -158,8 +158,8 @@ class EllipticMap(SolutionMap):
         Notes
         -----
         For residuals in the energy norm ||O A^-1/2|| and ||M_u^-1 C' A^-1/2||, else ||O A^-1 D^1/2|| and
-        ||M_u^-1 C' A^-T D^1/2||, by Lanczos iteration on these times their adjoints, to ten per cent and inflated by
-        twenty. On its way the latter meets vectors v and A^-1 D v, whose growth estimates the condition number k of
+        ||M_u^-1 C' A^-T D^1/2||, by Lanczos iteration on these times their adjoints, to thirty per cent and inflated by
+        as much. On its way the latter meets vectors v and A^-1 D v, whose growth estimates the condition number k of
         D^-1/2 A D^-1/2. What A errs by is at most e = g width in this scaling: divided by 1 - 2 e k, the constants are
         those of the perturbed matrix too. They are infinite if that is less than 1/2, where A may as well be singular.
         A definite matrix whose row sums are known errs by little in its own energy norm, whatever k: it needs factors
@@ -184,7 +184,7 @@ class EllipticMap(SolutionMap):
             return system.extend(x)
 
         observed, controlled = (
-            1.2 * float(np.sqrt(max(largest_eigenvalue(apply, space, accuracy=0.1), 0.0)))
+            1.3 * float(np.sqrt(max(largest_eigenvalue(apply, space, accuracy=0.3), 0.0)))
             for apply, space in (
                 (lambda w: system.observe(squared(system.observe_transposed(w), False)), self.observation),
                 (lambda h: system.couple_transposed(squared(system.couple(h), True)), self.control),

@@ -194,7 +194,7 @@ class _Run:
                     saved, saved_at = perf_counter(), self.iteration
             # Near the rounding a step may go on for long in vain: no more solves than have led there.
             near_rounding = self.best is not None and self.best.certificate.near_rounding
-            left = 2 * self.best_at - self._solves["total"]
+            left = 2 * self.best_at - self._total
             enough = self.map.solves.total + left if near_rounding else np.inf
             before = self.state
             try:
@@ -293,7 +293,7 @@ class _Run:
             estimate, target = self._estimate(value)
             if self.schedule.wants(self.iteration, estimate, target):
                 bound = self._certify()
-        solves = int(self._solves["total"])
+        solves = int(self._total)
         row = Row(self.iteration, value, estimate, bound, solves, perf_counter() - self.clock)
         self.history.append(row)
         self.printer.show(row)
@@ -325,7 +325,7 @@ class _Run:
                 self.zero_tested = True
         bound = certified.certificate.measure
         if self.best is None or bound < 0.9 * self.best.certificate.measure:
-            self.best_at = self._solves["total"]
+            self.best_at = self._total
         if self.best is None or self.concave or bound <= self.best.certificate.measure:
             self.best, self.unverified = certified, False
         self.certified_at = self.iteration
@@ -368,6 +368,10 @@ class _Run:
         if self.map.affine:
             return project(self.objective, self.map, p, adjoint)
         return project_nonlinear(self.objective, self.map, at)[0]
+
+    @property
+    def _total(self) -> float:
+        return self.map.solves.total - self.counts["total"] + self.earlier.get("total", 0)
 
     @property
     def _solves(self) -> dict[str, float]:
