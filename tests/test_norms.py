@@ -79,6 +79,7 @@ def test_the_norm_of_diffusion_takes_six_solves():
 @pytest.mark.parametrize("case", [AFFINE[4], AFFINE[24], HARD[1], HARD[2], HARD[6]], ids=repr)
 def test_constants_of_iterative_certificates_are_from_above(case):
     """||O A^-1/2|| and ||M_u^-1 C' A^-1/2||, which turn errors in the energy norm into those of state and gradient."""
+    pytest.importorskip("pyamg", reason="needs pyamg")
     iterative, direct = case.fresh_map("amg"), case.map
     system, inverse = direct.system, direct.factors
     solve = lambda f: system.extend(inverse.solve(system.restrict(f)).x)  # noqa: E731
