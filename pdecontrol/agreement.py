@@ -6,7 +6,9 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from functools import partial
 from numbers import Real
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,8 +72,9 @@ def describe(name: str, value: Any, sites: Array) -> Iterator[Fact]:
         for item in fields(value):
             yield from describe(f"{name}.{item.name}", getattr(value, item.name), sites)
     elif isinstance(value, Mapping):
-        yield Fact(name, f"{{{', '.join(map(repr, value))}}}")
-        for key, item in value.items():
+        keys = value if name.endswith("boundary") else sorted(value, key=repr)  # the order of conditions matters
+        yield Fact(name, f"{{{', '.join(map(repr, keys))}}}")
+        for key, item in value.items() if name.endswith("boundary") else sorted(value.items(), key=repr):
             yield from describe(f"{name}[{key!r}]", item, sites)
     elif isinstance(value, np.ndarray):
         yield Fact(name, f"an array of shape {value.shape}", _hash(value))
@@ -102,15 +105,22 @@ def _describe_items(name: str, value: Sequence[Any], sites: Array) -> Iterator[F
 
 
 def _function(function: Callable[..., Any], sites: Array) -> tuple[str, str]:
-    """A function by its values, to nine digits: those of one process may differ by rounding from those of another."""
+    """A function by what it does and by its values, to nine digits: those of processes may differ by rounding."""
     if not sites.size or isinstance(function, type):
-        return getattr(function, "__name__", "a function"), ""
+        return getattr(function, "__name__", "a function"), _code(function)
+    far = np.geomspace(1e-2, 1e6, 60)  # for functions of y
+    others = 0.5 * (sites[:, 1:] + sites[:, :-1]), np.tile([*far, *-far], (len(sites), 1))
+    phrase, *digests = _values(function, sites), *(_values(function, points)[1] for points in others)
+    return phrase[0], " ".join([phrase[1], *digests, _code(function)])
+
+
+def _values(function: Callable[..., Any], points: Array) -> tuple[str, str]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            values = np.asarray(function(sites.copy()), dtype=float)
+            values = np.asarray(function(points.copy()), dtype=float)
         except Exception as error:  # it need not be one of x, nor defined there
-            return f"a function that raises {type(error).__name__}", _code(function)
+            return f"a function that raises {type(error).__name__}", type(error).__name__
         size = 10.0 ** np.floor(np.log10(np.abs(values[np.isfinite(values)]).max(initial=1e-300)))
         digest = _hash(np.round(values / size, 9) + 0.0)
     return f"a function with values of shape {values.shape}", f"{size:g} {digest}"
@@ -118,13 +128,28 @@ def _function(function: Callable[..., Any], sites: Array) -> tuple[str, str]:
 
 def _code(function: Callable[..., Any]) -> str:
     """A digest of what a function does and of the numbers and words that it takes from elsewhere."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return ""
-    cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    values = [*code.co_consts, *cells, *(function.__globals__.get(name) for name in code.co_names)]
-    plain = [value for value in values if isinstance(value, (Real, str))]
-    return _digest(repr((code.co_code, code.co_names, plain)).encode())
+    return _digest(repr(_plain(function, 4)).encode())
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """What of a value, or of a function and all that it holds, can be compared: code, numbers and words."""
+    if value is None or isinstance(value, (Real, str, bytes)):
+        return value
+    if depth == 0:
+        return type(value).__name__
+    if isinstance(value, (tuple, list)):
+        return [_plain(item, depth - 1) for item in value]
+    if isinstance(value, partial):
+        return [_plain(item, depth - 1) for item in (value.func, value.args, sorted(value.keywords.items()))]
+    value = getattr(value, "__func__", value)
+    if isinstance(value, FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        held = [value.__code__, value.__defaults__, *cells]
+        held += [value.__globals__.get(name) for name in value.__code__.co_names if name in value.__globals__]
+        return [_plain(item, depth - 1) for item in held]
+    if isinstance(value, CodeType):
+        return [value.co_code, value.co_names, *(_plain(item, depth - 1) for item in value.co_consts)]
+    return type(value).__name__
 
 
 def _hash(array: np.ndarray[Any, Any]) -> str:

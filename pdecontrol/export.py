@@ -10,6 +10,7 @@ import meshio
 import numpy as np
 
 from .errors import DataError
+from .files import replacing
 from .lagrange import Lagrange
 from .space import Array, Field, Space, check_fields
 
@@ -46,11 +47,14 @@ def export(fields: Mapping[str, Field], path: str | Path) -> Path:
     >>> export({"state": result.state, "adjoint": result.adjoint}, "state.vtu")    # doctest: +SKIP
     """
     check_fields(fields, "export")
-    path = Path(path)
+    if not fields:
+        raise DataError("there is nothing to write: give at least one field.")
+    group = next(iter(fields.values())).space.group
+    path = Path(group.share(str(path)))
     path = path if path.suffix else path.with_name(path.name + ".vtu")
     spaces = [field.space for field in fields.values()]
     if spaces and spaces[0].layout is not None:
-        group, write = spaces[0].group, spaces[0].layout.write
+        write = spaces[0].layout.write
         group.on_root(lambda: path.parent.mkdir(parents=True, exist_ok=True))
         if write is not None and path.suffix in (".xdmf", ".bp"):
             if any(space is not spaces[0] for space in spaces):
@@ -79,7 +83,11 @@ def _check_format(path: Path) -> None:
 def _write(fields: Mapping[str, Field], path: Path) -> Path:
     mesh = _meshio_mesh(fields)
     try:
-        meshio.write(path, mesh)
+        if path.suffix.lower() in _HDF5:  # with a file beside it, of its name
+            meshio.write(path, mesh)
+        else:
+            with replacing(path) as temporary:
+                meshio.write(temporary, mesh)
     except (meshio.WriteError, meshio.ReadError, KeyError, ImportError) as error:
         raise DataError(f"{path}: meshio cannot write this format ({error}); take .vtu or .vtk.") from None
     return path

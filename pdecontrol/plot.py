@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from .errors import DataError
+from .files import replacing
 from .lagrange import Lagrange
 from .result import Result
 from .space import Array, Field, check_fields
@@ -507,8 +508,8 @@ def _tex(number: str) -> str:
 def _written(figure: Figure, path: str | Path | None) -> Figure:
     if path is not None:
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.removeprefix(".") not in figure.canvas.get_supported_filetypes():
             raise DataError(f"{path}: matplotlib does not write this format; take .png, .pdf or .svg.")
-        figure.savefig(path, dpi=200)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=200)
     return figure

@@ -11,6 +11,7 @@ from ..errors import ConvergenceError, SingularEquationError
 from ..maps import Adjoint, Counter, Linearisation, SolutionMap, largest_eigenvalue
 from ..problem import ControlProblem
 from ..space import Array, Space
+from .engine import Engine
 from .linear import LinearSolver, Solution
 from .meshes import Mesh
 from .residual import ROUNDING, Excess
@@ -27,6 +28,7 @@ class SteadySystem(Protocol):
     """
 
     problem: ControlProblem
+    engine: Engine
     mesh: Mesh
     control: Space
     observation: Space

@@ -81,15 +81,15 @@ class Sampler:
             value = float(evaluate(data, np.zeros((self._engine.mesh.dim, 1)), name)[0, 0])
             self.place(region, f"{name}: {value!r}", cells)
             return np.broadcast_to(value, shape)
-        values = np.empty(shape)
+        values, sums = np.empty(shape), np.empty(shape[:2])
         with self._engine.group.agree():
             for start in range(0, cells.size, CHUNK):
                 part = slice(start, min(start + CHUNK, cells.size))
                 points = region.points(cells[part])
-                values[:, part] = evaluate(data, points.reshape(len(points), -1), name).reshape(
-                    rows, -1, region.quadrature
-                )
-        self.digests.append((name, digest(self._engine.group, region.keys[:, cells], _sums(values))))
+                sampled = evaluate(data, points.reshape(len(points), -1), name)
+                values[:, part] = sampled.reshape(rows, -1, region.quadrature)
+                sums[:, part] = _sums(values[:, part], points / self._engine.mesh.diameter)
+        self.digests.append((name, digest(self._engine.group, region.keys[:, cells], sums)))
         return values
 
     def _scalar(self, data: Any, points: Array, name: str) -> Array:
@@ -118,9 +118,10 @@ class Sampler:
         return np.vstack([evaluate(component, points, name) for component in values])
 
 
-def _sums(values: Array) -> Array:
-    """Sums (rows, cells) of values (rows, cells, points) that do not depend on the order of the points."""
-    ordered = np.sort(values, axis=2)
+def _sums(values: Array, points: Array) -> Array:
+    """Sums (rows, cells) of values (rows, cells, quadrature), weighted in the order of the places of the points."""
+    order = np.lexsort(np.round(points, 9)[::-1], axis=-1)
+    ordered = np.take_along_axis(values, np.broadcast_to(order, values.shape), axis=2)
     weights = np.arange(1.0, ordered.shape[2] + 1)
     return np.asarray((ordered @ weights).reshape(len(values), -1))
 
@@ -249,7 +250,7 @@ class EllipticEquation:
         """Of what the sampled data do not tell: the function r and its derivative."""
         if self._semilinear is None:
             return ""
-        far = np.geomspace(2.0, 1e6, 60)
+        far = np.append(np.geomspace(2.0, 1e6, 60), np.geomspace(1e7, 1e150, 40))
         probe = np.concatenate([np.linspace(-2.0, 2.0, 41), far, -far])
         functions = self._semilinear.function, self._semilinear.derivative
         return hashlib.sha256(b"".join(_probed(f, probe) for f in functions)).hexdigest()

@@ -122,9 +122,15 @@ def _values(form: Any, y: Any, engine: DolfinxEngine) -> str:
     for function in form.coefficients():
         if function is not y:
             array = np.asarray(function.x.array, dtype=float)
-            owned = function.function_space.dofmap.index_map.size_local * function.function_space.dofmap.index_map_bs
-            # of the values in any order: the entries are numbered differently on other numbers of processes
-            arrays.append(np.array(digest(engine.group, np.zeros((1, owned), dtype=np.int64), array[:owned])))
+            space = function.function_space
+            owned, block = space.dofmap.index_map.size_local, space.dofmap.index_map_bs
+            try:
+                places = space.tabulate_dof_coordinates()[:owned].T / engine.mesh.diameter
+            except RuntimeError:  # elements without points
+                places = np.zeros((1, owned))
+            # by place: the entries are numbered differently on other numbers of processes
+            keys = np.round(places * 1e9).astype(np.int64)
+            arrays.append(np.array(digest(engine.group, keys, array[: owned * block].reshape(owned, block).T)))
     return "".join(map(repr, (array.tolist() for array in arrays)))
 
 

@@ -110,6 +110,8 @@ class Mesh:
             if not isinstance(tags, Mapping) or not all(isinstance(tag, str) for tag in tags):
                 raise MeshError(f"The {kind} of a mesh are a dictionary of tags, got {type(tags).__name__}.")
         cells, tagged = _oriented(points, cells), self._tagged(points.shape[1])
+        if self.weld not in (True, False, None):
+            raise MeshError(f"weld is True, False or None, not {self.weld!r}.")
         if self.weld:
             points, cells, renumbered = _welded(points, cells)
             tagged = {tag: np.sort(renumbered[facets], axis=0) for tag, facets in tagged.items()}

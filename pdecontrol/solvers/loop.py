@@ -89,6 +89,8 @@ def minimise(
         with np.errstate(over="ignore", invalid="ignore"):
             status = run.iterate()
     except KeyboardInterrupt:
+        if run.group.size > 1:
+            raise  # the others may be elsewhere: `together` waits for them, or ends the job
         status = Status.INTERRUPTED
     except SolveLimitError:
         status = Status.SOLVES
@@ -274,10 +276,13 @@ class _Run:
         return self.best is not None and self.best.certificate.meets(stopping.tol, stopping.atol)
 
     def _verify(self) -> None:
-        """Compute the certificate of a control from a file again."""
+        """Compute the certificate, the state and the adjoint of a control from a file again."""
         assert self.best is not None
         with self.map.solves.limited(self.limit):
-            self.best = self.best._replace(certificate=judge(self.objective, self.map, self.best.control))
+            at = self.map.at(self.best.control)
+            adjoint = at.solve_adjoint(self.objective.state.gradient(at.value)).field
+            certificate = judge(self.objective, self.map, self.best.control)
+        self.best = Certified(self.best.control, certificate, at.state, adjoint)
         self.unverified = False
 
     def _bound(self, values: Array | float, name: str) -> Field:
