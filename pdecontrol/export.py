@@ -94,8 +94,6 @@ def _write(fields: Mapping[str, Field], path: Path) -> Path:
 
 
 def _meshio_mesh(fields: Mapping[str, Field]) -> meshio.Mesh:
-    if not fields:
-        raise DataError("there is nothing to write: give at least one field.")
     fields = {name: _at_most_quadratic(name, field) for name, field in fields.items()}
     spaces = {name: _elements(name, field) for name, field in fields.items()}
     frame = max(spaces.values(), key=lambda elements: elements.degree)

@@ -299,3 +299,67 @@ def test_the_estimate_for_controls_on_cells():
     parents = np.tile(result.control.array, 4)
     distance = fine.control.space.norm(fine.control.array - parents)
     assert result.certificate.discretisation == pytest.approx((4 / 3) ** 0.5 * distance, rel=0.03)
+
+
+# -- what an attack found ----------------------------------------------------------------------------------------------
+
+
+def jump(t):
+    """A jump between two vertices of unit_square(8)."""
+    return pc.Elliptic(diffusion=lambda x: 1 + 9.0 * (x[0] < t))
+
+
+def bent(c):
+    """A term that differs for negative states alone, which no coordinate is."""
+    term = pc.Semilinear(lambda y: np.where(y > 0, 50, c) * y**3, lambda y: np.where(y > 0, 150, 3 * c) * y**2)
+    return pc.Elliptic(semilinear=term)
+
+
+@pytest.mark.parametrize("pair", [(jump(0.30), jump(0.34)), (bent(50), bent(5))], ids=["between vertices", "y < 0"])
+def test_maps_are_compared_by_what_is_discretised(pair):
+    one, other = (replace(moved(0.25), equation=equation) for equation in pair)
+    map = pc.discretise(one, pc.unit_square(8))
+    assert pc.certify(replace(one, terms=[pc.Tikhonov(2e-3)]), 0.0, map).bound > 0
+    with pytest.raises(ProblemError, match="the map belongs to another problem"):
+        pc.certify(other, 0.0, map)
+
+
+def test_fingerprints_tell_the_order_of_values_in_a_cell():
+    """A saw tooth and its mirror image have the same values in each cell, at other points."""
+    tooth = lambda x: 4 * x[0] - np.floor(4 * x[0])  # noqa: E731
+    mesh, prints = pc.unit_interval(4), []
+    for source in (tooth, lambda x: 1 - tooth(x)):
+        stated = pc.ControlProblem(
+            pc.Elliptic(source=source), pc.Distributed(), pc.Tracking(1.0), [pc.Tikhonov(1.0)], {"left": pc.Dirichlet()}
+        )
+        prints += [pc.discretise(stated, mesh, engine).fingerprint for engine in ENGINES]
+    assert len(set(prints)) == len(prints)
+
+
+def test_fingerprints_tell_mirrored_functions_of_a_form():
+    pytest.importorskip("dolfinx")
+    import ufl
+
+    def form(g):
+        return pc.Weak(lambda y, v, domain: (ufl.inner(ufl.grad(y), ufl.grad(v)) - domain.function(g) * v) * domain.dx)
+
+    steps = (lambda x: 1.0 * (x[0] < 0.51), lambda x: 1.0 * (x[0] > 0.49))
+    prints = [
+        pc.discretise(replace(moved(0.25), equation=form(step)), pc.unit_square(4), "dolfinx").fingerprint
+        for step in steps
+    ]
+    assert prints[0] != prints[1]
+
+
+def test_a_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch):
+    result = pc.solve(moved(0.25), pc.unit_square(4))
+    for name, write in (("state.vtu", result.state.save), ("figure.png", result.plot)):
+        path = tmp_path / name
+        write(path)
+        before = path.read_bytes()
+        with monkeypatch.context() as patch:
+            patch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+            with pytest.raises(ResultFileError, match="No space left"):
+                write(path)
+        assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+        path.unlink()

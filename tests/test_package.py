@@ -42,8 +42,8 @@ def test_import_needs_no_heavy_library():
 
 LEVELS = {
     "errors": 0, "files": 1, "parallel": 1, "lagrange": 1, "space": 2, "problem": 3, "maps": 3, "agreement": 3,
-    "reference": 4, "export": 4, "terms": 4, "krylov": 4, "verify": 5, "certificate": 5, "fem": 5, "result": 6, "plot": 7, "solvers": 7,
-    "driver": 8, "learn": 9, "cli": 10, "__init__": 10, "__main__": 11,
+    "reference": 4, "export": 4, "terms": 4, "krylov": 4, "verify": 5, "certificate": 5, "fem": 5, "result": 6,
+    "plot": 7, "solvers": 7, "driver": 8, "learn": 9, "cli": 10, "__init__": 10, "__main__": 11,
 }  # fmt: skip
 
 
