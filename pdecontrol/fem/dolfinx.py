@@ -271,7 +271,6 @@ class DolfinxEngine(Engine):
     def prepare(self, definite: bool, affine: bool, unknowns: int) -> None:
         self._kind = choose_kind(self._linear_solver, definite, self.mesh.dim, unknowns)
         self.exact = self._options.exact(self._kind, definite)
-        self.bounded = not self.exact and definite and affine
 
     def solver(
         self, block: SharedMatrix, definite: bool, counter: Counter, points: Array, excess: Excess | None

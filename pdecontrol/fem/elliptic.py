@@ -23,8 +23,7 @@ class SteadySystem(Protocol):
     """A discretised equation A y + R(y) = load + C u with observation O y, as an engine provides it.
 
     State arrays y contain the fixed (Dirichlet) entries; tangents and adjoint solutions vanish there. Functionals
-    on states are arrays of values on the basis. `exact` tells whether linear systems are solved to rounding, `bounded`
-    whether errors of iterative solvers are bounded.
+    on states are arrays of values on the basis. `exact` tells whether linear systems are solved to rounding.
     """
 
     problem: ControlProblem
@@ -36,7 +35,6 @@ class SteadySystem(Protocol):
     affine: bool
 
     exact: bool
-    bounded: bool
 
     @property
     def definite(self) -> bool: ...  # whether an affine equation is symmetric positive definite

@@ -74,7 +74,7 @@ class Engine(ABC):
     size : the number of entries of a state on this process.
     nodes : (dim, size), where they sit.
     cells : the region of all cells.
-    exact, bounded : whether linear systems are solved to rounding, or with error bounds, once `prepare` has chosen how.
+    exact : whether linear systems are solved to rounding, once `prepare` has chosen how.
     """
 
     name: str
@@ -85,7 +85,6 @@ class Engine(ABC):
     nodes: Array
     cells: Region
     exact: bool
-    bounded: bool
 
     @abstractmethod
     def members(self, tag: str) -> Indices:

@@ -114,7 +114,6 @@ class SkfemEngine(Engine):
     def prepare(self, definite: bool, affine: bool, unknowns: int) -> None:
         self._kind = choose_kind(self._solver, affine and definite, self.mesh.dim, unknowns)
         self.exact = self._kind == "direct"
-        self.bounded = not self.exact
 
     def solver(
         self, block: sp.csr_matrix, definite: bool, counter: Counter, points: Array, excess: Excess | None

@@ -83,7 +83,7 @@ class System:
         self.equation = self._discretise(problem.equation)
         self.affine = self.equation.affine
         engine.prepare(self.equation.definite, self.affine, int(engine.group.sum(self._free.size)))
-        self.exact, self.bounded = engine.exact, engine.bounded
+        self.exact = engine.exact
         self._block: Any = None
         if self.affine:
             self._block = self._free_block(self.equation.matrix(self.initial()))
