@@ -38,16 +38,16 @@ import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from pdecontrol.errors import ProblemError
-from pdecontrol.krylov.candidates import CANDIDATES
-from pdecontrol.krylov.cg import cg
-from pdecontrol.krylov.gcrodr import gcrodr
-from pdecontrol.krylov.ordering import greedy
-from pdecontrol.krylov.precondition import ReferenceInverse, mean_operator
-from pdecontrol.krylov.solution import KrylovSolution
 from pdecontrol.learn.data import generate
 from pdecontrol.learn.families import ConvectionDiffusion, Darcy, Helmholtz, Poisson, Thermal
 from pdecontrol.learn.family import Family
 from pdecontrol.learn.published import PublishedDarcy, PublishedHelmholtz
+from pdecontrol.learn.strategy.candidates import CANDIDATES
+from pdecontrol.learn.strategy.ordering import greedy
+from pdecontrol.learn.strategy.precondition import ReferenceInverse, mean_operator
+from pdecontrol.linear.cg import cg
+from pdecontrol.linear.gcrodr import gcrodr
+from pdecontrol.linear.solution import KrylovSolution
 
 System = tuple[sp.csr_matrix, np.ndarray]
 

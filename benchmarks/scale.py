@@ -94,7 +94,7 @@ def bare(map: pc.SolutionMap, b: np.ndarray) -> tuple[float, int, float]:
     from mpi4py import MPI
     from petsc4py import PETSc
 
-    from pdecontrol.fem.petsc import Options
+    from pdecontrol.linear.petsc_solver import Options
 
     matrix = map.factors._matrix
     x, right = matrix.createVecs()

@@ -26,13 +26,13 @@ import numpy as np
 import scipy.sparse as sp
 
 import pdecontrol as pc
-from pdecontrol.krylov.cg import cg
-from pdecontrol.krylov.gcrodr import gcrodr
-from pdecontrol.krylov.ordering import greedy
-from pdecontrol.krylov.precondition import ReferenceInverse, mean_operator
-from pdecontrol.krylov.strategy import Solver, choose
 from pdecontrol.learn.families import Darcy
 from pdecontrol.learn.published import PublishedDarcy
+from pdecontrol.learn.strategy.choose import Solver, choose
+from pdecontrol.learn.strategy.ordering import greedy
+from pdecontrol.learn.strategy.precondition import ReferenceInverse, mean_operator
+from pdecontrol.linear.cg import cg
+from pdecontrol.linear.gcrodr import gcrodr
 from pdecontrol.parallel import world
 
 STRATEGIES = ("skr", "jacobi", "lu", "mean")

@@ -14,11 +14,13 @@ from .errors import (
     ResultFileError,
     SingularEquationError,
 )
-from .fem.gmsh import read_mesh
-from .fem.meshes import Mesh, disc, unit_cube, unit_interval, unit_square
+from .field import Field
 from .learn.control import ControlSamples
 from .learn.data import Dataset, generate, open_dataset
 from .maps import Linearisation, SolutionMap
+from .mesh.gmsh import read_mesh
+from .mesh.mesh import Mesh
+from .mesh.shapes import disc, unit_cube, unit_interval, unit_square
 from .parallel import report
 from .problem import (
     L1,
@@ -39,7 +41,7 @@ from .problem import (
 )
 from .result import History, Result, Status, load
 from .solvers import FISTA, PrimalDual, ProximalGradient, SemismoothNewton
-from .space import Field, Space
+from .space import Space
 
 __version__ = "0.1.0"
 

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .arrays import Array
 from .errors import ProblemError
+from .field import Field
 from .parallel import Group
-from .space import Array, Field
 
 SITES = 1000  # points at which functions are compared
 

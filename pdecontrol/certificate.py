@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .arrays import Array
 from .maps import Adjoint, Linearisation, SolutionMap, smallest_eigenvalue
-from .space import Array
 from .terms import EPS, Objective
 
 

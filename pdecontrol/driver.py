@@ -13,19 +13,20 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from .agreement import SITES, compare, describe
+from .arrays import Array, Data, undivided
 from .certificate import Certificate, judge
 from .errors import MeshError, ProblemError
-from .fem.elliptic import EllipticMap
 from .fem.engine import Engine
-from .fem.meshes import Mesh
+from .fem.steady import EllipticMap
 from .fem.system import System
+from .field import Field
 from .maps import SolutionMap
+from .mesh.mesh import Mesh
 from .parallel import ALONE, Group, started_ranks, world
 from .problem import ControlProblem, Tracking, check_number
 from .result import Result, npz
 from .solvers import FISTA, METHODS, SemismoothNewton, loop
 from .solvers.method import Method, Start
-from .space import Array, Data, Field, whole_field
 from .terms import Objective, as_control, bind
 
 StartData = Data | Field | Result | None
@@ -521,7 +522,7 @@ def _control(data: Data | Field, map: SolutionMap, name: str) -> Array:
         return as_control(data, space, name)
     if data.space is space:
         return space.checked(data.array, name)
-    whole, target = whole_field(data), space.whole
+    whole, target = undivided(data), space.whole
 
     def fits() -> bool:
         here, there = target.points, whole.space.whole.points
@@ -545,7 +546,7 @@ def _start(objective: Objective, map: SolutionMap, start: StartData) -> Start:
         if start.dual is not None and start.dual.space.count == observation.count:
             dual = start.dual.array
             if start.dual.space is not observation:
-                dual = observation.scatter(whole_field(start.dual).gather().array)
+                dual = observation.scatter(undivided(start.dual).gather().array)
             return Start(u, objective.state.in_domain(dual))
         return Start(u)
     return Start(_control(start, map, "start"))

@@ -9,10 +9,12 @@ from pathlib import Path
 import meshio
 import numpy as np
 
+from .arrays import Array
 from .errors import DataError
+from .field import Field, check_fields
 from .files import replacing
-from .lagrange import Lagrange
-from .space import Array, Field, Space, check_fields
+from .mesh.lagrange import Lagrange
+from .space import Space
 
 # By number of corners, and whether the cells are quadratic; the nodes are in the order of Lagrange.
 _CELL_TYPES = {

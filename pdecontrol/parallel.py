@@ -18,11 +18,10 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import errors
+from .arrays import Array
 
-Array = NDArray[Any]
 T = TypeVar("T")
 
 # What the launchers of Open MPI, MPICH and its kin, and Slurm tell each process of their number.

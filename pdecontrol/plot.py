@@ -19,11 +19,12 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
+from .arrays import Array
 from .errors import DataError
+from .field import Field, check_fields
 from .files import replacing
-from .lagrange import Lagrange
+from .mesh.lagrange import Lagrange
 from .result import Result
-from .space import Array, Field, check_fields
 
 # Local nodes of the children of a quadratic interval and triangle.
 _CHILDREN = {2: ((0, 2), (2, 1)), 3: ((0, 3, 5), (3, 1, 4), (5, 4, 2), (3, 4, 5))}

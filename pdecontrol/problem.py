@@ -15,9 +15,8 @@ from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
+from .arrays import LARGEST, Array, Data, real_array
 from .errors import DataError, ProblemError
-from .lagrange import real_array
-from .space import LARGEST, Array, Data
 
 Coefficient = Data | Mapping[str, Data]
 Components = Sequence[Data] | Callable[[Array], Array]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .arrays import Array
 from .problem import L1, Box, ControlProblem, Dirichlet, Distributed, Elliptic, Linear, Neumann, Tikhonov, Tracking
-from .space import Array
 
 Function = Callable[[Array], Array]
 PI = np.pi

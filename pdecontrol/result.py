@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from .arrays import Array
 from .certificate import Certificate
 from .errors import ResultFileError
-from .lagrange import Lagrange
+from .field import Field
+from .mesh.lagrange import Lagrange
 from .parallel import Group
-from .space import Array, Field, Space
+from .space import Space
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

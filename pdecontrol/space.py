@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,71 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import Array, Data, real_array, sample, undivided
 from .errors import DataError
-from .lagrange import Lagrange, real_array
+from .mesh.lagrange import Lagrange
 from .parallel import ALONE, Group
-
-Array = NDArray[np.float64]
-Data = float | Callable[[Array], Array] | Array
-LARGEST = 1e150  # of data: squares do not overflow
-
-
-def call(function: Callable[[Array], Any], points: Array, scale: float, name: str) -> Any:
-    """What a function of space returns at the columns of points; for the parameters and errors see `sample`.
-
-    The points are rounded to twelve decimals of `scale`, so that data with jumps are the same however the points were
-    computed. Decimals keep the numbers at which users put their jumps, and no point leaves an interval between such.
-    """
-    decimals = 12 - math.floor(math.log10(scale))
-    try:
-        return function(np.round(points, decimals))
-    except Exception as error:
-        raise DataError(
-            f"{name}: the function failed on x of shape {points.shape}: {type(error).__name__}: {error}. "
-            "Functions of space take x of shape (dim, n) and return n values."
-        ) from error
-
-
-def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = False) -> Array:
-    """Values data(x) at the columns x of points, checked.
-
-    Parameters
-    ----------
-    data : a number, an array (n,), or a function of x with shape (dim, n) that returns (n,) or a number.
-    points : shape (dim, n), rounded to about 1e-12 of `scale` before a function sees them.
-    scale : a length, the diameter of the domain.
-    name : what the data are, for the message.
-    infinite : whether infinite values are allowed, as in bounds.
-
-    Raises
-    ------
-    DataError
-        If the values have the wrong shape, are NaN, or are infinite or too large to be squared where they must not be.
-    """
-    count = points.shape[1]
-    if callable(data) and not count:
-        return np.zeros(0)  # a process that owns nothing there
-    if callable(data):
-        data = call(data, points, scale, name)
-    try:
-        values = real_array(data, name).copy()
-    except DataError:
-        kind = f" of {data.dtype.name} values" if isinstance(data, np.ndarray) else ""
-        raise DataError(f"{name}: expected a number or {count} real values, got {type(data).__name__}{kind}.") from None
-    if values.ndim == 0:
-        values = np.full(count, float(values))
-    if values.shape != (count,):
-        raise DataError(
-            f"{name}: expected shape ({count},), one value a point, got {values.shape}. "
-            "Functions of space take x of shape (dim, n) and return n values."
-        )
-    bad = np.isnan(values) if infinite else ~np.isfinite(values)
-    if bad.any():
-        where = points[:, np.argmax(bad)].round(6).tolist() if points.size else int(np.argmax(bad))
-        raise DataError(f"{name}: {bad.sum()} of {count} values are NaN or infinite, the first at x = {where}.")
-    if not infinite and np.abs(values).max(initial=0.0) > LARGEST:
-        raise DataError(f"{name} reaches {np.abs(values).max():.1e}, where squares overflow: choose other units.")
-    return values
 
 
 def _shape(data: Any) -> tuple[int, ...]:
@@ -228,7 +166,7 @@ class Space:
 
         An array is a whole vector, in the order of `gather`, the same on all processes that share the space.
         """
-        data = whole_field(data)
+        data = undivided(data)
         if self.group.size > 1:
             count, shapes = self.count, set(self.group.collect(_shape(data)))
             if shapes - {()}:
@@ -322,80 +260,3 @@ def digest(group: Group, keys: NDArray[np.int64], values: Array) -> str:
 def product(factors: Sequence[Space]) -> Space:
     """The product of spaces: vectors stacked, inner products added."""
     return Space(None, factors=tuple(factors))
-
-
-@dataclass(frozen=True, eq=False)
-class Field:
-    """A function of a space: values, evaluation at points, export, plot."""
-
-    array: Array
-    space: Space
-    name: str = "field"
-
-    def __post_init__(self) -> None:
-        array = real_array(self.array, self.name)
-        if array.shape != (self.space.size,):
-            raise DataError(f"{self.name}: expected an array of shape ({self.space.size},), got {array.shape}.")
-        object.__setattr__(self, "array", array)
-
-    def __repr__(self) -> str:
-        return f"<Field {self.name!r}, {self.array.size} values>"
-
-    def __call__(self, points: Array) -> Array:
-        """Values at points of shape (dim, n); raises DataError for points outside the domain.
-
-        Under MPI all processes call it, each with its own points.
-        """
-        group, whole = self.space.group, self.gather()
-        with group.agree():
-            points = real_array(points, "points")
-        parts = group.collect_on_root(points)
-
-        def evaluate() -> list[Array]:
-            return [whole._elements().evaluate(whole.array, part) for part in parts]
-
-        if group.size == 1:
-            return evaluate()[0]
-        with group.agree():
-            values = evaluate() if group.root else []
-        return group.distribute(values)
-
-    def gather(self) -> Field:
-        """The whole function on a single process: on rank 0, where it is divided; an empty one on others."""
-        return Field(self.space.gather(self.array), self.space.whole, self.name)
-
-    def save(self, path: str | Path) -> Path:
-        """Write the function to a file for ParaView, in the format of its ending, .vtu by default."""
-        from .export import export
-
-        return export({self.name: self}, path)
-
-    def plot(self, path: str | Path | None = None) -> Any:
-        """Draw the function; returns the matplotlib figure (on rank 0), written to `path` if one is given."""
-        from .plot import draw
-
-        return draw({self.name: self}, path)
-
-    def finite_values(self) -> Array:
-        """The values; raises DataError if some are NaN or infinite, as those of an unknown state are."""
-        if not np.isfinite(self.array).all():
-            raise DataError(f"{self.name} has values that are NaN or infinite.")
-        return self.array
-
-    def _elements(self) -> Lagrange:
-        if self.space.elements is None:
-            raise DataError(f"{self.name} is a vector of {self.space.size} numbers, not a function of space.")
-        return self.space.elements
-
-
-def check_fields(fields: Any, name: str) -> None:
-    """Raise DataError unless fields are given by their names."""
-    if not isinstance(fields, Mapping) or not all(isinstance(field, Field) for field in fields.values()):
-        raise DataError(f"{name} takes fields by name, {{name: field}}.")
-
-
-def whole_field(data: Any) -> Any:
-    """Data as they are, but for a divided field: that is made whole on every process, which may then call it alone."""
-    if isinstance(data, Field) and data.space.group.size > 1:
-        return data.space.group.share(data.gather())
-    return data

@@ -9,10 +9,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import Array, Data
 from .errors import DataError, ProblemError
 from .maps import SolutionMap
 from .problem import L1, Box, ControlProblem, Tikhonov, Tracking
-from .space import Array, Data, Space
+from .space import Space
 
 EPS = float(np.finfo(float).eps)
 UNDERFLOW = 1e-150  # what the norm of numbers whose squares underflow may be

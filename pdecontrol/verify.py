@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .arrays import Array
 from .errors import DataError, ProblemError
 from .maps import SolutionMap, smooth_start
-from .space import Array
 from .terms import Objective
 
 STEPS = (2.0**-9, 2.0**-10, 2.0**-11, 2.0**-12)

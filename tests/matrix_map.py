@@ -6,7 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from pdecontrol.maps import Adjoint, Counter, Linearisation, SolutionMap
+from pdecontrol.counter import Counter
+from pdecontrol.maps import Adjoint, Linearisation, SolutionMap
 from pdecontrol.space import Space, product
 from pdecontrol.terms import ControlCost, Objective, StateCost
 

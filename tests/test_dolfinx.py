@@ -19,8 +19,8 @@ from pdecontrol.verify import adjoint_error, hessian_rates, observed_orders, tan
 pytest.importorskip("dolfinx", reason="the distributed engine needs dolfinx")
 from pdecontrol.fem import compat
 from pdecontrol.fem.engine import ORDERS
-from pdecontrol.fem.forms import soundly_integrated
-from pdecontrol.fem.petsc import Options
+from pdecontrol.fem.equations.weak import soundly_integrated
+from pdecontrol.linear.petsc_solver import Options
 
 pytestmark = pytest.mark.filterwarnings("ignore:dolfinx .* is not among the tested versions")
 SOFT = {"state_ksp_rtol": 1e-3}
@@ -385,7 +385,7 @@ def test_iterative_solves_cost_little_and_the_certificate_holds(method, alpha):
 @pytest.mark.parametrize("noise", [1e-3, 1e-5, 1e-7])
 def test_certificates_account_for_the_errors_of_solves(noise, monkeypatch):
     """With solves that stop far too early the bound is larger, and still holds."""
-    from pdecontrol.fem.petsc import PetscSolver
+    from pdecontrol.linear.petsc_solver import PetscSolver
 
     reference, mesh = box(1e-2), pc.unit_square(24)
     exact = pc.solve(reference.problem, mesh, tol=1e-10)
@@ -401,7 +401,7 @@ def test_certificates_account_for_the_errors_of_solves(noise, monkeypatch):
 
 def test_a_certificate_that_forgets_the_errors_of_solves_is_caught(monkeypatch):
     """The test before this one can fail: with the errors left out of the bound, it is violated."""
-    from pdecontrol.fem.petsc import PetscSolver
+    from pdecontrol.linear.petsc_solver import PetscSolver
 
     solve = PetscSolver.solve
     monkeypatch.setattr(PetscSolver, "tolerance", 1e-2)
@@ -418,7 +418,7 @@ def test_a_certificate_that_forgets_the_errors_of_solves_is_caught(monkeypatch):
 
 
 def test_large_problems_are_solved_iteratively_and_users_may_choose(monkeypatch):
-    from pdecontrol.fem import petsc
+    from pdecontrol.linear import petsc_solver as petsc
 
     monkeypatch.setitem(petsc.LARGE, 2, 100)
     assert not pc.discretise(problem(), pc.unit_square(16), "dolfinx").system.exact

@@ -8,8 +8,8 @@ import skfem
 from cases import TWO_MATERIALS, cube, interval, square
 
 import pdecontrol as pc
-from pdecontrol.fem.gmsh import read_mesh
-from pdecontrol.lagrange import facet_lagrange
+from pdecontrol.mesh.elements import facet_lagrange
+from pdecontrol.mesh.gmsh import read_mesh
 from pdecontrol.terms import bind
 from pdecontrol.verify import observed_orders
 

@@ -13,7 +13,6 @@ from scipy.fft import dctn
 from scipy.special import gamma, kv
 
 from pdecontrol.errors import ProblemError
-from pdecontrol.fem.meshes import disc, unit_cube, unit_interval, unit_square
 from pdecontrol.fem.skfem import SkfemEngine
 from pdecontrol.learn import fields
 from pdecontrol.learn.fields import (
@@ -25,6 +24,7 @@ from pdecontrol.learn.fields import (
     RandomField,
     threshold,
 )
+from pdecontrol.mesh.shapes import disc, unit_cube, unit_interval, unit_square
 
 FIELDS = {
     "periodic": PeriodicField(8),

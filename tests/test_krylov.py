@@ -12,16 +12,16 @@ import scipy.sparse.linalg as spla
 from scipy.sparse.linalg import LinearOperator
 
 from pdecontrol.errors import DataError, ProblemError, SingularEquationError
-from pdecontrol.krylov import precondition
-from pdecontrol.krylov.cg import cg
-from pdecontrol.krylov.direct import Refactored, sparse_factors
-from pdecontrol.krylov.gcrodr import gcrodr
-from pdecontrol.krylov.operator import Operator, as_operator
-from pdecontrol.krylov.ordering import greedy
-from pdecontrol.krylov.recycle import RecycledSpace, harmonic_ritz, orthonormal_images, principal_angle
-from pdecontrol.krylov.solution import Outcome
 from pdecontrol.learn.families import ConvectionDiffusion, Darcy, Helmholtz, Poisson, Thermal
 from pdecontrol.learn.published import PublishedDarcy
+from pdecontrol.learn.strategy import precondition
+from pdecontrol.learn.strategy.ordering import greedy
+from pdecontrol.linear.cg import cg
+from pdecontrol.linear.direct import Refactored, sparse_factors
+from pdecontrol.linear.gcrodr import gcrodr
+from pdecontrol.linear.operator import Operator, as_operator
+from pdecontrol.linear.recycle import RecycledSpace, harmonic_ritz, orthonormal_images, principal_angle
+from pdecontrol.linear.solution import Outcome
 
 
 @lru_cache

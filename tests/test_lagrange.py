@@ -8,8 +8,9 @@ import pytest
 import skfem
 
 from pdecontrol.errors import DataError, MeshError
-from pdecontrol.fem.meshes import disc, unit_cube, unit_interval, unit_square
-from pdecontrol.lagrange import Lagrange, cell_lagrange, facet_lagrange
+from pdecontrol.mesh.elements import cell_lagrange, facet_lagrange
+from pdecontrol.mesh.lagrange import Lagrange
+from pdecontrol.mesh.shapes import disc, unit_cube, unit_interval, unit_square
 
 EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
 

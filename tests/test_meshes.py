@@ -10,9 +10,10 @@ import pytest
 
 import pdecontrol as pc
 from pdecontrol.errors import MeshError
-from pdecontrol.fem.gmsh import read_mesh
-from pdecontrol.fem.meshes import Mesh, disc, unit_cube, unit_interval, unit_square
-from pdecontrol.lagrange import facet_lagrange
+from pdecontrol.mesh.elements import facet_lagrange
+from pdecontrol.mesh.gmsh import read_mesh
+from pdecontrol.mesh.mesh import Mesh
+from pdecontrol.mesh.shapes import disc, unit_cube, unit_interval, unit_square
 
 TWO_MATERIALS = Path(__file__).parent.parent / "meshes" / "two_materials.msh"
 

@@ -8,9 +8,9 @@ import pytest
 
 import pdecontrol as pc
 from pdecontrol.errors import ConvergenceError
-from pdecontrol.krylov import precondition
-from pdecontrol.krylov.amg import calling_pyamg
 from pdecontrol.learn.families import Darcy
+from pdecontrol.learn.strategy import precondition
+from pdecontrol.linear.amg import calling_pyamg
 
 pytest.importorskip("pyamg", reason="needs pyamg")
 

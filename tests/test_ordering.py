@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pdecontrol.errors import DataError
-from pdecontrol.krylov.ordering import (
+from pdecontrol.learn.strategy.ordering import (
     _euclidean_bounds,
     _hilbert_index,
     cosine_features,

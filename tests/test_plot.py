@@ -14,8 +14,8 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 import pdecontrol as pc
 from pdecontrol.export import _HDF5, export
-from pdecontrol.fem.meshes import disc, unit_cube, unit_interval, unit_square
-from pdecontrol.lagrange import cell_lagrange, facet_lagrange
+from pdecontrol.mesh.elements import cell_lagrange, facet_lagrange
+from pdecontrol.mesh.shapes import disc, unit_cube, unit_interval, unit_square
 from pdecontrol.plot import draw, draw_result
 
 TERMS = [pc.Tikhonov(1e-4), pc.L1(1e-4), pc.Box(-1, 1)]

@@ -5,9 +5,9 @@ import pytest
 from cases import CUBIC, problem, square
 
 import pdecontrol as pc
-from pdecontrol.krylov.recycle import RecycledSpace
-from pdecontrol.krylov.solution import KrylovSolution, Outcome, Products
 from pdecontrol.learn.source import Batch
+from pdecontrol.linear.recycle import RecycledSpace
+from pdecontrol.linear.solution import KrylovSolution, Outcome, Products
 from pdecontrol.solvers.method import Start
 from pdecontrol.terms import bind
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pdecontrol.krylov.ordering import greedy
 from pdecontrol.learn.families import Darcy, Thermal
 from pdecontrol.learn.published import PublishedDarcy
+from pdecontrol.learn.strategy.ordering import greedy
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from extended import Extended, judged, random_problem
 
 import pdecontrol as pc
 from pdecontrol import reference
-from pdecontrol.fem.linear import Direct
-from pdecontrol.fem.residual import Excess, Rows
-from pdecontrol.maps import Counter
+from pdecontrol.counter import Counter
+from pdecontrol.linear.residual import Excess, Rows
+from pdecontrol.linear.solvers import Direct
 
 if np.finfo(np.longdouble).eps > 1e-18:
     pytest.skip(f"no extended precision on {sys.platform}", allow_module_level=True)
@@ -177,7 +177,7 @@ def test_what_is_left_out_shows(planted, monkeypatch):
     elif planted == "differences":
         monkeypatch.setattr(Rows, "product", lambda self, x: self._local @ x)
     else:
-        monkeypatch.setattr("pdecontrol.fem.elliptic.largest_eigenvalue", lambda *_, **__: 1e-6)
+        monkeypatch.setattr("pdecontrol.fem.steady.largest_eigenvalue", lambda *_, **__: 1e-6)
     generator = np.random.default_rng(20262)
     pairs = [pair for _ in range(60) for pair in claimed(*random_problem(generator), generator)]
     assert sum(error > claim for error, claim in pairs) >= 5

@@ -8,12 +8,12 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import spsolve
 
 from pdecontrol.errors import ProblemError
-from pdecontrol.krylov import precondition, race
-from pdecontrol.krylov.candidates import CANDIDATES, Candidate, interpolation, missing, superpose
-from pdecontrol.krylov.race import Figure
-from pdecontrol.krylov.strategy import Plan, Solver, choose, inspect
 from pdecontrol.learn.families import ConvectionDiffusion, Darcy, Helmholtz, Poisson, Thermal
 from pdecontrol.learn.published import PublishedDarcy
+from pdecontrol.learn.strategy import precondition, race
+from pdecontrol.learn.strategy.candidates import CANDIDATES, Candidate, interpolation, missing, superpose
+from pdecontrol.learn.strategy.choose import Plan, Solver, choose, inspect
+from pdecontrol.learn.strategy.race import Figure
 
 FAMILIES = [
     Darcy(20), Darcy(7, 3), Darcy(20, field="threshold"), Poisson(20), Helmholtz(20), Thermal(20), Thermal(20, 2),

@@ -10,20 +10,23 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from ..arrays import Array, Indices
+from ..counter import Counter
 from ..errors import DataError
-from ..lagrange import Lagrange, cell_lagrange, facet_lagrange
-from ..maps import Counter
+from ..linear.petsc_solver import Options, PetscSolver, SharedMatrix, choose_kind
+from ..linear.residual import Excess
+from ..linear.solvers import LinearSolver
+from ..mesh.elements import cell_lagrange, facet_lagrange
+from ..mesh.lagrange import Lagrange
+from ..mesh.mesh import Mesh
 from ..parallel import Group, Halo, MPIGroup, world
 from ..problem import Boundary, Distributed, Weak
-from ..space import Array, Layout, Space
+from ..space import Layout, Space
 from . import compat
-from .engine import ORDERS, Engine, Indices, Region, Transposed
-from .equation import Equation, Load, Sampler
-from .linear import LinearSolver
-from .meshes import Mesh
-from .petsc import Options, PetscSolver, SharedMatrix, choose_kind
+from .engine import ORDERS, Engine, Region, Transposed
+from .equations.elliptic import Equation, Load
 from .regions import CellRegion, FacetRegion, facet_order
-from .residual import Excess
+from .sampler import Sampler
 
 
 class Coupling:
@@ -392,7 +395,7 @@ class DolfinxEngine(Engine):
         compat.write_functions(self.domain, functions, path, 0 if piecewise else self.degree)
 
     def weak(self, equation: Weak, sampler: Sampler, boundary: list[tuple[str, Region, Array]], load: Load) -> Equation:
-        from .forms import WeakEquation
+        from .equations.weak import WeakEquation
 
         return WeakEquation(self, equation, sampler, boundary, load)
 

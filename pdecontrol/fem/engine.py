@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from ..arrays import Array, Indices
+from ..counter import Counter
 from ..errors import ProblemError
-from ..maps import Counter
+from ..linear.residual import Excess
+from ..linear.solvers import LinearSolver
+from ..mesh.mesh import Mesh
 from ..parallel import Group
 from ..problem import Boundary, Distributed, Weak
-from ..space import Array, Layout, Space
-from .linear import LinearSolver
-from .meshes import Mesh
-from .residual import Excess
+from ..space import Layout, Space
 
 if TYPE_CHECKING:
-    from .equation import Equation, Load, Sampler
+    from .equations.elliptic import Equation, Load
+    from .sampler import Sampler
 
-Indices = NDArray[Any]
 
 # Orders of quadrature on cells, by dimension and degree, of which both engines have the same rules. Their weights are
 # positive and their points inside, as those of `compat.sound_order`, which chooses for higher degrees.

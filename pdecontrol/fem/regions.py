@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..space import Array
+from ..arrays import Array, Indices
 from . import compat
-from .engine import CHUNK, Indices, Region
+from .engine import CHUNK, Region
 
 if TYPE_CHECKING:
     from .dolfinx import DolfinxEngine

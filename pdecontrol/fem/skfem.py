@@ -11,15 +11,17 @@ import scipy.sparse as sp
 import skfem
 from skfem.helpers import dot, grad
 
-from ..lagrange import Lagrange, cell_lagrange, facet_lagrange
-from ..maps import Counter
+from ..arrays import Array, Indices
+from ..counter import Counter
+from ..linear.residual import Excess
+from ..linear.solvers import LinearSolver, choose_kind, make_solver, undetermined
+from ..mesh.elements import cell_lagrange, facet_lagrange
+from ..mesh.lagrange import Lagrange
+from ..mesh.mesh import Mesh
 from ..parallel import ALONE
 from ..problem import Boundary, Distributed
-from ..space import Array, Space
-from .engine import ORDERS, Engine, Indices, Region
-from .linear import LinearSolver, choose_kind, make_solver, undetermined
-from .meshes import Mesh
-from .residual import Excess
+from ..space import Space
+from .engine import ORDERS, Engine, Region
 
 MESHES = {1: skfem.MeshLine, 2: skfem.MeshTri, 3: skfem.MeshTet}
 ELEMENTS = {

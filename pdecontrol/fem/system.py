@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from ..arrays import Array, transposed
+from ..counter import Counter
 from ..errors import DataError, MeshError, ProblemError, SingularEquationError
-from ..lagrange import transposed
-from ..maps import Counter
+from ..linear.residual import ROUNDING, Excess
+from ..linear.solvers import LinearSolver
 from ..problem import (
     Actuators,
     Boundary,
@@ -25,11 +27,10 @@ from ..problem import (
     Tracking,
     Weak,
 )
-from ..space import Array, Space, product
+from ..space import Space, product
 from .engine import Columns, Engine, Region, numbers
-from .equation import EllipticEquation, Equation, Load, Sampler
-from .linear import LinearSolver
-from .residual import ROUNDING, Excess
+from .equations.elliptic import EllipticEquation, Equation, Load
+from .sampler import Sampler
 
 SUMS = 8 * ROUNDING  # relative to the sizes of all terms, what pairwise sums of any number of them may err by
 

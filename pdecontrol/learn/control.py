@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Array
 from ..driver import discretise
 from ..errors import PdecontrolError, ProblemError
-from ..fem.elliptic import EllipticMap
-from ..fem.meshes import Mesh
-from ..lagrange import cell_lagrange
+from ..fem.steady import EllipticMap
 from ..maps import Linearisation
+from ..mesh.elements import cell_lagrange
+from ..mesh.mesh import Mesh
 from ..problem import ControlProblem, check_number
-from ..space import Array, Space
+from ..space import Space
 from .fields import MaternField
 from .source import Batch, Source
 

@@ -23,8 +23,9 @@ import scipy
 import pdecontrol
 
 from ..agreement import compare
+from ..arrays import Array
 from ..errors import ConvergenceError, DatasetError
-from ..krylov.petsc import load
+from ..linear.petsc import load
 from ..parallel import Group, world
 from .files import (
     GOES_ON,
@@ -40,7 +41,7 @@ from .files import (
     write_sealed,
     writing,
 )
-from .source import Array, Batch, Source
+from .source import Batch, Source
 from .workers import check_sending, divide, share
 
 FORMAT = 2

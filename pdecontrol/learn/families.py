@@ -11,9 +11,9 @@ from typing import ClassVar
 import numpy as np
 import scipy.sparse as sp
 
+from ..arrays import Array
 from ..errors import ProblemError
 from ..problem import check_number
-from ..space import Array
 from .family import Family, Sample
 from .fields import CosineField, PeriodicField, threshold
 from .grid import diffusion, faces, transport

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse as sp
 
+from ..arrays import Array
 from ..errors import ProblemError
-from ..krylov.strategy import Plan, Solver, choose
-from ..space import Array
 from .source import Batch, Source
+from .strategy.choose import Plan, Solver, choose
 
 Sample = dict[str, Array]
 

@@ -19,12 +19,12 @@ import numpy as np
 import scipy.fft
 import scipy.sparse as sp
 
+from ..arrays import Array
 from ..errors import ProblemError
-from ..fem.meshes import Mesh
-from ..krylov.direct import Factors, sparse_factors
-from ..lagrange import cell_lagrange
+from ..linear.direct import Factors, sparse_factors
+from ..mesh.elements import cell_lagrange
+from ..mesh.mesh import Mesh
 from ..problem import check_number
-from ..space import Array
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ class MaternField(RandomField):
 
     Examples
     --------
-    >>> from pdecontrol.fem.meshes import disc
+    >>> from pdecontrol.mesh.shapes import disc
     >>> MaternField(disc(8), length=0.5).sample(np.random.default_rng(5)).shape
     (217,)
     """

@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Array
 from ..errors import DatasetError
-from .source import Array
 
 MANIFEST, SUMMARY, RECORDS, DATA, LOCK = "manifest.json", "summary.json", "chunks", "data.zarr", ".lock"
 GOES_ON = "finished chunks are kept, and the same call goes on from there"

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 import scipy.sparse as sp
 
-from ..space import Array
+from ..arrays import Array
 from .family import Family, Sample
 from .fields import PeriodicField
 from .grid import diffusion, faces

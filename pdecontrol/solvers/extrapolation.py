@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..space import Array, Space
+from ..arrays import Array
+from ..space import Space
 
 
 def extrapolate(trail: Sequence[Array], space: Space) -> Array:

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arrays import Array
 from ..certificate import Certificate, Certified, Near, judge, project, project_nonlinear, weigh
 from ..errors import ConvergenceError, DataError, ProblemError, ResultFileError, SingularEquationError, SolveLimitError
+from ..field import Field
 from ..maps import SolutionMap
 from ..result import History, Result, Row, Status, read_arrays, readable, write_arrays
-from ..space import Array, Field
 from ..terms import Objective
 from .method import Method, Start, State, pack, unpack
 from .schedule import Schedule

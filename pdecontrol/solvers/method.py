@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from ..arrays import Array
 from ..maps import Adjoint, Linearisation, SolutionMap
-from ..space import Array
 from ..terms import Objective
 
 INCREMENT, PRODUCT = 1e-2, 1e-3

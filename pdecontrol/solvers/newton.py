@@ -25,10 +25,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arrays import Array
 from ..errors import ConvergenceError, ProblemError
 from ..maps import Adjoint, Linearisation, SolutionMap
 from ..problem import check_number
-from ..space import Array, Space
+from ..space import Space
 from ..terms import Objective
 from .method import INCREMENT, PRODUCT, Method, Start, State, accuracy
 from .proximal import backtrack

@@ -18,10 +18,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arrays import Array
 from ..errors import ConvergenceError, ProblemError
 from ..maps import Adjoint, Linearisation, SolutionMap, map_norm
 from ..problem import check_number
-from ..space import Array
 from ..terms import Objective
 from .extrapolation import extrapolate
 from .method import INCREMENT, Method, Start, State, accuracy

@@ -13,10 +13,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arrays import Array
 from ..errors import ConvergenceError, ProblemError
 from ..maps import Adjoint, Linearisation, SolutionMap, map_norm
 from ..problem import check_number
-from ..space import Array
 from ..terms import Objective
 from .method import INCREMENT, Method, Start, State, accuracy
 

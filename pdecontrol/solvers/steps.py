@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..space import Array
+from ..arrays import Array
 from ..terms import Objective
 
 Rule = Literal["classical", "enlarged", "balanced", "accelerated"]

@@ -9,12 +9,12 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 import pdecontrol as pc
-from pdecontrol.krylov.cg import cg
-from pdecontrol.krylov.gcrodr import gcrodr
-from pdecontrol.krylov.operator import Operator, as_operator
-from pdecontrol.krylov.recycle import RecycledSpace
 from pdecontrol.learn.families import Darcy, Helmholtz
 from pdecontrol.learn.published import PublishedDarcy
+from pdecontrol.linear.cg import cg
+from pdecontrol.linear.gcrodr import gcrodr
+from pdecontrol.linear.operator import Operator, as_operator
+from pdecontrol.linear.recycle import RecycledSpace
 from pdecontrol.parallel import world
 
 GROUP = world()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import qr
 
+from ..arrays import Array
 from ..errors import DataError
 from ..parallel import ALONE, Group
-from .operator import Array
 
 INDEPENDENT = 1e-8  # a carried vector counts if its image has at least this part orthogonal to those of the others
 REGULAR = 1e-12  # the same for the columns of G, among which nearly singular directions are the ones to keep

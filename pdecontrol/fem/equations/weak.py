@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import MeshError, PdecontrolError, ProblemError
-from ..problem import Weak
-from ..space import Array, Data, digest
-from . import compat
-from .engine import Indices, Region
-from .equation import Load, Sampler
-from .meshes import number_columns
-from .petsc import SharedMatrix
+from ...arrays import Array, Data, Indices
+from ...errors import MeshError, PdecontrolError, ProblemError
+from ...linear.petsc_solver import SharedMatrix
+from ...mesh.mesh import number_columns
+from ...problem import Weak
+from ...space import digest
+from .. import compat
+from ..engine import Region
+from ..sampler import Sampler
+from .elliptic import Load
 
 if TYPE_CHECKING:
-    from .dolfinx import DolfinxEngine
+    from ..dolfinx import DolfinxEngine
 
 
 SCALAR = "the function takes (y, v, domain), where y and v are real and scalar, their gradients and domain.x vectors"

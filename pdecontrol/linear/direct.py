@@ -8,8 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import SuperLU, splu
 
+from ..arrays import Array
 from ..errors import ProblemError, SingularEquationError
-from .operator import Array
 
 
 class Factors(Protocol):

@@ -11,11 +11,11 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
+from ..arrays import Array
+from ..counter import Counter
 from ..errors import ConvergenceError, ProblemError
-from ..krylov.amg import calling_pyamg
-from ..krylov.direct import sparse_factors
-from ..maps import Counter
-from ..space import Array
+from .amg import calling_pyamg
+from .direct import sparse_factors
 from .residual import ROUNDING, Excess, Rows, refine
 
 LARGE = 30_000

@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..errors import MeshError
 from ..parallel import world
-from .meshes import Mesh, number_columns
-
-Array = NDArray[Any]
+from .mesh import Mesh, number_columns
 
 _GMSH_SIMPLICES = {"vertex": 0, "line": 1, "triangle": 2, "tetra": 3}
 _CORNERS = {15: 1, 1: 2, 2: 3, 4: 4}  # of the simplices, by the numbers that Gmsh gives to the types of elements

@@ -12,24 +12,14 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
-from ..errors import ProblemError
-from .candidates import (
-    CANDIDATES,
-    Answer,
-    Chain,
-    Family,
-    System,
-    Traits,
-    assemble,
-    missing,
-    superpose,
-)
-from .direct import sparse_factors
-from .operator import Array
+from ...arrays import Array
+from ...errors import ProblemError
+from ...linear.direct import sparse_factors
+from ...linear.solution import Products
+from .candidates import CANDIDATES, Answer, Chain, Family, System, Traits, assemble, missing, superpose
 from .ordering import greedy
 from .precondition import ReferenceInverse
 from .race import ENOUGH, Figure, Race
-from .solution import Products
 
 PROBES = 12  # systems that are looked at, and on which candidates are raced
 SORTED = {"recycled": "recycled-sorted", "skr-unsorted": "skr"}

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import combinations, permutations
-from numbers import Real
+from itertools import combinations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..errors import MeshError
 from . import conformity
-
-Array = NDArray[Any]
-Divisions = int | Sequence[int]
 
 # Vertices of the children of a simplex of dimension 0 to 3: (i, j) is the midpoint of the vertices i and j.
 # Tetrahedra follow J. Bey, Tetrahedral grid refinement, Computing 55 (1995): the diagonal joins 02 and 13.
@@ -109,7 +104,7 @@ class Mesh:
         for kind, tags in given.items():
             if not isinstance(tags, Mapping) or not all(isinstance(tag, str) for tag in tags):
                 raise MeshError(f"The {kind} of a mesh are a dictionary of tags, got {type(tags).__name__}.")
-        cells, tagged = _oriented(points, cells), self._tagged(points.shape[1])
+        cells, tagged = oriented(points, cells), self._tagged(points.shape[1])
         if self.weld not in (True, False, None):
             raise MeshError(f"weld is True, False or None, not {self.weld!r}.")
         if self.weld:
@@ -183,6 +178,7 @@ class Mesh:
 
         Examples
         --------
+        >>> from pdecontrol.mesh.shapes import unit_interval
         >>> unit_interval(4).tag_part("half", lambda x: x[0] < 0.5).part("half").tolist()
         [0, 1]
         """
@@ -192,7 +188,7 @@ class Mesh:
         if name in self.boundaries:
             raise MeshError(f'"{name}" names both a part and a boundary; rename one of them.')
         parts = {**self.parts, name: np.flatnonzero(chosen)}
-        return _known(self.points, self.cells, parts, self.boundaries, self.weld)
+        return known(self.points, self.cells, parts, self.boundaries, self.weld)
 
     def tag_boundary(self, name: str, predicate: Callable[[Array], Array]) -> Mesh:
         """The mesh with a further boundary: the boundary facets whose midpoint satisfies the predicate.
@@ -209,6 +205,7 @@ class Mesh:
 
         Examples
         --------
+        >>> from pdecontrol.mesh.shapes import unit_square
         >>> mesh = unit_square(4).tag_boundary("inlet", lambda x: (x[0] == 0) & (x[1] > 0.5))
         >>> mesh.facets("inlet").shape
         (2, 2)
@@ -220,7 +217,7 @@ class Mesh:
         if name == "boundary":
             raise MeshError('"boundary" is reserved for all facets on the boundary of the domain; take another name.')
         boundaries = {**self.boundaries, name: facets[:, chosen]}
-        return _known(self.points, self.cells, self.parts, boundaries, self.weld)
+        return known(self.points, self.cells, self.parts, boundaries, self.weld)
 
     def transform(self, function: Callable[[Array], Array]) -> Mesh:
         """The mesh with its points x of shape (dim, n) moved to function(x).
@@ -232,6 +229,7 @@ class Mesh:
 
         Examples
         --------
+        >>> from pdecontrol.mesh.shapes import unit_square
         >>> unit_square(2).transform(lambda x: 3 * x).volumes.sum().item()
         9.0
         """
@@ -258,6 +256,7 @@ class Mesh:
 
         Examples
         --------
+        >>> from pdecontrol.mesh.shapes import unit_square
         >>> coarse = unit_square(2)
         >>> fine = coarse.refine()
         >>> parents = np.arange(fine.cells.shape[1]) % coarse.cells.shape[1]
@@ -279,145 +278,16 @@ class Mesh:
         midpoints = (self.points[:, edges // n] + self.points[:, edges % n]) / 2
         blocks = m * np.arange(2**self.dim)[:, None]
         points = np.hstack([self.points, midpoints])
-        return _known(
+        return known(
             points,
-            _oriented(points, children(self.cells)),
+            oriented(points, children(self.cells)),
             {tag: (numbers + blocks).ravel() for tag, numbers in self.parts.items()},
             {tag: np.sort(children(facets), axis=0) for tag, facets in self.boundaries.items()},
             self.weld,
         )
 
 
-def unit_interval(n: Divisions) -> Mesh:
-    """The interval (0, 1) in n equal cells, with the boundaries "left" and "right".
-
-    Raises
-    ------
-    MeshError
-        If n is not a positive integer.
-
-    Examples
-    --------
-    >>> unit_interval(4).points.tolist()
-    [[0.0, 0.25, 0.5, 0.75, 1.0]]
-    """
-    return _unit_box(n, ["left", "right"])
-
-
-def unit_square(n: Divisions) -> Mesh:
-    """The unit square in n by n squares, each cut in two triangles along the diagonal x0 = x1.
-
-    Parameters
-    ----------
-    n : number of squares along each axis, or a pair of such numbers.
-
-    The boundaries are "left" and "right" (x0 = 0 and 1), "bottom" and "top" (x1 = 0 and 1).
-
-    Raises
-    ------
-    MeshError
-        If n is not a positive integer or a pair of them.
-
-    Examples
-    --------
-    >>> unit_square((4, 2)).cells.shape
-    (3, 16)
-    """
-    return _unit_box(n, ["left", "right"], ["bottom", "top"])
-
-
-def unit_cube(n: Divisions) -> Mesh:
-    """The unit cube in n by n by n cubes, each cut in six tetrahedra around its diagonal (Kuhn).
-
-    Parameters
-    ----------
-    n : number of cubes along each axis, or a triple of such numbers.
-
-    The boundaries are "left" and "right" (x0 = 0 and 1), "front" and "back" (x1 = 0 and 1), "bottom" and
-    "top" (x2 = 0 and 1).
-
-    Raises
-    ------
-    MeshError
-        If n is not a positive integer or a triple of them.
-
-    Examples
-    --------
-    >>> unit_cube(2).cells.shape
-    (4, 48)
-    """
-    return _unit_box(n, ["left", "right"], ["front", "back"], ["bottom", "top"])
-
-
-def disc(n: int, radius: float = 1.0) -> Mesh:
-    """The disc around the origin in 6 n^2 triangles: ring k of the n rings of points has 6 k points.
-
-    Raises
-    ------
-    MeshError
-        If n is not a positive integer or the radius is not positive and finite.
-
-    Examples
-    --------
-    >>> disc(3).cells.shape
-    (3, 54)
-    """
-    n = _count(n)
-    if not isinstance(radius, Real) or not 0 < radius < math.inf:
-        raise MeshError(f"A disc needs a positive finite radius, got {radius}.")
-    points = [np.zeros((2, 1))]
-    cells = []
-    for k in range(1, n + 1):
-        angle = np.pi / 3 * np.arange(6 * k) / k
-        points.append(radius * (k / n) * np.array([np.cos(angle), np.sin(angle)]))
-        # Each sixth of the annulus has k edges on its outer ring and k - 1 on its inner one.
-        sector, i = np.divmod(np.arange(6 * k), k)
-        cells.append([_ring(k, sector, i), _ring(k, sector, i + 1), _ring(k - 1, sector, i)])
-        inward = i < k - 1
-        sector, i = sector[inward], i[inward]
-        cells.append([_ring(k, sector, i + 1), _ring(k - 1, sector, i + 1), _ring(k - 1, sector, i)])
-    circle = 1 + 3 * n * (n - 1) + np.arange(6 * n)
-    facets = np.sort([circle, np.roll(circle, -1)], axis=0)
-    facets = facets[:, np.lexsort(facets[::-1])]
-    vertices = np.hstack(points)
-    return _known(vertices, _oriented(vertices, np.hstack(cells)), {}, {"boundary": facets})
-
-
-def _unit_box(n: Divisions, *sides: list[str]) -> Mesh:
-    """The unit box, each of its small boxes cut into one simplex for each order of the axes (Kuhn)."""
-    dim = len(sides)
-    divisions = [_count(i) for i in n] if isinstance(n, Sequence) else [_count(n)] * dim
-    if len(divisions) != dim:
-        raise MeshError(f"A mesh of dimension {dim} takes {dim} numbers of cells, got {len(divisions)}.")
-    axes = [np.arange(i + 1) / i for i in divisions]
-    # The first axis varies fastest, both in the points and in the boxes.
-    points = np.array([x.ravel(order="F") for x in np.meshgrid(*axes, indexing="ij")])
-    steps = np.cumprod([1, *(i + 1 for i in divisions)])[:dim]
-    boxes = np.meshgrid(*map(np.arange, divisions), indexing="ij")
-    corners = steps @ [x.ravel(order="F") for x in boxes]
-    paths = np.array([np.cumsum([0, *steps[list(order)]]) for order in permutations(range(dim))]).T
-    paths = _oriented(points, paths)  # all boxes are alike
-    cells = np.hstack([path[:, None] + corners for path in paths.T])
-    outer = [np.sort(np.delete(cells, i, axis=0)[:, on], axis=0) for i, on in _on_sides(points, cells)]
-    facets = np.hstack(outer)
-    facets = facets[:, np.lexsort(facets[::-1])]
-    boundaries = {
-        name: facets[:, (points[axis, facets] == value).all(axis=0)]
-        for axis, names in enumerate(sides)
-        for value, name in enumerate(names)
-    }
-    return _known(points, cells, {}, {"boundary": facets, **boundaries})
-
-
-def _on_sides(points: Array, cells: Array) -> Iterator[tuple[int, Array]]:
-    """For each corner, the cells of the unit box whose facet opposite to it lies on a side."""
-    sides = [axis == value for axis in points for value in (0.0, 1.0)]
-    on = np.packbits(np.array(sides), axis=0)[0]  # a bit for each side
-    for i in range(len(cells)):
-        yield i, np.flatnonzero(np.bitwise_and.reduce(on[np.delete(cells, i, axis=0)], axis=0))
-
-
-def _known(
+def known(
     points: Array, cells: Array, parts: dict[str, Array], boundaries: dict[str, Array], weld: bool | None = None
 ) -> Mesh:
     """A mesh from arrays that need no check."""
@@ -426,21 +296,6 @@ def _known(
     for name, value in values.items():
         object.__setattr__(mesh, name, value)
     return mesh
-
-
-def _ring(k: int, sector: Array, i: Array) -> Array:
-    """Numbers of the points i of the sectors of ring k of a disc; ring 0 is the centre."""
-    return 1 + 3 * k * (k - 1) + (sector * k + i) % (6 * k) if k else np.zeros_like(i)
-
-
-def _count(n: Any) -> int:
-    try:
-        count = 0 if isinstance(n, bool) else operator.index(n)
-    except TypeError:
-        count = 0
-    if count < 1:
-        raise MeshError(f"The number of cells must be a positive integer, got {n!r}.")
-    return count
 
 
 def _array(values: Any, kind: type, name: str, ndim: int = 2) -> Array:
@@ -519,7 +374,7 @@ def _part(tag: str, numbers: Array, count: int) -> Array:
     return numbers
 
 
-def _oriented(points: Array, cells: Array) -> Array:
+def oriented(points: Array, cells: Array) -> Array:
     """The cells with positive orientation."""
     with np.errstate(over="ignore", invalid="ignore"):
         determinants = _determinants(points, cells)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from ..arrays import Array
 from ..errors import DataError, ProblemError, SingularEquationError
 from ..parallel import ALONE, Group, MPIGroup, world
-from .operator import Array, Operator
+from .operator import Operator
 
 
 def petsc_operator(item: Any) -> Operator:

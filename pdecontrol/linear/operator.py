@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
+from ..arrays import Array
 from ..errors import DataError
 from ..parallel import ALONE, Group
-
-Array = NDArray[Any]
 
 
 class Operator:

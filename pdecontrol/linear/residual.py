@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from ..space import Array
+from ..arrays import Array
 
 ROUNDING = 2 * float(np.finfo(float).eps)  # g
 

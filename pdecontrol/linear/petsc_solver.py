@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from ..arrays import Array, Indices
+from ..counter import Counter
 from ..errors import ConvergenceError, ProblemError, SingularEquationError
-from ..maps import Counter
 from ..parallel import Halo
-from ..space import Array
-from .engine import Indices
-from .linear import NEAR, TOLERATED, LinearSolver, Solution
 from .residual import ROUNDING, Excess, Rows, refine
+from .solvers import NEAR, TOLERATED, LinearSolver, Solution
 
 PREFIXES = ("state_", "adjoint_")
 FACTORS = ("lu", "cholesky")

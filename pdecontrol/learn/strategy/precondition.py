@@ -10,10 +10,11 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.fft import dstn
 
-from ..errors import SingularEquationError
-from .amg import calling_pyamg
-from .direct import sparse_factors
-from .operator import Array, Operator
+from ...arrays import Array
+from ...errors import SingularEquationError
+from ...linear.amg import calling_pyamg
+from ...linear.direct import sparse_factors
+from ...linear.operator import Operator
 
 Build = Callable[[sp.csr_matrix, bool], tuple[Operator, Callable[[], object]]]
 
@@ -95,7 +96,7 @@ def jacobi(matrix: sp.csr_matrix, definite: bool) -> tuple[Operator, Callable[[]
 
 def incomplete(matrix: sp.csr_matrix, definite: bool) -> tuple[Operator, Callable[[], object]]:
     """M^-1 of incomplete factors without fill: Cholesky where the matrix is definite, else LU (PETSc)."""
-    from .petsc import PetscPreconditioner
+    from ...linear.petsc import PetscPreconditioner
 
     made = PetscPreconditioner(matrix, "icc" if definite else "ilu", definite)
     return made.operator, made.close
@@ -103,7 +104,7 @@ def incomplete(matrix: sp.csr_matrix, definite: bool) -> tuple[Operator, Callabl
 
 def boomeramg(matrix: sp.csr_matrix, definite: bool) -> tuple[Operator, Callable[[], object]]:
     """M^-1 of a V-cycle of BoomerAMG (PETSc with hypre)."""
-    from .petsc import PetscPreconditioner
+    from ...linear.petsc import PetscPreconditioner
 
     made = PetscPreconditioner(matrix, "hypre", definite)
     return made.operator, made.close
@@ -139,7 +140,7 @@ def has_hypre(matrix: sp.csr_matrix) -> str | None:
     """Why BoomerAMG cannot take a matrix, None if it can."""
     if missing := has_petsc(matrix):
         return missing
-    from .petsc import has_package
+    from ...linear.petsc import has_package
 
     return None if has_package("hypre") else "PETSc has no hypre"
 

@@ -12,19 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Array
 from ..errors import DataError
-from .operator import Array, Operator, as_operator
+from .operator import Operator, as_operator
 from .recycle import RecycledSpace, harmonic_ritz, independent, orthonormal_images
-from .solution import (
-    Callback,
-    KrylovSolution,
-    Outcome,
-    Products,
-    carried,
-    check_system,
-    common_dtype,
-    wants_to_stop,
-)
+from .solution import Callback, KrylovSolution, Outcome, Products, carried, check_system, common_dtype, wants_to_stop
 
 SINGULAR = 1e-14  # columns of G that depend on others to this relative accuracy do so but for rounding
 

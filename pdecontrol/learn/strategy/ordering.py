@@ -15,8 +15,8 @@ from scipy.linalg import eigh
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-from ..errors import DataError
-from ..space import Array
+from ...arrays import Array
+from ...errors import DataError
 
 Order = NDArray[np.intp]
 Metric = Literal["euclidean", "cityblock"]

@@ -12,19 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Array
 from ..errors import DataError
-from .operator import Array, Operator, as_operator
+from .operator import Operator, as_operator
 from .recycle import INDEPENDENT, RecycledSpace
-from .solution import (
-    Callback,
-    KrylovSolution,
-    Outcome,
-    Products,
-    carried,
-    check_system,
-    common_dtype,
-    wants_to_stop,
-)
+from .solution import Callback, KrylovSolution, Outcome, Products, carried, check_system, common_dtype, wants_to_stop
 
 WINDOW = 2  # directions that are kept for the next space, as a multiple of k
 GROWTH = 1e8  # of the residual, at most cond(A)^1/2 as the energy of the error falls: A is singular to rounding

@@ -7,14 +7,16 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from ..arrays import Array
+from ..counter import Counter
 from ..errors import ConvergenceError, SingularEquationError
-from ..maps import Adjoint, Counter, Linearisation, SolutionMap, largest_eigenvalue
+from ..linear.residual import ROUNDING, Excess
+from ..linear.solvers import LinearSolver, Solution
+from ..maps import Adjoint, Linearisation, SolutionMap, largest_eigenvalue
+from ..mesh.mesh import Mesh
 from ..problem import ControlProblem
-from ..space import Array, Space
+from ..space import Space
 from .engine import Engine
-from .linear import LinearSolver, Solution
-from .meshes import Mesh
-from .residual import ROUNDING, Excess
 
 KEPT = 3  # factorised matrices of a nonlinear map, for as many linearisations
 

@@ -11,14 +11,14 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import PdecontrolError, ProblemError, SingularEquationError
+from ...arrays import Array
+from ...errors import PdecontrolError, ProblemError, SingularEquationError
+from ...linear.cg import cg
+from ...linear.direct import Refactored, sparse_factors
+from ...linear.gcrodr import gcrodr
+from ...linear.recycle import RecycledSpace, orthonormal_images
+from ...linear.solution import Callback, KrylovSolution, Outcome, Products
 from . import precondition
-from .cg import cg
-from .direct import Refactored, sparse_factors
-from .gcrodr import gcrodr
-from .operator import Array
-from .recycle import RecycledSpace, orthonormal_images
-from .solution import Callback, KrylovSolution, Outcome, Products
 
 System = tuple[sp.csr_matrix, Array]
 
@@ -222,7 +222,7 @@ class Chain:
             mean = candidate.preconditioner == "mean"
             self._build = precondition.mean_operator(reference()) if mean else _BUILD[candidate.preconditioner]
         if candidate.needs_petsc:
-            from .petsc import load
+            from ...linear.petsc import load
 
             load()  # not while solves are timed
         self.restart()

@@ -7,19 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
-from .errors import DataError
+from ..arrays import Array, real_array, transposed
+from ..errors import DataError
 
 if TYPE_CHECKING:
-    from .fem.meshes import Mesh
+    pass
 
-Array = NDArray[Any]
 
 # The edges of a simplex of dimension k are the first k (k + 1) / 2 of these.
 _EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
@@ -28,26 +27,6 @@ _EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
 # points farther than this from all simplices are refused.
 _INSIDE = 1e-12
 _OUTSIDE = 1e-8
-
-
-def real_array(values: Any, name: str) -> Array:
-    """An array of floats; raises DataError for complex numbers, objects, text, masks and rows of different lengths."""
-    if isinstance(values, np.ma.MaskedArray) and np.any(values.mask):
-        raise DataError(f"{name}: expected an array of numbers, got masked entries.")
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        raise DataError(f"{name}: expected an array of numbers, got rows of different lengths.") from None
-    if array.dtype.kind not in "biuf":
-        raise DataError(f"{name}: expected real numbers, got {array.dtype.name} in {type(values).__name__}.")
-    return array.astype(float, copy=False)
-
-
-def transposed(points: Array, dim: int) -> str:
-    """What to advise where points have the wrong shape and their transpose would not."""
-    if points.ndim == 2 and points.shape[1] == dim:
-        return ", a point a row: transpose it (points.T)"
-    return ": write points[None]" if points.ndim == 1 == dim else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +50,8 @@ class Lagrange:
 
     Examples
     --------
-    >>> from pdecontrol.fem.meshes import unit_square
+    >>> from pdecontrol.mesh.elements import cell_lagrange
+    >>> from pdecontrol.mesh.shapes import unit_square
     >>> space = cell_lagrange(unit_square(4), 1)
     >>> space.evaluate(space.points[0], [[0.3], [0.6]]).round(12).tolist()
     [0.3]
@@ -126,7 +106,8 @@ class Lagrange:
 
         Examples
         --------
-        >>> from pdecontrol.fem.meshes import unit_interval
+        >>> from pdecontrol.mesh.elements import cell_lagrange
+        >>> from pdecontrol.mesh.shapes import unit_interval
         >>> space = cell_lagrange(unit_interval(2), 0)
         >>> space.evaluate([3.0, 4.0], [[0.1, 0.9]]).tolist()
         [3.0, 4.0]
@@ -155,7 +136,8 @@ class Lagrange:
 
         Examples
         --------
-        >>> from pdecontrol.fem.meshes import unit_interval
+        >>> from pdecontrol.mesh.elements import cell_lagrange
+        >>> from pdecontrol.mesh.shapes import unit_interval
         >>> cell_lagrange(unit_interval(2), 1).contains([[0.5, 1.5]]).tolist()
         [True, False]
         """
@@ -168,7 +150,8 @@ class Lagrange:
 
         Examples
         --------
-        >>> from pdecontrol.fem.meshes import unit_interval
+        >>> from pdecontrol.mesh.elements import cell_lagrange
+        >>> from pdecontrol.mesh.shapes import unit_interval
         >>> cell_lagrange(unit_interval(2), 0).nodal([3.0, 4.0]).tolist()
         [3.0, 3.5, 4.0]
         """
@@ -195,7 +178,8 @@ class Lagrange:
 
         Examples
         --------
-        >>> from pdecontrol.fem.meshes import unit_interval
+        >>> from pdecontrol.mesh.elements import cell_lagrange
+        >>> from pdecontrol.mesh.shapes import unit_interval
         >>> cell_lagrange(unit_interval(2), 1).lumped_mass().tolist()
         [0.25, 0.5, 0.25]
         """
@@ -209,7 +193,8 @@ class Lagrange:
 
         Examples
         --------
-        >>> from pdecontrol.fem.meshes import unit_interval
+        >>> from pdecontrol.mesh.elements import cell_lagrange
+        >>> from pdecontrol.mesh.shapes import unit_interval
         >>> (cell_lagrange(unit_interval(1), 1).mass_matrix().toarray() * 6).round(12).tolist()
         [[2.0, 1.0], [1.0, 2.0]]
         """
@@ -398,52 +383,3 @@ class Lagrange:
         slopes = np.maximum(np.linalg.norm(gradients, axis=0), np.finfo(float).tiny)
         height = np.linalg.norm(points - np.einsum("ip,dip->dp", coordinates, corners), axis=0)
         return coordinates, np.maximum(height, (-coordinates / slopes).max(axis=0))
-
-
-def cell_lagrange(mesh: Mesh, degree: int, part: str | None = None) -> Lagrange:
-    """Piecewise polynomials of degree 0 or 1 on the cells of a mesh, or of one part of it.
-
-    Raises
-    ------
-    DataError
-        For another degree.
-    MeshError
-        For an unknown part.
-
-    Examples
-    --------
-    >>> from pdecontrol.fem.meshes import unit_square
-    >>> mesh = unit_square(4).tag_part("half", lambda x: x[0] < 0.5)
-    >>> cell_lagrange(mesh, 1, "half").size
-    15
-    """
-    return _compact(mesh.points, mesh.cells if part is None else mesh.cells[:, mesh.part(part)], degree)
-
-
-def facet_lagrange(mesh: Mesh, tag: str, degree: int) -> Lagrange:
-    """Piecewise polynomials of degree 0 or 1 on the facets of a boundary of a mesh.
-
-    Raises
-    ------
-    DataError
-        For another degree.
-    MeshError
-        For an unknown boundary.
-
-    Examples
-    --------
-    >>> from pdecontrol.fem.meshes import unit_square
-    >>> facet_lagrange(unit_square(4), "left", 0).lumped_mass().tolist()
-    [0.25, 0.25, 0.25, 0.25]
-    """
-    return _compact(mesh.points, mesh.facets(tag), degree)
-
-
-def _compact(vertices: Array, simplices: Array, degree: int) -> Lagrange:
-    """Degrees of freedom numbered in the order of the simplices or, for degree 1, of their vertices."""
-    if degree not in (0, 1):
-        raise DataError(f"Piecewise polynomials on parts and boundaries have degree 0 or 1, got {degree!r}.")
-    if degree == 0:
-        return Lagrange(vertices, simplices, np.arange(simplices.shape[1])[None], 0)
-    dofs = np.unique(simplices, return_inverse=True)[1].reshape(simplices.shape)
-    return Lagrange(vertices, simplices, dofs, 1)

@@ -12,14 +12,12 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from ..arrays import Array
 from ..errors import MeshError
-
-Array = NDArray[Any]
 
 TOUCH = 1e-6  # what is nearer than this, relative to the edges there, touches
 SAMPLES = 500_000  # pairs of facets for which windings are computed

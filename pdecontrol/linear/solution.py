@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Array
 from ..errors import DataError
 from ..parallel import Group
-from .operator import Array, Operator
+from .operator import Operator
 from .recycle import RecycledSpace
 
 Callback = Callable[[float], bool | None]

@@ -1,0 +1,74 @@
+"""What a map has done, in PDE solves and what they consisted of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from time import perf_counter
+
+import numpy as np
+
+from .errors import SolveLimitError
+
+
+@dataclass
+class Counter:
+    """What a map has done: PDE solves by kind, and what they consisted of.
+
+    `state`, `tangent` and `adjoint` count solves of the whole equation; `linear` the Newton steps inside nonlinear
+    state solves, `factorisations` the matrices factorised or preconditioners built, `refinements` the back
+    substitutions that refine solutions of factors or estimate what their rounding amounts to, `inner` the iterations of
+    iterative linear solvers, `seconds` the time spent in all of it.
+    """
+
+    state: int = 0
+    tangent: int = 0
+    adjoint: int = 0
+    linear: int = 0
+    factorisations: int = 0
+    refinements: int = 0
+    inner: int = 0
+    seconds: float = 0.0
+    limit: float = np.inf
+
+    @property
+    def total(self) -> int:
+        """State, tangent and adjoint solves together."""
+        return self.state + self.tangent + self.adjoint
+
+    @contextmanager
+    def solving(self, kind: str) -> Iterator[None]:
+        """Count and time one solve of the kind; raises SolveLimitError when the limit is reached."""
+        if self.total >= self.limit:
+            raise SolveLimitError(f"the limit of {self.limit:.0f} solves is reached")
+        setattr(self, kind, getattr(self, kind) + 1)
+        with self.timing():
+            yield
+
+    @contextmanager
+    def limited(self, limit: float) -> Iterator[None]:
+        """Refuse solves beyond a total, or an outer limit, with SolveLimitError."""
+        before, self.limit = self.limit, min(limit, self.limit)
+        try:
+            yield
+        finally:
+            self.limit = before
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += perf_counter() - start
+
+    def snapshot(self) -> dict[str, float]:
+        """The counts as a dictionary with their total."""
+        counts = asdict(self)
+        del counts["limit"]
+        return counts | {"total": self.total}
+
+    def since(self, earlier: dict[str, float]) -> dict[str, float]:
+        """What was counted after an earlier snapshot."""
+        return {name: value - earlier[name] for name, value in self.snapshot().items()}

@@ -1,1 +1,0 @@
-"""Linear solvers for sequences of systems: recycled Krylov spaces, orderings, and the choice among them."""

@@ -1,0 +1,1 @@
+"""Simplicial meshes and the piecewise polynomials on them."""

@@ -1,0 +1,79 @@
+"""The rooms of the package: imports only go down, and never in a circle."""
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import pdecontrol
+
+ROOT = Path(pdecontrol.__file__).parent
+
+# From the ground floor up. What stands on a floor knows the floors below, and a room of several modules itself.
+FLOORS = (
+    ("errors",), ("arrays", "files", "counter"), ("parallel",), ("mesh",), ("linear",), ("plot", "export"), ("space",),
+    ("field",), ("problem",), ("agreement", "reference"), ("maps",), ("terms",), ("certificate", "verify"), ("result",),
+    ("solvers",), ("fem",), ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),
+)  # fmt: skip
+
+
+def module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+MODULES = {module(path): path for path in ROOT.rglob("*.py")}
+
+
+def imports(name: str, sources: dict[str, str]) -> set[str]:
+    """The modules of the package that one imports, anywhere in it: for types and inside of functions too."""
+    found = set()
+    inside = name in MODULES and MODULES[name].name == "__init__.py"
+    package = name.split(".") if inside and name != "__init__" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(sources[name])):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            target = ".".join([*base, *(node.module or "").split(".")]).strip(".")
+            for alias in node.names:
+                full = f"{target}.{alias.name}".strip(".")
+                found.add(full if full in sources else target or "__init__")
+    return found
+
+
+def check(sources: dict[str, str]) -> int:
+    """Raise AssertionError for an import that goes up or in a circle; how many were looked at."""
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    graph = {name: imports(name, sources) - {name} for name in sources}
+    for name, targets in graph.items():
+        for target in targets:
+            here, there = name.split(".")[0], target.split(".")[0]
+            assert here == there or floor[there] < floor[here], f"{name} imports {target}, which is not below"
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise AssertionError(f"a circle: {' -> '.join(error.args[1])}") from None
+    return sum(map(len, graph.values()))
+
+
+def sources() -> dict[str, str]:
+    return {name: path.read_text(encoding="utf-8") for name, path in MODULES.items()}
+
+
+def test_imports_only_go_down():
+    assert check(sources()) > 200
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "message"),
+    [
+        ("space", "from .driver import solve", "space imports driver"),
+        ("mesh.lagrange", "from .elements import cell_lagrange", "a circle"),
+        ("maps", "if TYPE_CHECKING:\n    from .solvers.loop import minimise", "maps imports solvers.loop"),
+        ("field", "def plot():\n    from .result import Result", "field imports result"),
+        ("linear.cg", "from .. import fem", "linear.cg imports fem"),
+    ],
+)
+def test_an_import_that_goes_up_is_found(name, line, message):
+    with pytest.raises(AssertionError, match=message):
+        check(sources() | {name: f"{sources()[name]}\n{line}\n"})
