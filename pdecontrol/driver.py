@@ -14,7 +14,7 @@ import numpy as np
 
 from .agreement import SITES, compare, describe
 from .arrays import Array, Data, undivided
-from .certificate import Certificate, judge
+from .certificate import Certificate, certify_any
 from .errors import MeshError, ProblemError
 from .fem.engine import Engine
 from .fem.steady import EllipticMap
@@ -394,7 +394,7 @@ def certify(problem: ControlProblem, control: Data | Field, map: SolutionMap) ->
     compare(map.control.group, "certify", data, map.control.points)
     with map.control.group.together():
         _refuse_other(problem, map)
-        return judge(bind(problem, map), map, _control(control, map, "the control"))
+        return certify_any(bind(problem, map), map, _control(control, map, "the control"))
 
 
 def continuation(
@@ -547,7 +547,7 @@ def _start(objective: Objective, map: SolutionMap, start: StartData) -> Start:
             dual = start.dual.array
             if start.dual.space is not observation:
                 dual = observation.scatter(undivided(start.dual).gather().array)
-            return Start(u, objective.state.in_domain(dual))
+            return Start(u, objective.state.nearest(dual))
         return Start(u)
     return Start(_control(start, map, "start"))
 

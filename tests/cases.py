@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import pdecontrol as pc
-from pdecontrol.maps import smooth_start
+from pdecontrol.spectrum import smooth_start
 
 TWO_MATERIALS = Path(__file__).parent.parent / "meshes" / "two_materials.msh"
 

@@ -10,7 +10,7 @@ import pytest
 from cases import CASES, NONLINEAR, cube, interval, problem, square, wave
 
 import pdecontrol as pc
-from pdecontrol.certificate import project
+from pdecontrol.certificate import certify_projection
 from pdecontrol.errors import DataError, ProblemError, SingularEquationError
 from pdecontrol.reference import boundary_observation, box, poisson, stadler
 from pdecontrol.terms import bind
@@ -412,7 +412,7 @@ def test_a_certificate_that_forgets_the_errors_of_solves_is_caught(monkeypatch):
         objective = bind(reference.problem, map)
         # the dual vector of a control that is optimal but for what the solves leave
         p = objective.state.gradient(map.at(map.control.scatter(exact.control.array)).value)
-        certified = project(objective, map, p)
+        certified = certify_projection(objective, map, p)
         error = exact.control.space.norm(map.control.gather(certified.control) - exact.control.array)
         assert error > 0 and certified.certificate.bound < error
 

@@ -261,7 +261,7 @@ def test_zero_is_recognised_where_data_are_not(method, linear_solver):
 @pytest.mark.parametrize("which", ["state_noise", "adjoint_noise"])
 def test_zero_is_not_declared_where_errors_could_hide_a_control(which):
     """The true |q| is 1: with beta below that u* is not zero, though an error of S(0) or of q makes it seem so."""
-    from pdecontrol.certificate import project
+    from pdecontrol.certificate import certify_projection
     from pdecontrol.space import Space
     from pdecontrol.terms import ControlCost, Objective, StateCost
 
@@ -273,7 +273,7 @@ def test_zero_is_not_declared_where_errors_could_hide_a_control(which):
         map = WithGain(np.eye(1), np.zeros(1), space, space, **{which: lambda size=size: size * one})
         cost = ControlCost(space, 1.0, np.zeros(1), beta, -np.full(1, np.inf), np.full(1, np.inf))
         objective = Objective(StateCost(map.observation, one, one), cost)
-        certified = project(objective, map, (size - 1) * one if which == "state_noise" else -one)
+        certified = certify_projection(objective, map, (size - 1) * one if which == "state_noise" else -one)
         assert not certified.control.any() and certified.certificate.optimal is optimal
 
 
