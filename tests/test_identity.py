@@ -263,16 +263,16 @@ def test_zero_is_not_declared_where_errors_could_hide_a_control(which):
     """The true |q| is 1: with beta below that u* is not zero, though an error of S(0) or of q makes it seem so."""
     from pdecontrol.certificate import certify_projection
     from pdecontrol.space import Space
-    from pdecontrol.terms import ControlCost, Objective, StateCost
+    from pdecontrol.terms import ControlCost, Objective, Quadratic, StateCost
 
     class WithGain(MatrixMap):
-        gain = 1.0
+        norm_bound = 1.0
 
     space, one = Space(np.ones(1)), np.ones(1)
     for size, beta, optimal in ((1e-9, 1.01, True), (1e-3, 1.01, True), (1e-3, 0.9995, False)):
         map = WithGain(np.eye(1), np.zeros(1), space, space, **{which: lambda size=size: size * one})
         cost = ControlCost(space, 1.0, np.zeros(1), beta, -np.full(1, np.inf), np.full(1, np.inf))
-        objective = Objective(StateCost(map.observation, one, one), cost)
+        objective = Objective(StateCost([Quadratic(space, one)]), cost)
         certified = certify_projection(objective, map, (size - 1) * one if which == "state_noise" else -one)
         assert not certified.control.any() and certified.certificate.optimal is optimal
 
