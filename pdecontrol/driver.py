@@ -24,9 +24,11 @@ from .maps import SolutionMap
 from .mesh.mesh import Mesh
 from .parallel import ALONE, Group, started_ranks, world
 from .problem import ControlProblem, Tracking, check_number
-from .result import Result, npz
-from .solvers import FISTA, METHODS, SemismoothNewton, loop
-from .solvers.method import Method, Start
+from .result import Result
+from .solvers import loop
+from .solvers.checkpoint import Checkpoint, as_checkpoint
+from .solvers.choice import choose
+from .solvers.method import Method, Start, Stopping
 from .terms import Objective, as_control, bind
 
 StartData = Data | Field | Result | None
@@ -149,9 +151,9 @@ class Options(TypedDict, total=False):
     max_iterations: int
     max_solves: float
     callback: loop.Callback | None
-    checkpoint: str | Path | None
-    checkpoint_seconds: float
-    checkpoint_iterations: float
+    checkpoint: Checkpoint | str | Path | None
+    checkpoint_seconds: float | None
+    checkpoint_iterations: float | None
     restart: bool
     progress: bool | None
 
@@ -160,7 +162,7 @@ def solve(
     problem: ControlProblem,
     mesh: Mesh,
     backend: str = "auto",
-    method: str | Method[Any] = "auto",
+    method: str | Method = "auto",
     tol: float = 1e-6,
     *,
     degree: int = 1,
@@ -219,7 +221,7 @@ def solve(
 def minimise(
     problem: ControlProblem,
     map: SolutionMap,
-    method: str | Method[Any] = "auto",
+    method: str | Method = "auto",
     tol: float = 1e-6,
     *,
     atol: float = 0.0,
@@ -227,9 +229,9 @@ def minimise(
     max_iterations: int = 10_000,
     max_solves: float = np.inf,
     callback: loop.Callback | None = None,
-    checkpoint: str | Path | None = None,
-    checkpoint_seconds: float = 60.0,
-    checkpoint_iterations: float = np.inf,
+    checkpoint: Checkpoint | str | Path | None = None,
+    checkpoint_seconds: float | None = None,
+    checkpoint_iterations: float | None = None,
     restart: bool = False,
     progress: bool | None = None,
 ) -> Result:
@@ -247,8 +249,8 @@ def minimise(
     max_iterations, max_solves : limits; the result is then returned with success False. Norm estimates and
         certificates count as solves.
     callback : called with each row of the history; return True to stop.
-    checkpoint, checkpoint_seconds, checkpoint_iterations, restart : a file to save the state to, after how many seconds
-        or iterations, and whether to go on from it, on any number of processes.
+    checkpoint : a `Checkpoint`, or the path of one: a file to save the state to, and to go on from.
+    checkpoint_seconds, checkpoint_iterations, restart : the parameters of that checkpoint.
     progress : print rows of the history: True, False, or None for a terminal after two seconds.
 
     Returns
@@ -276,31 +278,24 @@ def minimise(
     )  # fmt: skip
     check_number(tol, "tol", positive=True)
     check_number(atol, "atol")
-    check_number(checkpoint_seconds, "checkpoint_seconds")
     check_number(max_iterations, "max_iterations")
     if max_solves != np.inf:
         check_number(max_solves, "max_solves")
-    if checkpoint_iterations != np.inf:
-        check_number(checkpoint_iterations, "checkpoint_iterations", positive=True)
     if callback is not None and not callable(callback):
         raise ProblemError(f"callback takes a function of the latest row of the history, got {callback!r}.")
     if progress not in (True, False, None):
         raise ProblemError(f"progress is True, False or None, got {progress!r}.")
-    if restart and checkpoint is None:
-        raise ProblemError("restart=True needs the file to go on from: checkpoint=path.")
-    saving = None
-    if checkpoint is not None:
-        saving = loop.Checkpoint(npz(checkpoint), checkpoint_seconds, checkpoint_iterations, restart)
+    saving = as_checkpoint(checkpoint, seconds=checkpoint_seconds, iterations=checkpoint_iterations, restart=restart)
     with map.control.group.together():
         _refuse_other(problem, map)
         objective = bind(problem, map)
-        chosen, note = _method(method, objective, map)
+        chosen, note = choose(method, objective, map)
         return loop.minimise(
             objective,
             map,
             chosen,
             _start(objective, map, start),
-            loop.Stopping(float(tol), float(atol), max_iterations, max_solves),
+            Stopping(float(tol), float(atol), max_iterations, max_solves),
             callback=callback,
             checkpoint=saving,
             progress=progress,
@@ -404,7 +399,7 @@ def continuation(
     beta: Sequence[float] | None = None,
     *,
     backend: str = "auto",
-    method: str | Method[Any] = "auto",
+    method: str | Method = "auto",
     tol: float = 1e-6,
     degree: int = 1,
     linear_solver: str = "auto",
@@ -448,13 +443,13 @@ def continuation(
         problem.with_weights(None if alpha is None else paths[0][i], None if beta is None else paths[-1][i])
         for i in range(len(paths[0]))
     ]
-    checkpoint = options.pop("checkpoint", None)
+    checkpoint = as_checkpoint(options.pop("checkpoint", None))
     results: list[Result] = []
     with discretise(problem, mesh, backend, degree, linear_solver, petsc_options) as map:
         for number, stage in enumerate(stages):
             if checkpoint is not None:
-                path = npz(checkpoint)
-                options["checkpoint"] = path.with_name(f"{path.stem}-{number}.npz")
+                path = checkpoint.file.with_name(f"{checkpoint.file.stem}-{number}.npz")
+                options["checkpoint"] = replace(checkpoint, path=path)
             results.append(minimise(stage, map, method, tol, **options))
             options["start"] = results[-1]
     return results
@@ -550,18 +545,3 @@ def _start(objective: Objective, map: SolutionMap, start: StartData) -> Start:
             return Start(u, objective.state.nearest(dual))
         return Start(u)
     return Start(_control(start, map, "start"))
-
-
-def _method(method: str | Method[Any], objective: Objective, map: SolutionMap) -> tuple[Method[Any], str]:
-    """The method asked for, or for "auto" the one that suits the problem, with the reason."""
-    if isinstance(method, Method):
-        return method, ""
-    if str(method) in METHODS:
-        return METHODS[str(method)](), ""
-    if method != "auto":
-        names = ", ".join(repr(name) for name in ("auto", *METHODS))
-        raise ProblemError(f"unknown method {method!r}: take one of {names}, or an object such as PrimalDual().")
-    if objective.control.alpha == 0:
-        return FISTA(), "auto: there is no Tikhonov term"
-    kind = "linear" if map.affine else "nonlinear"
-    return SemismoothNewton(), f"auto: alpha > 0 and a {kind} equation, where it needs the fewest solves"
