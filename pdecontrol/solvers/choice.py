@@ -80,10 +80,6 @@ class SemismoothNewton(Method):
     ----------
     forcing : relative tolerance of the conjugate gradients, lowered as the residual falls.
     max_cg : limit of conjugate gradient steps in one Newton step.
-
-    Examples
-    --------
-    >>> method = SemismoothNewton()
     """
 
     forcing: float = 0.3
@@ -115,10 +111,6 @@ class FISTA(Method):
     Parameters
     ----------
     norm : ||S||, estimated by Lanczos iteration (and counted) if None.
-
-    Examples
-    --------
-    >>> method = FISTA()
     """
 
     norm: float | None = None
@@ -142,10 +134,6 @@ class ProximalGradient(Method):
     Parameters
     ----------
     norm : ||S||, estimated by Lanczos iteration (and counted) if None.
-
-    Examples
-    --------
-    >>> method = ProximalGradient()
     """
 
     norm: float | None = None

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..certificate import Certified
 from ..errors import ConvergenceError, DataError, ProblemError, SolveLimitError
 from ..field import Field
-from ..maps import Adjoint, SolutionMap
+from ..maps import SolutionMap
 from ..parallel import Group
 from ..result import History, Result, Row, Status
 from ..terms import Objective
@@ -36,21 +37,9 @@ def minimise(
 ) -> Result:
     """min F(S(u)) + G(u): iterate a method until its projected control is certified, or a limit is met.
 
-    Parameters
-    ----------
-    objective, map : what to minimise; see `terms.bind`.
-    method : stands for the algorithm.
-    start : where it begins.
-    stopping : success is bound <= tol (||u|| - bound), or bound <= atol, or u = 0 shown optimal; without a Tikhonov
-        term, gap <= tol max(abs(P), abs(D)). Norm estimates and certificates count as solves.
-    callback : called with the latest row of the history; True stops the run.
-    checkpoint : where to save the state on the way.
-    progress : whether to print rows of the history; None prints on a terminal once two seconds have passed.
-    note : what to report about the choice of the method.
-
-    Returns
-    -------
-    The projected control with the best certificate. Ctrl-C and limits return what there is, with success False.
+    Returns the projected control with the best certificate; Ctrl-C and limits return what there is, with success False.
+    The callback gets the latest row of the history, and stops the run by True; `progress` prints these rows, and None
+    does so on a terminal once two seconds have passed; `note` says how the method was chosen.
     """
     if objective.control.alpha == 0 and not map.affine:
         raise ProblemError("alpha = 0 with a nonlinear equation has no certificate: add a Tikhonov term.")
@@ -91,23 +80,8 @@ def minimise(
     save()  # before the last certificate, so that a restart goes on as if there had been no stop
     best, status = certifier.finish(state, iteration, status)
     printer.close()
-    return Result(
-        control=Field(best.control, map.control, "control"),
-        state=Field(best.state, map.solution, "state"),
-        adjoint=_adjoint(best.adjoint, map),
-        certificate=best.certificate,
-        status=status,
-        method=method.name + (f" ({note})" if note else ""),
-        history=history,
-        solves=certifier.ledger.solves,
-        seconds=certifier.ledger.seconds,
-        tol=stopping.tol,
-        fingerprint=fingerprint,
-        dual=Field(state.dual, map.observation, "dual"),
-        lower=Field(map.control.zeros() + objective.control.lower, map.control, "lower bound"),
-        upper=Field(map.control.zeros() + objective.control.upper, map.control, "upper bound"),
-        sensors=objective.sensors,
-    )
+    title = method.name + (f" ({note})" if note else "")
+    return _result(certifier, best, status, state, history, title, fingerprint)
 
 
 def _begin(
@@ -178,8 +152,27 @@ def _step(
     return new, iteration + 1, None
 
 
-def _adjoint(adjoint: Adjoint, map: SolutionMap) -> Field:
-    """The adjoint PDE solution, or its gradient where the map has none."""
-    if adjoint.state is None:
-        return Field(adjoint.gradient, map.control, "adjoint")
-    return Field(adjoint.state, map.solution, "adjoint")
+def _result(
+    certifier: Certifier, best: Certified, status: Status, state: State, history: History, method: str, fingerprint: str
+) -> Result:
+    objective, map, ledger = certifier.objective, certifier.map, certifier.ledger
+    adjoint = Field(best.adjoint.gradient, map.control, "adjoint")  # of maps without an adjoint PDE solution
+    if best.adjoint.state is not None:
+        adjoint = Field(best.adjoint.state, map.solution, "adjoint")
+    return Result(
+        control=Field(best.control, map.control, "control"),
+        state=Field(best.state, map.solution, "state"),
+        adjoint=adjoint,
+        certificate=best.certificate,
+        status=status,
+        method=method,
+        history=history,
+        solves=ledger.solves,
+        seconds=ledger.seconds,
+        tol=certifier.stopping.tol,
+        fingerprint=fingerprint,
+        dual=Field(state.dual, map.observation, "dual"),
+        lower=Field(map.control.zeros() + objective.control.lower, map.control, "lower bound"),
+        upper=Field(map.control.zeros() + objective.control.upper, map.control, "upper bound"),
+        sensors=objective.sensors,
+    )

@@ -75,7 +75,11 @@ class Start(NamedTuple):
 
 
 class Stopping(NamedTuple):
-    """When a run ends: the tolerances of the certificate, and limits of iterations and of PDE solves."""
+    """When a run ends: the tolerances of the certificate, and limits of iterations and of PDE solves.
+
+    Success is bound <= tol (||u|| - bound), or bound <= atol, or u = 0 shown optimal; without a Tikhonov term,
+    gap <= tol max(abs(P), abs(D)). Norm estimates and certificates count as solves.
+    """
 
     tol: float
     atol: float
