@@ -507,7 +507,8 @@ def test_continuation_keeps_a_checkpoint_for_each_stage(tmp_path):
     problem = reference.stadler(1e-3).problem
     run = {"mesh": pc.unit_square(8), "alpha": [1e-2, 1e-3], "checkpoint": tmp_path / "path", "restart": True}
     first = pc.continuation(problem, **run)
-    second = pc.continuation(problem, **run)
+    del run["restart"]
+    second = pc.continuation(problem, **run | {"checkpoint": pc.Checkpoint(tmp_path / "path", restart=True)})
     assert sorted(item.name for item in tmp_path.iterdir()) == ["path-0.npz", "path-1.npz"]
     for one, other in zip(first, second, strict=True):
         space = one.control.space
@@ -678,7 +679,7 @@ class UndeclaredState(State):
 
 @dataclass(frozen=True)
 class Own(Method, Algorithm):
-    """A method of a user: gradient steps with momentum, which keeps the last two observations."""
+    """A method of a user: gradient steps with momentum, which keeps the two observations before."""
 
     state: type[State] = OwnState
     shape: tuple[int, ...] = (-1,)
@@ -693,12 +694,11 @@ class Own(Method, Algorithm):
     def step(self, objective, map, state):
         momentum = 0.5 * state.momentum.ravel() - state.adjoint.gradient
         u = objective.control.prox(state.u + momentum, 1.0)
-        return self.evaluated(objective, map.at(u), u, momentum, state.observed[-1:], state.count + 1)
+        return self.evaluated(objective, map.at(u), u, momentum, (*state.observed[-1:], state.y), state.count + 1)
 
     def evaluated(self, objective, at, u, momentum, observed, count):
-        y = at.value
-        p = objective.state.gradient(y)
-        return self.state(u, y, p, at.solve_adjoint(p), momentum.reshape(self.shape), (*observed, y), count)
+        p = objective.state.gradient(at.value)
+        return self.state(u, at.value, p, at.solve_adjoint(p), momentum.reshape(self.shape), observed, count)
 
 
 def test_a_method_of_ones_own_goes_on_from_its_checkpoint(small, tmp_path):
@@ -717,7 +717,9 @@ def test_a_method_of_ones_own_goes_on_from_its_checkpoint(small, tmp_path):
 def test_a_checkpoint_refuses_arrays_that_declare_no_space(small, tmp_path, method):
     """Several processes would each have written their part of it."""
     seen = []
-    with pytest.raises(pc.ResultFileError, match=r"state\.momentum is no flat vector of a space .* that it declares"):
+    with pytest.raises(
+        pc.ResultFileError, match=r"state\.momentum cannot be kept .* no flat vector of a space that it declares"
+    ):
         pc.minimise(*small, method, checkpoint=tmp_path / "run", callback=seen.append)
     assert not seen and not list(tmp_path.iterdir())
     assert pc.minimise(*small, method, tol=1e-15, max_iterations=2).history["iteration"].tolist() == [0, 1, 2]

@@ -158,13 +158,13 @@ def _packed(name: str, value: Any, space: str | None, map: SolutionMap) -> dict[
     if space is None and np.ndim(value) == 0:
         return {name: np.asarray(value)}
     rows = value if isinstance(value, tuple) else (value,)
-    if space is None or any(np.shape(row) != (getattr(map, space).size,) for row in rows):
+    if space is None or map.control.group.any(any(np.shape(row) != (getattr(map, space).size,) for row in rows)):
         raise ResultFileError(
-            f"no checkpoint: {name} is no flat vector of a space of the map that it declares, as do fields of states "
-            "that are field(metadata=CONTROL)."
+            f"{name} cannot be kept in a checkpoint: it is no flat vector of a space that it declares, as a state of a "
+            "method does by field(metadata=CONTROL), OBSERVATION or SOLUTION."
         )
     whole = [getattr(map, space).gather(row) for row in rows]
-    return {name: np.stack(whole) if isinstance(value, tuple) else whole[0]}
+    return {name: np.stack(whole) if isinstance(value, tuple) else whole[0]} if rows else {}
 
 
 def _unpacked(name: str, space: str | None, packed: dict[str, Array], map: SolutionMap, default: Any = MISSING) -> Any:
