@@ -82,7 +82,7 @@ class NonlinearPrimalDual(Algorithm[NonlinearState]):
             residual=residual, since_smallest=state.since_smallest + 1, iterations=state.iterations + 1,
         )  # fmt: skip
         if r < state.r:
-            new = _with_steps(objective, new, r, s, state.norm, state.shortening * state.r / r)
+            new = self._for_norm(objective, new, state.norm, state.shortening * (state.r / r))
         elif residual < 0.9 * state.smallest_residual:
             new = replace(_nearest(new), residual=residual, smallest_residual=residual)
         if new.iterations in CHECKS and isinstance(self.steps, str):  # 4
@@ -123,7 +123,11 @@ class NonlinearPrimalDual(Algorithm[NonlinearState]):
         """The state with the steps for a norm, shortened, and by more where r is to be at most `longest`."""
         r, s = choose_steps(self.steps, objective, norm, state.y)
         shortening = max(shortening, r / longest)
-        return _with_steps(objective, state, r / shortening, s / shortening, norm, shortening)
+        r, s = r / shortening, s / shortening
+        return replace(
+            _nearest(state), r=r, s=s, norm=norm, shortening=shortening, residual=inf, smallest_residual=inf,
+            patience=patience(objective.control.alpha, r, s),
+        )  # fmt: skip
 
 
 def _astray(map: SolutionMap, state: NonlinearState) -> bool:
@@ -131,16 +135,6 @@ def _astray(map: SolutionMap, state: NonlinearState) -> bool:
     size = map.control.norm(state.u) / sqrt(state.r) + map.observation.norm(state.dual) / sqrt(state.s)
     late = state.since_smallest > state.patience
     return state.residual > 1e-11 * size and (late or state.residual > 3.0 * state.smallest_residual)
-
-
-def _with_steps(
-    objective: Objective, state: NonlinearState, r: float, s: float, norm: float, shortening: float
-) -> NonlinearState:
-    """The state with other steps, of which nothing is known yet."""
-    return replace(
-        _nearest(state), r=r, s=s, norm=norm, shortening=shortening, patience=patience(objective.control.alpha, r, s),
-        residual=inf, smallest_residual=inf,
-    )  # fmt: skip
 
 
 def _nearest(state: NonlinearState) -> NonlinearState:
