@@ -20,7 +20,7 @@ pytest.importorskip("dolfinx", reason="the distributed engine needs dolfinx")
 from pdecontrol.fem import compat
 from pdecontrol.fem.engine import ORDERS
 from pdecontrol.fem.equations.weak import soundly_integrated
-from pdecontrol.linear.petsc_solver import Options
+from pdecontrol.linear.ksp import PetscOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore:dolfinx .* is not among the tested versions")
 SOFT = {"state_ksp_rtol": 1e-3}
@@ -385,11 +385,11 @@ def test_iterative_solves_cost_little_and_the_certificate_holds(method, alpha):
 @pytest.mark.parametrize("noise", [1e-3, 1e-5, 1e-7])
 def test_certificates_account_for_the_errors_of_solves(noise, monkeypatch):
     """With solves that stop far too early the bound is larger, and still holds."""
-    from pdecontrol.linear.petsc_solver import PetscSolver
+    from pdecontrol.linear.ksp import PetscInverse
 
     reference, mesh = box(1e-2), pc.unit_square(24)
     exact = pc.solve(reference.problem, mesh, tol=1e-10)
-    monkeypatch.setattr(PetscSolver, "tolerance", noise)
+    monkeypatch.setattr(PetscInverse, "tolerance", noise)
     with pc.discretise(reference.problem, mesh, "dolfinx", linear_solver="amg") as map:
         generator = np.random.default_rng(141421)
         for size in (0.0, 1e-4, 1e-2, 1.0):
@@ -401,11 +401,12 @@ def test_certificates_account_for_the_errors_of_solves(noise, monkeypatch):
 
 def test_a_certificate_that_forgets_the_errors_of_solves_is_caught(monkeypatch):
     """The test before this one can fail: with the errors left out of the bound, it is violated."""
-    from pdecontrol.linear.petsc_solver import PetscSolver
+    from pdecontrol.linear.ksp import PetscInverse
+    from pdecontrol.linear.solver import LinearSolver
 
-    solve = PetscSolver.solve
-    monkeypatch.setattr(PetscSolver, "tolerance", 1e-2)
-    monkeypatch.setattr(PetscSolver, "solve", lambda *args, **options: solve(*args, **options)._replace(error=0.0))
+    solve = LinearSolver.solve
+    monkeypatch.setattr(PetscInverse, "tolerance", 1e-2)
+    monkeypatch.setattr(LinearSolver, "solve", lambda *args, **options: solve(*args, **options)._replace(error=0.0))
     reference, mesh = box(1e-2), pc.unit_square(24)
     exact = pc.solve(reference.problem, mesh, tol=1e-10)
     with pc.discretise(reference.problem, mesh, "dolfinx", linear_solver="amg") as map:
@@ -418,9 +419,9 @@ def test_a_certificate_that_forgets_the_errors_of_solves_is_caught(monkeypatch):
 
 
 def test_large_problems_are_solved_iteratively_and_users_may_choose(monkeypatch):
-    from pdecontrol.linear import petsc_solver as petsc
+    from pdecontrol.fem import dolfinx
 
-    monkeypatch.setitem(petsc.LARGE, 2, 100)
+    monkeypatch.setitem(dolfinx.LARGE, 2, 100)
     assert not pc.discretise(problem(), pc.unit_square(16), "dolfinx").system.exact
     assert pc.discretise(problem(), pc.unit_square(16), "dolfinx", linear_solver="direct").system.exact
     advected = problem(pc.Elliptic(advection=(1.0, 1.0)))
@@ -432,26 +433,26 @@ def test_large_problems_are_solved_iteratively_and_users_may_choose(monkeypatch)
 def test_options_of_petsc(monkeypatch):
     given = {"state_ksp_type": "cg", "state_pc_type": "hypre"}
     with pc.discretise(problem(), pc.unit_square(16), "dolfinx", petsc_options=given, linear_solver="amg") as map:
-        assert map.factors._ksps["state_"].getPC().getType() == "hypre"
+        assert map.factors.inverse.ksp.getPC().getType() == "hypre"
         assert pc.minimise(problem(), map).success
     monkeypatch.setattr(sys, "argv", ["script.py", "-state_pc_type", "jacobi", "--mine", "-state_ksp_max_it", "900"])
     with pc.discretise(problem(), pc.unit_square(16), "dolfinx", petsc_options=given, linear_solver="amg") as map:
-        assert map.factors._ksps["state_"].getPC().getType() == "jacobi"
+        assert map.factors.inverse.ksp.getPC().getType() == "jacobi"
     monkeypatch.setattr(sys, "argv", ["script.py"])
     with pc.discretise(problem(), pc.unit_square(16), "dolfinx", linear_solver="amg") as map:
-        assert map.factors._ksps["state_"].getPC().getType() == "gamg"  # nothing stays in the data base
+        assert map.factors.inverse.ksp.getPC().getType() == "gamg"  # nothing stays in the data base
     monkeypatch.setattr(sys, "argv", ["script.py", "--state_pc_type", "jacobi"])
     with pytest.raises(ProblemError, match="are written -state_pc_type value"):
-        Options(None)
+        PetscOptions(None)
     monkeypatch.setattr(sys, "argv", ["script.py"])
     with pc.discretise(
         problem(), pc.unit_square(16), "dolfinx", petsc_options={"state_pc_type": "lu"}, linear_solver="amg"
     ) as map:
-        assert map.system.exact and map.factors._ksps["state_"].getType() == "preonly"
+        assert map.system.exact and map.factors.inverse.ksp.getType() == "preonly"
     with pytest.raises(ProblemError, match="takes a dictionary"):
-        Options(["state_pc_type"])
+        PetscOptions(["state_pc_type"])
     with pytest.raises(ProblemError, match="'pc_type' must begin with state_ or adjoint_"):
-        Options({"pc_type": "lu"})
+        PetscOptions({"pc_type": "lu"})
     with pytest.raises(ProblemError, match=r"PETSc refuses the options .*nonsense"):
         pc.solve(problem(), square(), "dolfinx", petsc_options={"state_pc_type": "nonsense"})
     with pytest.raises(ProblemError, match="petsc_options need backend='dolfinx'"):

@@ -19,9 +19,9 @@ from pdecontrol.learn.strategy.ordering import greedy
 from pdecontrol.linear.cg import cg
 from pdecontrol.linear.direct import Refactored, sparse_factors
 from pdecontrol.linear.gcrodr import gcrodr
-from pdecontrol.linear.operator import Operator, as_operator
+from pdecontrol.linear.krylov import Outcome, as_operator
+from pdecontrol.linear.operator import Operator
 from pdecontrol.linear.recycle import RecycledSpace, harmonic_ritz, orthonormal_images, principal_angle
-from pdecontrol.linear.solution import Outcome
 
 
 @lru_cache

@@ -10,7 +10,7 @@ import pdecontrol as pc
 from pdecontrol.errors import ConvergenceError
 from pdecontrol.learn.families import Darcy
 from pdecontrol.learn.strategy import precondition
-from pdecontrol.linear.amg import calling_pyamg
+from pdecontrol.linear.multigrid import calling_pyamg
 
 pytest.importorskip("pyamg", reason="needs pyamg")
 

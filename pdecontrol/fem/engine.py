@@ -14,7 +14,7 @@ from ..arrays import Array, Indices
 from ..counter import Counter
 from ..errors import ProblemError
 from ..linear.residual import Excess
-from ..linear.solvers import LinearSolver
+from ..linear.solver import LinearSolver
 from ..mesh.mesh import Mesh
 from ..parallel import Group
 from ..problem import Boundary, Distributed, Weak
@@ -121,7 +121,7 @@ class Engine(ABC):
         """A block made ready for solves; its unknowns sit at the points, `excess` is what is known of its row sums."""
 
     @abstractmethod
-    def loose_row(self, block: Any) -> int | None:
+    def kernel_row(self, block: Any) -> int | None:
         """A row of this process in a connected component of a matrix on which constants lie in its kernel, if any."""
 
     @abstractmethod

@@ -9,7 +9,11 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import SuperLU, splu
 
 from ..arrays import Array
+from ..counter import Counter
 from ..errors import ProblemError, SingularEquationError
+from .matrix import SharedMatrix
+from .residual import Excess, Rows
+from .solver import Inverse, LinearSolver, ScaledNorm
 
 
 class Factors(Protocol):
@@ -45,6 +49,28 @@ def sparse_factors(matrix: sp.spmatrix, definite: bool) -> SuperLU:
             f"the factors of a matrix with {matrix.shape[0]} unknowns do not fit into memory: "
             "take a coarser mesh, or linear_solver='amg' (pip install pyamg)."
         ) from None
+
+
+class Factorised(Inverse):
+    """A^-1, or A^-T, by SuperLU."""
+
+    exact = True
+
+    def __init__(self, factors: SuperLU, trans: str = "N") -> None:
+        self._factors, self._trans = factors, trans
+
+    def apply(self, b: Array, reduction: float = 0.0) -> Array:
+        return np.asarray(self._factors.solve(b, self._trans))
+
+    def transposed(self, symmetric: bool) -> Factorised:
+        return self if symmetric else Factorised(self._factors, "T" if self._trans == "N" else "N")
+
+
+def direct_solver(matrix: sp.spmatrix, counter: Counter, definite: bool, excess: Excess | None = None) -> LinearSolver:
+    """The solver of a matrix by its factors; `definite` is whether it is symmetric positive definite."""
+    inverse, rows = Factorised(sparse_factors(matrix, definite)), Rows(SharedMatrix(matrix), definite, excess)
+    counter.factorisations += 1
+    return LinearSolver(rows, inverse, ScaledNorm(rows), counter)
 
 
 class Refactored:

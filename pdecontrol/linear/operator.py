@@ -6,11 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.sparse.linalg import LinearOperator
 
 from ..arrays import Array
-from ..errors import DataError
 from ..parallel import ALONE, Group
 
 
@@ -54,35 +51,3 @@ class Operator:
     def norm(self, vector: Array) -> float:
         """Euclidean norm over all processes."""
         return float(np.sqrt(self.inner(vector, vector).real))
-
-
-def as_operator(matrix: Any, name: str = "the matrix") -> Operator:
-    """The operator of a numpy or scipy matrix, a LinearOperator, or a matrix or preconditioner of PETSc.
-
-    Raises
-    ------
-    DataError
-        For anything else, for matrices that are not square, and for entries that are no finite numbers.
-    """
-    if isinstance(matrix, Operator):
-        return matrix
-    if type(matrix).__module__.startswith("petsc4py"):
-        from .petsc import petsc_operator
-
-        return petsc_operator(matrix)
-    if not (sp.issparse(matrix) or isinstance(matrix, np.ndarray | LinearOperator)):
-        raise DataError(f"{name} must be a numpy, scipy or PETSc matrix or a LinearOperator, got {type(matrix)}.")
-    if len(matrix.shape) != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise DataError(f"{name} must be square, its shape is {matrix.shape}.")
-    if matrix.dtype.kind not in "biufc":
-        raise DataError(f"{name} must have numbers as entries, not {matrix.dtype}.")
-    dtype = np.result_type(matrix.dtype, float)
-    if isinstance(matrix, LinearOperator):
-        return Operator(matrix.matvec, matrix.shape[0], dtype, block=matrix.matmat)
-    if sp.issparse(matrix):
-        matrix = matrix if matrix.format in ("csr", "csc") else matrix.tocsr()
-    else:
-        matrix = np.asarray(matrix)  # a product with np.matrix would have two dimensions
-    if not np.isfinite(matrix.data if sp.issparse(matrix) else matrix).all():
-        raise DataError(f"{name} has entries that are NaN or infinite.")
-    return Operator(matrix.__matmul__, matrix.shape[0], dtype, block=matrix.__matmul__)

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from ..arrays import Array
 from ..errors import DataError, ProblemError, SingularEquationError
 from ..parallel import ALONE, Group, MPIGroup, world
+from .matrix import SharedMatrix
 from .operator import Operator
 
 
@@ -101,7 +102,7 @@ class PetscFactors:
     def __init__(self, matrix: sp.csr_matrix, definite: bool) -> None:
         from petsc4py import PETSc
 
-        self._matrix = local_matrix(matrix, definite)
+        self._matrix = petsc_matrix(SharedMatrix(matrix), definite)
         self._x, self._b = self._matrix.createVecs()
         self._ksp = PETSc.KSP().create(PETSc.COMM_SELF)
         self._ksp.setType("preonly")
@@ -153,7 +154,7 @@ class PetscPreconditioner:
     def __init__(self, matrix: sp.csr_matrix, kind: str, definite: bool) -> None:
         from petsc4py import PETSc
 
-        self._matrix = local_matrix(matrix, definite)
+        self._matrix = petsc_matrix(SharedMatrix(matrix), definite)
         self._pc = PETSc.PC().create(PETSc.COMM_SELF)
         self._pc.setOperators(self._matrix)
         self._pc.setType(kind)
@@ -169,12 +170,17 @@ class PetscPreconditioner:
         self._matrix.destroy()
 
 
-def local_matrix(matrix: sp.csr_matrix, definite: bool) -> Any:
-    """A matrix of PETSc on this process alone."""
+def petsc_matrix(matrix: SharedMatrix, definite: bool) -> Any:
+    """A matrix of PETSc, on the processes that share it."""
     from petsc4py import PETSc
 
-    csr = (matrix.indptr.astype(PETSc.IntType), matrix.indices.astype(PETSc.IntType), matrix.data)
-    result = PETSc.Mat().createAIJ(matrix.shape, csr=csr, comm=PETSc.COMM_SELF)
+    local, halo, integer = matrix.local, matrix.halo, PETSc.IntType
+    shape = (local.shape[0], int(halo.starts[-1]))
+    ordered = sp.csr_matrix((local.data, halo.numbers[local.indices].astype(integer), local.indptr), shape, copy=True)
+    ordered.sort_indices()
+    csr = (ordered.indptr.astype(integer), ordered.indices.astype(integer), ordered.data)
+    comm = getattr(halo.group, "comm", PETSc.COMM_SELF)
+    result = PETSc.Mat().createAIJ(size=(shape,) * 2, csr=csr, comm=comm)
     if definite:
         result.setOption(PETSc.Mat.Option.SPD, True)
     return result

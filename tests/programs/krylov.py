@@ -13,7 +13,8 @@ from pdecontrol.learn.families import Darcy, Helmholtz
 from pdecontrol.learn.published import PublishedDarcy
 from pdecontrol.linear.cg import cg
 from pdecontrol.linear.gcrodr import gcrodr
-from pdecontrol.linear.operator import Operator, as_operator
+from pdecontrol.linear.krylov import as_operator
+from pdecontrol.linear.operator import Operator
 from pdecontrol.linear.recycle import RecycledSpace
 from pdecontrol.parallel import world
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...arrays import Array, Data, Indices
 from ...errors import MeshError, PdecontrolError, ProblemError
-from ...linear.petsc_solver import SharedMatrix
+from ...linear.matrix import SharedMatrix
 from ...mesh.mesh import number_columns
 from ...problem import Weak
 from ...space import digest

@@ -16,8 +16,8 @@ from ...errors import PdecontrolError, ProblemError, SingularEquationError
 from ...linear.cg import cg
 from ...linear.direct import Refactored, sparse_factors
 from ...linear.gcrodr import gcrodr
+from ...linear.krylov import Callback, KrylovResult, Outcome, Products
 from ...linear.recycle import RecycledSpace, orthonormal_images
-from ...linear.solution import Callback, KrylovSolution, Outcome, Products
 from . import precondition
 
 System = tuple[sp.csr_matrix, Array]
@@ -285,7 +285,7 @@ class Chain:
                 "max_products": 20_000, "callback": late,
             }  # fmt: skip
             method = cg if candidate.solver == "krylov" and self._traits.definite else gcrodr
-            found: KrylovSolution = method(matrix, b, preconditioner, **common)
+            found: KrylovResult = method(matrix, b, preconditioner, **common)
         finally:
             free()
         if found.converged and candidate.recycled:

@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from ...arrays import Array
 from ...errors import ProblemError
 from ...linear.direct import sparse_factors
-from ...linear.solution import Products
+from ...linear.krylov import Products
 from .candidates import CANDIDATES, Answer, Chain, Family, System, Traits, assemble, missing, superpose
 from .ordering import greedy
 from .precondition import ReferenceInverse

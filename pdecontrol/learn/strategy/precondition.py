@@ -12,8 +12,8 @@ from scipy.fft import dstn
 
 from ...arrays import Array
 from ...errors import SingularEquationError
-from ...linear.amg import calling_pyamg
 from ...linear.direct import sparse_factors
+from ...linear.multigrid import calling_pyamg
 from ...linear.operator import Operator
 
 Build = Callable[[sp.csr_matrix, bool], tuple[Operator, Callable[[], object]]]
