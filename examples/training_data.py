@@ -28,9 +28,10 @@ import scipy.sparse as sp
 import pdecontrol as pc
 from pdecontrol.learn.families import Darcy
 from pdecontrol.learn.published import PublishedDarcy
-from pdecontrol.learn.strategy.choose import Solver, choose
+from pdecontrol.learn.strategy.choose import choose
 from pdecontrol.learn.strategy.ordering import greedy
 from pdecontrol.learn.strategy.precondition import ReferenceInverse, mean_operator
+from pdecontrol.learn.strategy.solve import FamilySolver
 from pdecontrol.linear.cg import cg
 from pdecontrol.linear.gcrodr import gcrodr
 from pdecontrol.parallel import world
@@ -84,7 +85,7 @@ def conjugate_gradients(family, count: int) -> dict[str, np.ndarray]:
 def seconds(family, strategy: str, count: int = 6) -> float:
     """Seconds a sample: ordering, assembly, set-up and solve, and the certificate."""
     samples = draw(family, count)
-    solver = Solver(choose(family, samples, count, strategy=strategy), family, 1e-8)
+    solver = FamilySolver(choose(family, samples, count, strategy=strategy), family, 1e-8)
     solver.solve(samples[:2])
     return sum(solver.solve(samples)[1].values()) / count
 

@@ -17,10 +17,11 @@ from pdecontrol.learn.published import PublishedDarcy
 from pdecontrol.learn.strategy import precondition
 from pdecontrol.learn.strategy.ordering import greedy
 from pdecontrol.linear.cg import cg
-from pdecontrol.linear.direct import Refactored, sparse_factors
+from pdecontrol.linear.direct import sparse_factors
 from pdecontrol.linear.gcrodr import gcrodr
 from pdecontrol.linear.krylov import Outcome, as_operator
 from pdecontrol.linear.operator import Operator
+from pdecontrol.linear.petsc import Refactored
 from pdecontrol.linear.recycle import RecycledSpace, harmonic_ritz, orthonormal_images, principal_angle
 
 
@@ -1044,20 +1045,21 @@ def of_one_sparsity(definite):
 def test_refactorisation_solves_with_each_matrix(PETSc, definite):
     made, handles = Refactored(definite), []
     for matrix, b in of_one_sparsity(definite):
-        factors = made.factorise(matrix)
-        handles.append(factors)
-        x = factors.solve(b)
+        made.factorise(matrix)
+        handles.append(made.ksp)
+        x = made.solve(b)
         assert residual(matrix, b, x) <= 1e-12
-        both = factors.solve(np.stack([b, 2 * b[::-1]], axis=1))
+        both = made.solve(np.stack([b, 2 * b[::-1]], axis=1))
         assert np.array_equal(both[:, 0], x) and residual(matrix, 2 * b[::-1], both[:, 1]) <= 1e-12
     assert handles[0] is handles[1] is handles[2]  # analysed once
     denser = matrix + 1e-3 * sp.diags([1.0, 1.0], [-5, 5], shape=matrix.shape)  # another sparsity: analysed anew
     denser = sp.csr_matrix(denser)
-    other = made.factorise(denser)
-    assert other is not handles[0] and residual(denser, b, other.solve(b)) <= 1e-12
+    made.factorise(denser)
+    assert made.ksp is not handles[0] and residual(denser, b, made.solve(b)) <= 1e-12
     made.close()
     made.close()
-    assert residual(denser, b, made.factorise(denser).solve(b)) <= 1e-12  # it can be used again
+    made.factorise(denser)
+    assert residual(denser, b, made.solve(b)) <= 1e-12  # it can be used again
     made.close()
 
 
@@ -1069,8 +1071,10 @@ def test_singular_matrices_are_named(PETSc):
             sparse_factors(singular, definite)
         made = Refactored(definite)
         with pytest.raises(SingularEquationError, match="is singular"):
-            made.factorise(singular).solve(np.ones(3))
-        assert residual(regular, np.ones(3), made.factorise(regular).solve(np.ones(3))) <= 1e-14
+            made.factorise(singular)
+            made.solve(np.ones(3))
+        made.factorise(regular)
+        assert residual(regular, np.ones(3), made.solve(np.ones(3))) <= 1e-14
         hollow = sp.csr_matrix(np.array([[0.0, 1.0], [1.0, 0.0]]))
         for _ in range(2):
             with pytest.raises(ProblemError, match="is an entry of its diagonal missing"):

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import scipy.fft
 import scipy.sparse as sp
+from scipy.sparse.linalg import SuperLU
 
 from ..arrays import Array
 from ..errors import ProblemError
-from ..linear.direct import Factors, sparse_factors
+from ..linear.direct import sparse_factors
 from ..mesh.elements import cell_lagrange
 from ..mesh.mesh import Mesh
 from ..problem import check_number
@@ -323,7 +324,7 @@ class MaternField(RandomField):
         return sp.csr_matrix((entries.ravel(), columns.ravel(), starts), (starts.size - 1, points.shape[1]))
 
     @cached_property
-    def _factors(self) -> Factors:
+    def _factors(self) -> SuperLU:
         matrix = self.kappa**2 * sp.diags(self._mass) + self._gradient.T @ self._gradient
         return sparse_factors(matrix, definite=True)
 

@@ -167,7 +167,8 @@ def _descend(run: Iteration, window: _Window) -> Array:
     z = run.precondition(r)
     rho = float(A.inner(r, z).real)
     p: Array = z - U @ A.inner(C, z)  # 2
-    while run.outcome is None and estimate > goal:
+    going = True
+    while going and estimate > goal:
         q = run.apply(p)
         curvature = float(A.inner(p, q).real)
         if not (0 < curvature < np.inf and rho > 0 and estimate <= GROWTH * reach):
@@ -179,8 +180,8 @@ def _descend(run: Iteration, window: _Window) -> Array:
         if C.shape[1]:
             r = r - C @ A.inner(U, r)  # U^H r = 0 but for rounding, which would grow
         estimate = A.norm(r)
-        run.watch(estimate)
-        if not window.k and (run.outcome is not None or estimate <= goal):
+        going = run.watch(estimate)
+        if not (window.k or (going and estimate > goal)):
             break  # nobody needs M^-1 r any more
         before, z = z, run.precondition(r)
         rho, last = float(A.inner(r, z).real), rho

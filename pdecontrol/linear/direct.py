@@ -1,8 +1,6 @@
-"""Sparse factors: for one matrix, and for many of one sparsity."""
+"""Sparse factors of SuperLU, and the linear solver by them."""
 
 from __future__ import annotations
-
-from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,13 +12,6 @@ from ..errors import ProblemError, SingularEquationError
 from .matrix import SharedMatrix
 from .residual import Excess, Rows
 from .solver import Inverse, LinearSolver, ScaledNorm
-
-
-class Factors(Protocol):
-    """A factorised matrix."""
-
-    def solve(self, b: Array) -> Array:
-        """A^-1 b for one (n,) or several (n, c) right-hand sides."""
 
 
 def sparse_factors(matrix: sp.spmatrix, definite: bool) -> SuperLU:
@@ -71,40 +62,3 @@ def direct_solver(matrix: sp.spmatrix, counter: Counter, definite: bool, excess:
     inverse, rows = Factorised(sparse_factors(matrix, definite)), Rows(SharedMatrix(matrix), definite, excess)
     counter.factorisations += 1
     return LinearSolver(rows, inverse, ScaledNorm(rows), counter)
-
-
-class Refactored:
-    """Factors of one matrix after another of the same sparsity: ordered and analysed once, by PETSc.
-
-    Parameters
-    ----------
-    definite : whether the matrices are symmetric positive definite (Cholesky), else LU without pivoting, whose
-        residual the caller checks.
-    """
-
-    def __init__(self, definite: bool) -> None:
-        self._definite = definite
-        self._petsc: Any = None
-        self._pattern: tuple[Array, Array] | None = None
-
-    def factorise(self, matrix: sp.csr_matrix) -> Factors:
-        """The factors of a matrix; those of the one before are lost."""
-        from .petsc import PetscFactors
-
-        if self._pattern is None or not _same(self._pattern, matrix):
-            self.close()
-            self._petsc = PetscFactors(matrix, self._definite)
-            self._pattern = (matrix.indptr, matrix.indices)
-        else:
-            self._petsc.update(matrix)
-        return self._petsc
-
-    def close(self) -> None:
-        """Free what PETSc holds."""
-        if self._petsc is not None:
-            self._petsc.close()
-        self._petsc = self._pattern = None
-
-
-def _same(pattern: tuple[Array, Array], matrix: sp.csr_matrix) -> bool:
-    return all(a is b or np.array_equal(a, b) for a, b in zip(pattern, (matrix.indptr, matrix.indices), strict=True))

@@ -94,9 +94,10 @@ def _cycles(run: Iteration, space: RecycledSpace, m: int, k: int) -> RecycledSpa
             trial, rest = trial + U @ part, rest - C @ part
         estimate = A.norm(rest)
         cycle.begin(U, C, rest, estimate)  # 3
-        while run.outcome is None and cycle.open and estimate > run.target:
+        going = True
+        while going and cycle.open and estimate > run.target:
             estimate = cycle.step()
-            run.watch(estimate)
+            going = run.watch(estimate)
         if run.outcome is Outcome.NOT_FINITE:
             break
         new = run.judge(trial + cycle.update())  # 4

@@ -195,8 +195,8 @@ class Iteration:
             raise DataError("the recycled space is not of this matrix: same_matrix=True needs the very same one.")
         return space
 
-    def watch(self, estimate: float) -> None:
-        """Record the residual as estimated after a step, and end where it, the callback or the limit says so."""
+    def watch(self, estimate: float) -> bool:
+        """Record the residual as estimated after a step; False if it, the callback or the limit ends the iteration."""
         self._history.append(estimate / self._scale)
         if not np.isfinite(estimate):
             self.outcome = Outcome.NOT_FINITE
@@ -204,6 +204,7 @@ class Iteration:
             self.outcome = Outcome.STOPPED
         else:
             self.limit()
+        return self.outcome is None
 
     def limit(self) -> None:
         """End where the products do not suffice for a step and a residual."""
