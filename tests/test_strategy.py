@@ -170,8 +170,9 @@ def test_recycling_wins_without_a_preconditioner_and_is_sorted(monkeypatch):
     weak = {name: CANDIDATES[name] for name in ("gmres", "skr-unsorted", "skr")}
     monkeypatch.setattr(race, "CANDIDATES", weak)
     monkeypatch.setattr(race, "SLOWER", 1e6)
-    monkeypatch.setattr(race.Race, "_measurement", lambda run, name: Measurement(
-        name, np.mean(run._products[name]), 0.0, 1) if name in run._products else Measurement(name, note="-"))  # fmt: skip
+    monkeypatch.setattr(race.Race, "_measurement", lambda run, name: (
+        Measurement(name, np.mean(run._products[name]), 0.0, 1) if name in run._products
+        else Measurement(name, note="-")))  # fmt: skip
     plan = choose(family, samples(family, 12), 10**9, 1e-5)
     assert plan.strategy == "skr" and "in greedy order" in plan.reason
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
+from functools import partial
+
 import scipy.sparse as sp
 from scipy.sparse.linalg import SuperLU, splu
 
@@ -11,7 +13,7 @@ from ..counter import Counter
 from ..errors import ProblemError, SingularEquationError
 from .matrix import SharedMatrix
 from .residual import Excess, Rows
-from .solver import Inverse, LinearSolver, ScaledNorm
+from .solver import Inverse, LinearSolver
 
 
 def sparse_factors(matrix: sp.spmatrix, definite: bool) -> SuperLU:
@@ -42,23 +44,24 @@ def sparse_factors(matrix: sp.spmatrix, definite: bool) -> SuperLU:
         ) from None
 
 
-class Factorised(Inverse):
-    """A^-1, or A^-T, by SuperLU."""
+class Factors(Inverse):
+    """A^-1 by factors, which solve with A' too."""
 
     exact = True
 
-    def __init__(self, factors: SuperLU, trans: str = "N") -> None:
-        self._factors, self._trans = factors, trans
+    def __init__(self, solve: Callable[[Array], Array], solve_transposed: Callable[[Array], Array]) -> None:
+        self._solve, self._solve_transposed = solve, solve_transposed
 
     def apply(self, b: Array, reduction: float = 0.0) -> Array:
-        return np.asarray(self._factors.solve(b, self._trans))
+        return self._solve(b)
 
-    def transposed(self, symmetric: bool) -> Factorised:
-        return self if symmetric else Factorised(self._factors, "T" if self._trans == "N" else "N")
+    def transposed(self, symmetric: bool) -> Factors:
+        return self if symmetric else Factors(self._solve_transposed, self._solve)
 
 
 def direct_solver(matrix: sp.spmatrix, counter: Counter, definite: bool, excess: Excess | None = None) -> LinearSolver:
     """The solver of a matrix by its factors; `definite` is whether it is symmetric positive definite."""
-    inverse, rows = Factorised(sparse_factors(matrix, definite)), Rows(SharedMatrix(matrix), definite, excess)
+    factors = sparse_factors(matrix, definite)
     counter.factorisations += 1
-    return LinearSolver(rows, inverse, ScaledNorm(rows), counter)
+    inverse = Factors(factors.solve, partial(factors.solve, trans="T"))
+    return LinearSolver(Rows(SharedMatrix(matrix), definite, excess), inverse, None, counter)

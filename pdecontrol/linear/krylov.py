@@ -113,23 +113,10 @@ class KrylovResult:
 
 
 class Iteration:
-    """A x = b on its way: the best x so far with its residual, what was spent on it, and when it ends.
+    """A x = b on its way, with the arguments of a Krylov method, which are checked.
 
-    Parameters
-    ----------
-    matrix, b, preconditioner, start, space, tolerance, max_products, callback : see `gcrodr.gcrodr`.
-
-    Attributes
-    ----------
-    x, r, size : the best so far, b - A x and the norm of it.
-    target : the norm of residuals that is asked for.
-    outcome : how it ended, None while it goes on.
-
-    Raises
-    ------
-    DataError
-        For shapes that do not fit, values that are not finite, tolerances outside (0, 1), and no products at all; on
-        several processes all of them refuse.
+    x is the best so far, r = b - A x and size the norm of it, target the one that is asked for; outcome tells how the
+    iteration ended, None while it goes on.
     """
 
     def __init__(
@@ -177,11 +164,6 @@ class Iteration:
         """U with A U by products, which are counted, where they are finite.
 
         With `same_matrix` the images are those that the space brings, which one product confirms.
-
-        Raises
-        ------
-        DataError
-            If they are not those of this matrix.
         """
         if not same_matrix:
             self.products.refresh += space.size

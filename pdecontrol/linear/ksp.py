@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from ..arrays import Array
 from ..counter import Counter
 from ..errors import ConvergenceError, ProblemError, SingularEquationError
 from ..parallel import Group
+from .direct import Factors
 from .matrix import SharedMatrix
 from .petsc import petsc_matrix
 from .residual import Excess, Rows
-from .solver import EnergyNorm, Inverse, LinearSolver, ScaledNorm
+from .solver import EnergyNorm, Inverse, LinearSolver
 
 PREFIXES = ("state_", "adjoint_")
 FACTORS = ("lu", "cholesky")
@@ -26,16 +28,7 @@ MULTIGRID: dict[str, object] = {"pc_gamg_aggressive_coarsening": 0, "pc_gamg_squ
 
 
 class PetscInverse(Inverse):
-    """A^-1 by a Krylov solver and a preconditioner of PETSc.
-
-    Parameters
-    ----------
-    matrix : A, of PETSc; it is destroyed with the solver.
-    group : its processes.
-    options : for the solvers with the prefix.
-    kind, definite : how A is solved, and whether it is symmetric positive definite.
-    counter : of the map.
-    """
+    """A^-1 by a Krylov solver and a preconditioner of PETSc, which destroys the matrix when it is closed."""
 
     tolerance = 1e-10
     name, advice = "the linear solver", "use linear_solver='direct' or other petsc_options"
@@ -65,7 +58,7 @@ class PetscInverse(Inverse):
     def apply(self, b: Array, reduction: float = 0.0) -> Array:
         return self._solved(self.ksp.solve, b, reduction)
 
-    def _solved(self, solve: Callable[[Any, Any], None], b: Array, reduction: float) -> Array:
+    def _solved(self, solve: Callable[[Any, Any], None], b: Array, reduction: float = 0.0) -> Array:
         if not self._group.any(b.any()):
             return np.zeros_like(b)
         self._b.array[:] = b
@@ -93,7 +86,7 @@ class PetscInverse(Inverse):
     def transposed(self, symmetric: bool) -> Inverse:
         """Symmetric matrices have one solver for both, and factors solve with the transpose, unless options differ."""
         if not self._options.differ and (symmetric or self.exact):
-            return self if symmetric else TransposedFactors(self)
+            return self if symmetric else Factors(partial(self._solved, self.ksp.solveTranspose), self.apply)
         from petsc4py import PETSc
 
         # a matrix of its own: with Krylov solvers solveTranspose may be silently wrong
@@ -110,31 +103,16 @@ class PetscInverse(Inverse):
             item.destroy()
 
 
-class TransposedFactors(Inverse):
-    """A^-T by the factors of A."""
-
-    exact = True
-
-    def __init__(self, factors: PetscInverse) -> None:
-        self._factors = factors
-
-    def apply(self, b: Array, reduction: float = 0.0) -> Array:
-        return self._factors._solved(self._factors.ksp.solveTranspose, b, reduction)
-
-    def transposed(self, symmetric: bool) -> Inverse:
-        return self._factors
-
-
 def petsc_solver(
     matrix: SharedMatrix, kind: str, definite: bool, counter: Counter, options: PetscOptions, points: Array,
     excess: Excess | None,
 ) -> LinearSolver:  # fmt: skip
     """The solver of a matrix, whose unknowns sit at the points, with the preconditioner of the state for the norm."""
     inverse = PetscInverse(petsc_matrix(matrix, definite), matrix.halo.group, options, kind, definite, counter)
-    rows = Rows(matrix, definite, excess)
-    if not definite or options.exact(kind, definite):
-        return LinearSolver(rows, inverse, ScaledNorm(rows), counter)
-    return LinearSolver(rows, inverse, EnergyNorm(rows, inverse, inverse.precondition, points, counter), counter)
+    rows, norm = Rows(matrix, definite, excess), None
+    if definite and not options.exact(kind, definite):
+        norm = EnergyNorm(rows, inverse, inverse.precondition, points, counter)
+    return LinearSolver(rows, inverse, norm, counter)
 
 
 class PetscOptions:

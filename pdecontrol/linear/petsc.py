@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -161,26 +162,23 @@ class Refactored:
         self._pattern, self._items = None, ()
 
 
-class PetscPreconditioner:
-    """M^-1 of a kind of PETSc (ilu, icc, hypre, gamg, ..) for a matrix on this process alone."""
+def petsc_preconditioner(matrix: sp.csr_matrix, kind: str, definite: bool) -> tuple[Operator, Callable[[], object]]:
+    """M^-1 of a kind of PETSc (ilu, icc, hypre, ..) for a matrix on this process alone, and what frees it."""
+    from petsc4py import PETSc
 
-    def __init__(self, matrix: sp.csr_matrix, kind: str, definite: bool) -> None:
-        from petsc4py import PETSc
+    made, pc = petsc_matrix(SharedMatrix(matrix), definite), PETSc.PC().create(PETSc.COMM_SELF)
 
-        self._matrix = petsc_matrix(SharedMatrix(matrix), definite)
-        self._pc = PETSc.PC().create(PETSc.COMM_SELF)
-        self._pc.setOperators(self._matrix)
-        self._pc.setType(kind)
-        try:
-            self.operator = petsc_operator(self._pc)
-        except DataError:
-            self.close()
-            raise
+    def close() -> None:
+        pc.destroy()
+        made.destroy()
 
-    def close(self) -> None:
-        """Free the matrix and the preconditioner."""
-        self._pc.destroy()
-        self._matrix.destroy()
+    pc.setOperators(made)
+    pc.setType(kind)
+    try:
+        return petsc_operator(pc), close
+    except DataError:
+        close()
+        raise
 
 
 def petsc_matrix(matrix: SharedMatrix, definite: bool) -> Any:

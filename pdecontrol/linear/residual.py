@@ -79,6 +79,11 @@ class Rows:
         spread = self._sum(self._sizes * np.abs(self._differences(x)))
         return ROUNDING * (spread + np.abs(b)) + self._excess.errors * np.abs(x) + noise
 
+    def size(self, r: Array) -> float:
+        """(r' D^-1 r)^1/2 with D = diag(d)."""
+        scaled = r / np.sqrt(self.diagonal)
+        return float(np.sqrt(self.group.sum(np.einsum("i,i->", scaled, scaled))))
+
     def plain_spread(self, x: Array) -> Array:
         """sum_j P_ij |x_j|, that of products which are not in differences."""
         return self._sum(self._sizes * np.abs(self._forward(x))[self._local.indices])
@@ -98,7 +103,8 @@ class TransposedRows:
     symmetric = False
 
     def __init__(self, rows: Rows) -> None:
-        self.transposed, self.group, self.diagonal, self.width = rows, rows.group, rows.diagonal, rows.width
+        self.transposed, self.group, self.size = rows, rows.group, rows.size
+        self.diagonal, self.width = rows.diagonal, rows.width
 
     def product(self, x: Array) -> Array:
         return self.transposed.matrix.apply_transposed(x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -57,39 +57,10 @@ class Inverse(ABC):
         """Free what it holds; on several processes, all of them do."""
 
 
-class Norm(Protocol):
-    """A norm of residuals r; `energy` tells whether size(r) / least is at least (r' A^-1 r)^1/2."""
-
-    energy: bool
-
-    def size(self, r: Array) -> float: ...
-    @property
-    def least(self) -> float: ...
-
-
-class ScaledNorm:
-    """(r' D^-1 r)^1/2 with D = diag(`Rows.diagonal`)."""
-
-    energy = False
-    least = 1.0
-
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
-
-    def size(self, r: Array) -> float:
-        scaled = r / np.sqrt(self._rows.diagonal)
-        return float(np.sqrt(self._rows.group.sum(np.einsum("i,i->", scaled, scaled))))
-
-
 class EnergyNorm:
     """(r' B r)^1/2 with the preconditioner B of conjugate gradients, for positive definite matrices.
 
-    Parameters
-    ----------
-    rows, inverse : of the matrix.
-    precondition : r -> B r.
-    points : (dim, n), where the unknowns sit, in units of the diameter of the domain.
-    counter : of the map.
+    The unknowns sit at the points (dim, n), in units of the diameter of the domain.
 
     Notes
     -----
@@ -98,8 +69,6 @@ class EnergyNorm:
     right-hand side with all frequencies. The rounding of r is added to it: for nearly singular equations it is what
     counts.
     """
-
-    energy = True
 
     def __init__(
         self, rows: Rows, inverse: Inverse, precondition: Callable[[Array], Array], points: Array, counter: Counter
@@ -113,10 +82,9 @@ class EnergyNorm:
     @cached_property
     def least(self) -> float:
         """mu^1/2."""
-        group, size = self._rows.group, self._rows.diagonal.size
         phase = 1e3 * (1.0 + self._points * np.arange(1, len(self._points) + 1)[:, None]).sum(axis=0)
         b = np.sqrt(self._rows.diagonal) * np.modf(1e4 * np.sin(phase))[0]
-        limit = min(SLOW, 2 * int(group.sum(size)))
+        limit = min(SLOW, 2 * int(self._rows.group.sum(b.size)))
         least, steps = least_ritz_value(self._rows.matrix.__matmul__, b, self._inner, self._precondition, limit)
         self._counter.inner += steps
         self._counter.tangent += 1  # one solve more, as far as its cost goes
@@ -135,16 +103,14 @@ class LinearSolver:
 
     Parameters
     ----------
-    rows : of the matrix, for residuals.
-    inverse : nearly its inverse.
-    norm : of residuals.
+    rows, inverse : of the matrix: residuals, and nearly A^-1.
+    norm : of residuals; (r' D^-1 r)^1/2 with D = diag(`diagonal`) if None.
     counter : of the map.
     original : the solver of A, if this is that of A'.
 
     Attributes
     ----------
-    energy : whether the norm of a residual r is at least (r' A^-1 r)^1/2, that of the error in the energy norm; else
-        it is (r' D^-1 r)^1/2 with D = diag(`diagonal`).
+    energy : whether bounds on residuals r are at least (r' A^-1 r)^1/2, that of the error in the energy norm.
     diagonal : d, see `residual`.
     width : the largest number of entries in a row.
     """
@@ -152,11 +118,11 @@ class LinearSolver:
     closed = False
 
     def __init__(
-        self, rows: Rows | TransposedRows, inverse: Inverse, norm: Norm, counter: Counter,
+        self, rows: Rows | TransposedRows, inverse: Inverse, norm: EnergyNorm | None, counter: Counter,
         original: LinearSolver | None = None,
     ) -> None:  # fmt: skip
         self._rows, self.inverse, self.norm, self._counter, self._original = rows, inverse, norm, counter, original
-        self.energy, self.diagonal, self.width = norm.energy, rows.diagonal, rows.width
+        self.energy, self.diagonal, self.width = norm is not None, rows.diagonal, rows.width
 
     def close(self) -> None:
         """Free what the solver holds; on several processes, all of them do. A closed one is not used again."""
@@ -193,15 +159,12 @@ class LinearSolver:
     ) -> Approximation:
         """x with A x = b; for `start` and `accuracy` see `maps.Linearisation`, b may err by `noise` in each entry."""
         apply, exact = self.inverse.apply, self.inverse.exact
-        if exact:
-            x = apply(b)
-        else:
-            x = np.zeros_like(b) if start is None else start
+        x = apply(b) if exact else np.zeros_like(b) if start is None else start
         if accuracy is None:
             return self._refined(b, x, b - self._rows.product(x), noise)
+        left = self.loss if exact else 0.0
         if not exact:
-            return Approximation(x + apply(b if start is None else b - self._rows.product(x), accuracy), None)
-        left = self.loss
+            x = x + apply(b if start is None else b - self._rows.product(x), accuracy)
         while left > TOLERATED:
             self._counter.refinements += 1
             x, left = x + apply(b - self._rows.product(x)), left * min(self.loss, 0.5)
@@ -211,14 +174,14 @@ class LinearSolver:
         """x with its bound, if it is as good as `solve` would make it; else None."""
         goal = NEAR if self.inverse.exact else self.inverse.tolerance
         r = b - self._rows.product(x)
-        return self._refined(b, x, r, noise) if self.norm.size(r) <= goal * self.norm.size(b) else None
+        return self._refined(b, x, r, noise) if self._size(r) <= goal * self._size(b) else None
 
     def residual(self, x: Array, b: Array, noise: Array | float) -> tuple[Array, Array]:
         """b - A x in differences, and rho, what rounding may be in it, entry by entry."""
         return b - self._rows.product(x), self._rows.rounding(x, b, noise)
 
     def _refined(self, b: Array, x: Array, r: Array, noise: Array | float) -> Approximation:
-        inverse, size = self.inverse, self.norm.size
+        inverse, size = self.inverse, self._size
 
         def correction(residual: Array, reduction: float) -> Array:
             self._counter.refinements += inverse.exact
@@ -234,7 +197,10 @@ class LinearSolver:
             raise ConvergenceError(
                 f"{inverse.name} stopped at a relative residual of {left / size(b):.1e}: {inverse.advice}."
             )
-        return Approximation(x, (left + slack) / self.norm.least)
+        return Approximation(x, (left + slack) / (self.norm.least if self.norm else 1.0))
+
+    def _size(self, r: Array) -> float:
+        return self.norm.size(r) if self.norm else self._rows.size(r)
 
 
 def choose_kind(asked: str, definite: bool, large: bool, refused: str) -> str:

@@ -15,6 +15,7 @@ from ...errors import SingularEquationError
 from ...linear.direct import sparse_factors
 from ...linear.multigrid import calling_pyamg
 from ...linear.operator import Operator
+from ...linear.petsc import has_package, petsc_preconditioner
 
 Build = Callable[[sp.csr_matrix, bool], tuple[Operator, Callable[[], object]]]
 
@@ -96,18 +97,12 @@ def jacobi(matrix: sp.csr_matrix, definite: bool) -> tuple[Operator, Callable[[]
 
 def incomplete(matrix: sp.csr_matrix, definite: bool) -> tuple[Operator, Callable[[], object]]:
     """M^-1 of incomplete factors without fill: Cholesky where the matrix is definite, else LU (PETSc)."""
-    from ...linear.petsc import PetscPreconditioner
-
-    made = PetscPreconditioner(matrix, "icc" if definite else "ilu", definite)
-    return made.operator, made.close
+    return petsc_preconditioner(matrix, "icc" if definite else "ilu", definite)
 
 
 def boomeramg(matrix: sp.csr_matrix, definite: bool) -> tuple[Operator, Callable[[], object]]:
     """M^-1 of a V-cycle of BoomerAMG (PETSc with hypre)."""
-    from ...linear.petsc import PetscPreconditioner
-
-    made = PetscPreconditioner(matrix, "hypre", definite)
-    return made.operator, made.close
+    return petsc_preconditioner(matrix, "hypre", definite)
 
 
 def multigrid(matrix: sp.csr_matrix, definite: bool) -> tuple[Operator, Callable[[], object]]:
@@ -140,8 +135,6 @@ def has_hypre(matrix: sp.csr_matrix) -> str | None:
     """Why BoomerAMG cannot take a matrix, None if it can."""
     if missing := has_petsc(matrix):
         return missing
-    from ...linear.petsc import has_package
-
     return None if has_package("hypre") else "PETSc has no hypre"
 
 

@@ -18,6 +18,7 @@ from ...linear.gcrodr import gcrodr
 from ...linear.krylov import Callback, KrylovResult, Outcome, Products
 from ...linear.petsc import Refactored, load
 from ...linear.recycle import RecycledSpace, orthonormal_images
+from ...linear.residual import refine
 from . import precondition
 from .candidates import BUILD, DIRECT, Candidate
 from .systems import System, Traits
@@ -110,16 +111,15 @@ class SequenceSolver:
                 self._refactored.factorise(matrix)
             factors = self._refactored or sparse_factors(matrix, self._traits.definite)
         scale, products = float(np.linalg.norm(b)), Products()
-        x = factors.solve(b)
-        residual = b - matrix @ x
-        products.residuals += 1
-        for _ in range(2):  # iterative refinement, above all for factors without pivoting
-            size = float(np.linalg.norm(residual))
-            if not np.isfinite(size) or size <= self._tolerance * scale:
-                break
-            x = x + factors.solve(residual)
-            residual = b - matrix @ x
+
+        def product(x: Array) -> Array:
             products.residuals += 1
+            return np.asarray(matrix @ x)
+
+        x = factors.solve(b)
+        x, residual = refine(
+            x, b - product(x), product, lambda r, _: factors.solve(r), np.linalg.norm, self._tolerance * scale, 2
+        )  # above all for factors without pivoting
         relative = float(np.linalg.norm(residual)) / (scale or 1.0)
         if not np.isfinite(relative):
             raise SingularEquationError("the matrix of the equation is singular (its factors give NaN).")
