@@ -78,7 +78,7 @@ def conjugate_gradients(family, count: int) -> dict[str, np.ndarray]:
     mean = mean_operator(ReferenceInverse(family.reference(), family.grid))
     return {
         "CG": products(family, samples, cg),
-        "CG, mean operator": products(family, samples, cg, precondition=lambda matrix: mean(matrix, True)[0]),
+        "CG, mean operator": products(family, samples, cg, precondition=lambda matrix: mean(matrix, True)),
     }
 
 

@@ -285,9 +285,6 @@ class DolfinxEngine(Engine):
         kind = self._kind if definite else "direct"
         return petsc_solver(block, kind, definite, counter, self._options, points / self.mesh.diameter, excess)
 
-    def kernel_row(self, block: SharedMatrix) -> int | None:
-        return block.kernel_row()
-
     # -- spaces -----------------------------------------------------------------------------------------------
 
     def solution(self) -> Space:

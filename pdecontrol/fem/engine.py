@@ -121,10 +121,6 @@ class Engine(ABC):
         """A block made ready for solves; its unknowns sit at the points, `excess` is what is known of its row sums."""
 
     @abstractmethod
-    def kernel_row(self, block: Any) -> int | None:
-        """A row of this process in a connected component of a matrix on which constants lie in its kernel, if any."""
-
-    @abstractmethod
     def solution(self) -> Space:
         """The space of states, in L2."""
 

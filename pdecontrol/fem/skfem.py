@@ -16,7 +16,6 @@ from ..arrays import Array, Indices
 from ..counter import Counter
 from ..errors import ProblemError
 from ..linear.direct import direct_solver
-from ..linear.matrix import SharedMatrix
 from ..linear.multigrid import multigrid_solver
 from ..linear.residual import Excess
 from ..linear.solver import LinearSolver, choose_kind
@@ -134,9 +133,6 @@ class SkfemEngine(Engine):
         if self._kind == "direct":
             return direct_solver(block, counter, definite, excess)
         return multigrid_solver(block, counter, points / self.mesh.diameter, excess)
-
-    def kernel_row(self, block: sp.csr_matrix) -> int | None:
-        return SharedMatrix(block).kernel_row()
 
     def solution(self) -> Space:
         return Space(self.matrix([("mass", self.cells, np.ones(self.basis.dx.shape))]), self.elements)

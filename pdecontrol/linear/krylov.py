@@ -221,21 +221,19 @@ class Iteration:
 
 
 def _check(A: Operator, M: Operator | None, b: Array, start: Array | None, space: RecycledSpace | None) -> None:
-    for name, vector in {"b": b, "the start": start}.items():
-        if vector is not None:
-            _check_vector(name, vector, A.size)
+    vectors: dict[str, Any] = {"b": b, "the start": start}
+    for name, vector in vectors.items():
+        if vector is None:
+            continue
+        if not isinstance(vector, np.ndarray) or vector.dtype.kind not in "biufc":
+            raise DataError(f"{name} must be an array of numbers, got {type(vector).__name__}.")
+        if vector.shape != (A.size,):
+            raise DataError(f"{name} must have the shape {(A.size,)} of the matrix, not {vector.shape}.")
+        if not np.isfinite(vector).all():
+            raise DataError(f"{name} has entries that are NaN or infinite.")
     if M is not None and M.size != A.size:
         raise DataError(f"the preconditioner is one of {M.size} unknowns, the matrix has {A.size}.")
     if space is not None and len(space.vectors) != A.size:
         raise DataError(f"the recycled space is one of {len(space.vectors)} unknowns, the matrix has {A.size}.")
     if space is not None and not np.isfinite(space.vectors).all():
         raise DataError("the recycled space has entries that are NaN or infinite.")
-
-
-def _check_vector(name: str, vector: Any, size: int) -> None:
-    if not isinstance(vector, np.ndarray) or vector.dtype.kind not in "biufc":
-        raise DataError(f"{name} must be an array of numbers, got {type(vector).__name__}.")
-    if vector.shape != (size,):
-        raise DataError(f"{name} must have the shape {(size,)} of the matrix, not {vector.shape}.")
-    if not np.isfinite(vector).all():
-        raise DataError(f"{name} has entries that are NaN or infinite.")

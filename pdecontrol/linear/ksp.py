@@ -85,15 +85,16 @@ class PetscInverse(Inverse):
 
     def transposed(self, symmetric: bool) -> Inverse:
         """Symmetric matrices have one solver for both, and factors solve with the transpose, unless options differ."""
-        if not self._options.differ and (symmetric or self.exact):
-            return self if symmetric else Factors(partial(self._solved, self.ksp.solveTranspose), self.apply)
         from petsc4py import PETSc
 
+        if symmetric and not self._options.differ:
+            return self
+        if self.exact and not self._options.differ:
+            return Factors(partial(self._solved, self.ksp.solveTranspose), self.apply)
         # a matrix of its own: with Krylov solvers solveTranspose may be silently wrong
         matrix = self.matrix if symmetric else self.matrix.transpose(PETSc.Mat())
-        self._adjoint = PetscInverse(
-            matrix, self._group, self._options, self._kind, self._definite, self._counter, "adjoint_"
-        )
+        settings = self._options, self._kind, self._definite, self._counter
+        self._adjoint = PetscInverse(matrix, self._group, *settings, "adjoint_")
         return self._adjoint
 
     def close(self) -> None:

@@ -57,24 +57,25 @@ class SharedMatrix:
         local = self.local[chosen][:, np.concatenate([chosen, ghosts])]
         return SharedMatrix(local, Halo(self.halo.group, chosen.size, seen[ghosts]))
 
-    def kernel_row(self) -> int | None:
-        """A row of this process in a connected component on which constants lie in the kernel, if there is one."""
-        halo, rows = self.halo, self.local.shape[0]
-        sums = np.abs(self.local.sum(axis=1)).ravel()
-        loose = np.asarray(sums).ravel() <= 8 * ROUNDING * np.asarray(abs(self.local).sum(axis=1)).ravel()
-        square = sp.csr_matrix(
-            (self.local.data, self.local.indices, np.append(self.local.indptr, np.full(halo.numbers.size - rows,
-             self.local.nnz))), (halo.numbers.size,) * 2)  # fmt: skip
-        count, component = connected_components(square, directed=False)
-        # Components of a process meet those of others in its ghosts.
-        starts = np.cumsum([0, *halo.group.collect(count)])
-        own = starts[halo.group.rank] + component
-        elsewhere = halo.forward(own[:rows])[rows:]
-        pairs = np.unique(np.stack([own[rows:], elsewhere]), axis=1)
-        links = np.hstack(halo.group.collect(pairs)).astype(int)
-        graph = sp.coo_matrix((np.ones(links.shape[1]), (links[0], links[1])), (starts[-1], starts[-1]))
-        _, merged = connected_components(graph, directed=False)
-        whole = merged[own[:rows]]
-        firm = np.unique(np.concatenate(halo.group.collect(np.unique(whole[~loose]))))
-        row = np.flatnonzero(~np.isin(whole, firm))
-        return int(row[0]) if row.size else None
+
+def kernel_row(matrix: SharedMatrix | sp.spmatrix) -> int | None:
+    """A row of this process in a connected component on which constants lie in the kernel, if there is one."""
+    shared = matrix if isinstance(matrix, SharedMatrix) else SharedMatrix(matrix)
+    halo, local, rows = shared.halo, shared.local, shared.local.shape[0]
+    sums, sizes = (np.asarray(part.sum(axis=1)).ravel() for part in (local, abs(local)))
+    loose = np.abs(sums) <= 8 * ROUNDING * sizes
+    starts = np.append(local.indptr, np.full(halo.numbers.size - rows, local.nnz))
+    square = sp.csr_matrix((local.data, local.indices, starts), (halo.numbers.size,) * 2)
+    count, component = connected_components(square, directed=False)
+    # Components of a process meet those of others in its ghosts.
+    starts = np.cumsum([0, *halo.group.collect(count)])
+    own = starts[halo.group.rank] + component
+    elsewhere = halo.forward(own[:rows])[rows:]
+    pairs = np.unique(np.stack([own[rows:], elsewhere]), axis=1)
+    links = np.hstack(halo.group.collect(pairs)).astype(int)
+    graph = sp.coo_matrix((np.ones(links.shape[1]), (links[0], links[1])), (starts[-1], starts[-1]))
+    _, merged = connected_components(graph, directed=False)
+    whole = merged[own[:rows]]
+    firm = np.unique(np.concatenate(halo.group.collect(np.unique(whole[~loose]))))
+    row = np.flatnonzero(~np.isin(whole, firm))
+    return int(row[0]) if row.size else None

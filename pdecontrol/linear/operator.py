@@ -21,6 +21,7 @@ class Operator:
     dtype : of the matrix.
     group : the processes that share the vectors.
     block : the product for several columns (n, k) at once, where there is a faster one.
+    close : frees what the product holds, where that is necessary.
     """
 
     def __init__(
@@ -30,9 +31,10 @@ class Operator:
         dtype: np.dtype[Any],
         group: Group = ALONE,
         block: Callable[[Array], Array] | None = None,
+        close: Callable[[], object] = lambda: None,
     ) -> None:
         self.apply, self.size, self.dtype, self.group = apply, size, dtype, group
-        self._block = block
+        self._block, self.close = block, close
 
     def columns(self, vectors: Array) -> Array:
         """A V for vectors as columns."""

@@ -1,8 +1,7 @@
-"""Matrices and preconditioners of PETSc as operators, serial and under MPI."""
+"""Matrices, factors and preconditioners of PETSc, serial and under MPI."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -162,8 +161,8 @@ class Refactored:
         self._pattern, self._items = None, ()
 
 
-def petsc_preconditioner(matrix: sp.csr_matrix, kind: str, definite: bool) -> tuple[Operator, Callable[[], object]]:
-    """M^-1 of a kind of PETSc (ilu, icc, hypre, ..) for a matrix on this process alone, and what frees it."""
+def petsc_preconditioner(matrix: sp.csr_matrix, kind: str, definite: bool) -> Operator:
+    """M^-1 of a kind of PETSc (ilu, icc, hypre, ..) for a matrix on this process alone, to be closed."""
     from petsc4py import PETSc
 
     made, pc = petsc_matrix(SharedMatrix(matrix), definite), PETSc.PC().create(PETSc.COMM_SELF)
@@ -175,10 +174,12 @@ def petsc_preconditioner(matrix: sp.csr_matrix, kind: str, definite: bool) -> tu
     pc.setOperators(made)
     pc.setType(kind)
     try:
-        return petsc_operator(pc), close
+        operator = petsc_operator(pc)
     except DataError:
         close()
         raise
+    operator.close = close
+    return operator
 
 
 def petsc_matrix(matrix: SharedMatrix, definite: bool) -> Any:

@@ -77,11 +77,12 @@ class EnergyNorm:
         self._points, self._counter = points, counter
 
     def size(self, r: Array) -> float:
+        """(r' B r)^1/2."""
         return float(np.sqrt(max(self._inner(r, self._precondition(r)), 0.0)))
 
     @cached_property
     def least(self) -> float:
-        """mu^1/2."""
+        """mu^1/2, by which sizes are divided for the bound."""
         phase = 1e3 * (1.0 + self._points * np.arange(1, len(self._points) + 1)[:, None]).sum(axis=0)
         b = np.sqrt(self._rows.diagonal) * np.modf(1e4 * np.sin(phase))[0]
         limit = min(SLOW, 2 * int(self._rows.group.sum(b.size)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 
 import numpy as np
@@ -40,7 +41,6 @@ class Race:
         self._begin = perf_counter()
         # What factors take on a slow machine: before anything is measured, the best is not known to be worse.
         self._factors = max(2e-2, 2 * _least_seconds("lu", "", traits.unknowns, family.dimension))
-        self._reference: ReferenceInverse | None = None
         self._solvers: dict[str, SequenceSolver] = {}
         self._times: dict[str, list[float]] = {}
         self._products: dict[str, list[int]] = {}
@@ -92,48 +92,42 @@ class Race:
         return ""
 
     def _try(self, candidate: Candidate) -> None:
-        solver = SequenceSolver(candidate, self._traits, self._tolerance, self._inverse)
-        self._solvers[candidate.name] = solver
+        name = candidate.name
+        self._solvers[name] = SequenceSolver(candidate, self._traits, self._tolerance, lambda: self._reference)
         longer = 2 if candidate.recycled else len(self._systems) - 1 if candidate.projected else 1
-        for i, (matrix, b) in enumerate(self._systems[: 1 + longer]):
+        for i, system in enumerate(self._systems[: 1 + longer]):
             # The first solve loads and analyses, and has nothing to recycle: it counts only where it is hopeless.
             limit = SLOWER * min(self._best, self._factors) * (1 if i else 2)
-            begin = perf_counter()
-            solved = solver.solve(matrix, b, limit)
-            spent = perf_counter() - begin
-            if solved.failure:
-                self._give_up(candidate.name, solved.failure)
-                return
-            if i > 0 or spent > limit or len(self._systems) == 1:
-                self._times.setdefault(candidate.name, []).append(spent)
-                self._products.setdefault(candidate.name, []).append(solved.products.total)
-            if spent > limit:
+            spent = self._measure(name, system, limit, warming=i == 0 and len(self._systems) > 1)
+            if not spent <= limit:
                 return
 
-    def _give_up(self, name: str, why: str) -> None:
-        self._notes[name] = why
-        self._times.pop(name, None)
-        self._products.pop(name, None)
+    def _measure(self, name: str, system: System, limit: float = np.inf, warming: bool = False) -> float:
+        """The seconds of a solve, recorded unless it is quick and warms up only; NaN if it fails: then given up."""
+        solved = self._solvers[name].solve(*system, limit)
+        spent = sum(solved.seconds.values())
+        if solved.failure:
+            self._notes[name] = solved.failure
+            self._times.pop(name, None)
+            self._products.pop(name, None)
+            return np.nan
+        if spent > limit or not warming:
+            self._times.setdefault(name, []).append(spent)
+            self._products.setdefault(name, []).append(solved.products.total)
+        return spent
 
     def _final(self) -> None:
         """Measure those near to the best on more systems, but for those that have learned from them."""
         fresh = [name for name in self._times if not (CANDIDATES[name].recycled or CANDIDATES[name].projected)]
-        for matrix, b in self._systems[2:6]:
+        for system in self._systems[2:6]:
             for name in sorted(fresh, key=lambda name: min(self._times[name])):
-                if min(self._times[name]) <= 1.5 * self._best and not self._spent():
-                    begin = perf_counter()
-                    solved = self._solvers[name].solve(matrix, b)
-                    if solved.failure:
-                        self._give_up(name, solved.failure)
-                        fresh.remove(name)
-                        continue
-                    self._times[name].append(perf_counter() - begin)
-                    self._products[name].append(solved.products.total)
+                near = min(self._times[name]) <= 1.5 * self._best and not self._spent()
+                if near and np.isnan(self._measure(name, system)):
+                    fresh.remove(name)
 
-    def _inverse(self) -> ReferenceInverse:
-        if self._reference is None:
-            self._reference = ReferenceInverse(self._family.reference(), self._family.grid)
-        return self._reference
+    @cached_property
+    def _reference(self) -> ReferenceInverse:
+        return ReferenceInverse(self._family.reference(), self._family.grid)
 
     def _measurement(self, name: str) -> Measurement:
         times, note = self._times.get(name), self._notes.get(name, "")

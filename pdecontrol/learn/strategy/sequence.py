@@ -129,7 +129,7 @@ class SequenceSolver:
     def _iterate(self, matrix: sp.csr_matrix, b: Array, deadline: float) -> SolvedSystem:
         candidate, seconds, products = self.candidate, dict[str, float](), Products()
         with timing(seconds, "set-up"):
-            preconditioner, free = self._build(matrix, self._traits.definite)
+            preconditioner = self._build(matrix, self._traits.definite)
         late: Callback | None = None if deadline == np.inf else lambda _: perf_counter() > deadline
         try:
             start = self._guess(matrix, b, products) if self._earlier else None
@@ -141,7 +141,7 @@ class SequenceSolver:
                 tolerance=self._tolerance, max_products=20_000, callback=late,
             )  # fmt: skip
         finally:
-            free()
+            preconditioner.close()
         if found.converged and candidate.recycled:
             self._space = found.space
         if found.converged and candidate.projected:
