@@ -2,7 +2,7 @@
 
 from . import reference, verify
 from .certificate import Certificate
-from .driver import certify, continuation, discretise, minimise, solve
+from .driver import continuation, discretise, solve
 from .errors import (
     AdvectionWarning,
     ConvergenceError,
@@ -14,6 +14,7 @@ from .errors import (
     ResultFileError,
     SingularEquationError,
 )
+from .fem.backends import Embedded, Parallel
 from .field import Field
 from .learn.control import ControlSamples
 from .learn.data import Dataset, generate, open_dataset
@@ -21,6 +22,7 @@ from .maps import Linearisation, SolutionMap
 from .mesh.gmsh import read_mesh
 from .mesh.mesh import Mesh
 from .mesh.shapes import disc, unit_cube, unit_interval, unit_square
+from .optimise import certify, minimise
 from .parallel import report
 from .problem import (
     L1,
@@ -62,6 +64,7 @@ __all__ = [
     "Dirichlet",
     "Distributed",
     "Elliptic",
+    "Embedded",
     "Field",
     "History",
     "Linear",
@@ -69,6 +72,7 @@ __all__ = [
     "Mesh",
     "MeshError",
     "Neumann",
+    "Parallel",
     "PdecontrolError",
     "PrimalDual",
     "ProblemError",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays import Array, Data
-from ..errors import DataError, ProblemError
+from ..arrays import Array
+from ..errors import ProblemError
 from ..maps import SolutionMap
 from ..problem import L1, Box, ControlProblem, Tikhonov, Tracking
 from ..space import Space
@@ -95,11 +95,3 @@ def _check_bounds(space: Space, lower: Array, upper: Array, alpha: float) -> Non
 def _compress(array: Array) -> Array | float:
     """The number that an array repeats, or the array."""
     return float(array[0]) if array.size and np.all(array == array[0]) else array
-
-
-def as_control(data: Data, space: Space, name: str) -> Array:
-    """A control as a vector of its space; raises DataError if it is NaN or has the wrong shape."""
-    try:
-        return space.interpolate(data, name)
-    except DataError as error:
-        raise DataError(f"{error} A control of this problem has {space.count} values.") from None
