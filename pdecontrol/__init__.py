@@ -18,7 +18,7 @@ from .fem.backends import Embedded, Parallel
 from .field import Field
 from .learn.control import ControlSamples
 from .learn.data import Dataset, generate, open_dataset
-from .maps import Linearisation, SolutionMap
+from .maps import Adjoint, Linearisation, SolutionMap
 from .mesh.gmsh import read_mesh
 from .mesh.mesh import Mesh
 from .mesh.shapes import disc, unit_cube, unit_interval, unit_square
@@ -51,6 +51,7 @@ __all__ = [
     "FISTA",
     "L1",
     "Actuators",
+    "Adjoint",
     "AdvectionWarning",
     "Boundary",
     "Box",

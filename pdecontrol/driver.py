@@ -57,6 +57,8 @@ def discretise(problem: ControlProblem, mesh: Mesh, backend: str | Backend = "au
     data = {"backend": engine, "mesh": mesh, "problem": problem}
     compare(engine.group, "discretise", data, getattr(mesh, "points", None))
     check_problem(problem, "problem, mesh")
+    if problem.equation is None:
+        raise ProblemError("the problem states no equation, and no control of it: minimise takes it with a map.")
     if not isinstance(mesh, Mesh):
         raise MeshError(f"expected a mesh (unit_square(n), read_mesh(path), ..), got {_no_mesh(mesh)}.")
     with engine.group.together():

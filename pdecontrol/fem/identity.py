@@ -20,6 +20,8 @@ def refuse_other(problem: ControlProblem, map: SolutionMap) -> None:
     """
     if not isinstance(map, EllipticMap) or _same_pieces(problem, map.system.problem):
         return
+    if problem.equation is None:
+        raise ProblemError("the map is that of an equation, which this problem does not state.")
     system = map.system
     other = System(problem, system.engine)
     if other.fingerprint == system.fingerprint:

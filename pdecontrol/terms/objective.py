@@ -40,7 +40,8 @@ class Objective:
 def bind(problem: ControlProblem, map: SolutionMap) -> Objective:
     """The objective of a problem in the spaces of a map.
 
-    The observation space of the map has one factor for each Tracking of the problem, then one for each Linear.
+    The observation space of the map has one factor for each Tracking of the problem, then one for each Linear; it may
+    be a space without factors where there is one.
 
     Raises
     ------
@@ -61,7 +62,7 @@ def bind(problem: ControlProblem, map: SolutionMap) -> Objective:
         space, float(tikhonov.alpha), _compress(reference), float(l1.beta), _compress(lower), _compress(upper)
     )
 
-    factors, observations = map.observation.factors, problem.observations
+    factors, observations = map.observation.factors or (map.observation,), problem.observations
     if len(factors) != len(observations):
         raise ProblemError(
             f"the problem observes {len(observations)} quantities, the map {len(factors)}: it is the map of another "
