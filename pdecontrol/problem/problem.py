@@ -80,7 +80,7 @@ class ControlProblem(Stated):
         for kind in (Tikhonov, L1, Box):
             if sum(isinstance(term, kind) for term in terms) > 1:
                 raise ProblemError(f"there are several {kind.__name__} terms: merge them into one.")
-        if self.control is not None and isinstance(self.boundary.get(self.control.on or ""), Dirichlet):
+        if isinstance(self.boundary.get(getattr(self.control, "on", None) or ""), Dirichlet):
             raise ProblemError(
                 f"{type(self.control).__name__} control on {self.control.on!r}: Dirichlet control is not supported, "
                 "the control is Neumann or Robin data. Give that tag a Neumann or Robin condition."
