@@ -58,7 +58,8 @@ class ControlProblem(Stated):
         tracking, terms = _several(self.tracking), _several(self.terms)
         object.__setattr__(self, "tracking", tracking)
         object.__setattr__(self, "terms", terms)
-        own = (self.equation, self.control) == (None, None)
+        stated: list[Any] = [self.equation, self.control]
+        own = stated == [None, None]
         if not own and not isinstance(self.equation, (Elliptic, Weak)):
             raise ProblemError(f"equation must be Elliptic(..) or Weak(..), got {self.equation!r}.")
         if not own and not isinstance(self.control, (Distributed, Boundary, Actuators)):
