@@ -9,12 +9,12 @@ import numpy as np
 from pdecontrol.counter import Counter
 from pdecontrol.maps import Adjoint, Linearisation, SolutionMap
 from pdecontrol.space import Space, product
-from pdecontrol.terms import ControlCost, Objective, StateCost
+from pdecontrol.terms import ControlCost, Objective, Quadratic, StateCost
 
 
 class MatrixMap(SolutionMap):
     affine = True
-    exact = True
+    exact = twice = True
     arithmetic = "products with a matrix"
 
     def __init__(
@@ -51,21 +51,21 @@ class MatrixLinearisation(Linearisation):
     def error(self):
         return self._solved[1]
 
-    def tangent(self, h, accuracy=None):
+    def tangent(self, h):
         with self.map.solves.solving("tangent"):
             return self.map.matrix @ h
 
-    def solve_adjoint(self, w, start=None, accuracy=None):
+    def solve_adjoint(self, w, start=None):
         with self.map.solves.solving("adjoint"):
             q = self.map.control.riesz(self.map.matrix.T @ self.map.observation.dual(w))
         error = 0.0
         if self.map.adjoint_noise is not None:
             noise = self.map.adjoint_noise()
             q, error = q + noise, self.map.control.norm(noise)
-        return Adjoint(q, w, error)
+        return Adjoint(q, error, w)
 
-    def hessian(self, h, adjoint, weights, accuracy=None):
-        return self.adjoint(weights * self.tangent(h))
+    def second(self, h, adjoint, outer):
+        return self.adjoint(outer(self.tangent(h)))
 
 
 def random_spd(generator, size: int):
@@ -102,7 +102,7 @@ def random_problem(generator, alpha: float, noise: float = 0.0) -> tuple[Objecti
         errors(observation, noise / np.sqrt(alpha)),
     )  # fmt: skip
     target = generator.normal(size=m)
-    state = StateCost(map.observation, target, np.ones(m))
+    state = StateCost([Quadratic(observation, target)])
     return Objective(state, ControlCost(control, alpha, reference, beta, lower, upper)), map
 
 
@@ -123,4 +123,4 @@ def manufactured(generator, alpha: float) -> tuple[Objective, MatrixMap, np.ndar
     map = MatrixMap(matrix, generator.normal(size=m), control, observation)
     p = np.linalg.lstsq(matrix.T @ np.diag(observation.mass), control.dual(q), rcond=None)[0]
     target = matrix @ optimum + map.offset - p
-    return Objective(StateCost(map.observation, target, np.ones(m)), cost), map, optimum
+    return Objective(StateCost([Quadratic(observation, target)]), cost), map, optimum

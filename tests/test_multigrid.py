@@ -34,7 +34,7 @@ def state():
 @pytest.mark.parametrize("method", ["auto", "primal-dual"])
 def test_two_runs_are_equal_bit_for_bit(method):
     before = state()
-    maps = [pc.discretise(problem(), pc.unit_square(40), linear_solver="amg") for _ in range(2)]
+    maps = [pc.discretise(problem(), pc.unit_square(40), pc.Embedded(linear_solver="amg")) for _ in range(2)]
     one, two = (pc.minimise(problem(), map, method=method, tol=1e-5) for map in maps)
     assert one.solves["inner"] == two.solves["inner"] > 0
     assert one.control.array.tobytes() == two.control.array.tobytes()
@@ -64,7 +64,7 @@ def test_the_global_generator_has_its_state_after_errors_too():
 def test_its_breakdowns_at_the_rounding_are_no_news():
     """The contrast is beyond what double precision resolves, which an error says."""
     inner = problem(diffusion=lambda x: np.where(abs(x - 0.5).max(axis=0) < 0.25, 2.0**55, 1.0))
-    map = pc.discretise(inner, pc.unit_square(16), linear_solver="amg")
+    map = pc.discretise(inner, pc.unit_square(16), pc.Embedded(linear_solver="amg"))
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("ignore")
         before = list(warnings.filters)

@@ -6,7 +6,7 @@ from matrix_map import MatrixMap, random_problem
 
 import pdecontrol as pc
 from pdecontrol import reference
-from pdecontrol.certificate import project_nonlinear, smallest_curvature
+from pdecontrol.certificate import certify_nonlinear, smallest_curvature
 from pdecontrol.linear.cg import conjugate_gradients
 from pdecontrol.maps import map_norm
 from pdecontrol.solvers import loop
@@ -413,7 +413,7 @@ def test_the_modulus_of_a_concave_problem():
     )
     objective = bind(free, map)
     everywhere = Objective(objective.state, PinnedCost(**vars(objective.control)))
-    certified, modulus = project_nonlinear(everywhere, map, at)
+    certified, modulus = certify_nonlinear(everywhere, map, at)
     assert modulus < 0 and certified.certificate.bound is None
     assert certified.certificate.assumption.startswith("nothing")
 
@@ -528,7 +528,7 @@ def test_curvature_against_a_dense_matrix():
         at = map.at(np.full(map.control.size, level))
         adjoint = at.solve_adjoint(objective.state.gradient(at.value))
         ones = np.ones(map.control.size)
-        columns = np.stack([at.hessian(e, adjoint, objective.state.tracked) for e in np.eye(ones.size)], axis=1)
+        columns = np.stack([at.second(e, adjoint, objective.state.second(at.value)) for e in np.eye(ones.size)], axis=1)
         root = np.sqrt(map.control.mass)
         dense = np.linalg.eigvalsh((columns + 0.0) * root[:, None] / root[None, :])[0]
         value = smallest_curvature(objective, map, at, adjoint, ones)
@@ -566,7 +566,7 @@ def cubic(weight, alpha, linear=0.0, reaction=0.0):
 def test_steps_recover_from_a_wrong_norm(problem):
     """The whole table: benchmarks/nonlinear_steps.py."""
     map = pc.discretise(problem, pc.unit_square(8))
-    norm = map_norm(map.at(map.control.zeros()), map, np.ones(map.observation.size))
+    norm = map_norm(map, map.at(map.control.zeros()), lambda w: w)
     counts = []
     for factor in (1.0, 1 / 10, 1 / 3, 3.0):
         result = pc.minimise(problem, map, pc.PrimalDual(norm=factor * norm), tol=1e-4, max_iterations=500)
