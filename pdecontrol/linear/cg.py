@@ -218,13 +218,9 @@ class _Window:
 
     def __init__(self, run: Iteration, space: RecycledSpace | None, same_matrix: bool, k: int) -> None:
         self._A, self.k = run.A, k
-        self.U = self.C = T = np.empty((run.A.size, 0), run.dtype)
-        if k > 0 and space is not None and space.size:
-            space = run.carried(space, same_matrix)
-            vectors, images = (part[:, :k].astype(run.dtype) for part in (space.vectors, space.images))
-            self.U, self.C = _conjugate(run.A, vectors, images)
-        if self.C.size:
-            T = np.stack([run.precondition(c) for c in self.C.T], axis=1)
+        space = run.carried(space if k > 0 else None, same_matrix)
+        self.U, self.C = _conjugate(run.A, space.vectors[:, :k], space.images[:, :k])
+        T = np.stack([run.precondition(c) for c in self.C.T], axis=1) if self.C.shape[1] else self.C
         self._basis = [self.U, self.C, T]
         self._new: list[tuple[Array, Array, Array]] = []
 

@@ -71,16 +71,9 @@ def gcrodr(
         raise DataError(
             f"integers 0 <= k < m are needed for the recycled and the whole dimension, got k = {k}, m = {m}."
         )
-    return run.result(_cycles(run, _carried(run, space if k > 0 else None, same_matrix, k), m, k))
-
-
-def _carried(run: Iteration, space: RecycledSpace | None, same_matrix: bool, k: int) -> RecycledSpace:
-    """U and C = A U with C^H C = I, of what an earlier solve returned."""
-    if space is None or not space.size:
-        return RecycledSpace(*[np.empty((run.A.size, 0), run.dtype)] * 2)
-    space = run.carried(space, same_matrix)  # 2
+    space = run.carried(space if k > 0 else None, same_matrix)  # 2
     space = orthonormal_images(space.vectors, space.images, run.A.group)
-    return RecycledSpace(space.vectors[:, :k].astype(run.dtype), space.images[:, :k].astype(run.dtype))
+    return run.result(_cycles(run, RecycledSpace(space.vectors[:, :k], space.images[:, :k]), m, k))
 
 
 def _cycles(run: Iteration, space: RecycledSpace, m: int, k: int) -> RecycledSpace | None:

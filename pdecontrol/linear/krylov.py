@@ -160,22 +160,25 @@ class Iteration:
         self.products.preconditioner += self.M is not None
         return r if self.M is None else np.asarray(self.M.apply(r), self.dtype)
 
-    def carried(self, space: RecycledSpace, same_matrix: bool) -> RecycledSpace:
+    def carried(self, space: RecycledSpace | None, same_matrix: bool) -> RecycledSpace:
         """U with A U by products, which are counted, where they are finite.
 
         With `same_matrix` the images are those that the space brings, which one product confirms.
         """
+        if space is None or not space.size:
+            return RecycledSpace(*[np.empty((self.A.size, 0), self.dtype)] * 2)
+        vectors = space.vectors.astype(self.dtype)
         if not same_matrix:
             self.products.refresh += space.size
-            images = self.A.columns(space.vectors)
+            images = self.A.columns(vectors)
             finite = np.isfinite(self.A.group.total(np.einsum("ij,ij->j", images.conj(), images).real))
-            return RecycledSpace(space.vectors[:, finite], images[:, finite])
+            return RecycledSpace(vectors[:, finite], images[:, finite])
         weights = np.cos(np.arange(1.0, space.size + 1.0) ** 2)  # as good as random
         expected = space.images @ weights
         self.products.residuals += 1
-        if self.A.norm(self.A.apply(space.vectors @ weights) - expected) > 1e-6 * self.A.norm(expected):
+        if self.A.norm(self.A.apply(vectors @ weights) - expected) > 1e-6 * self.A.norm(expected):
             raise DataError("the recycled space is not of this matrix: same_matrix=True needs the very same one.")
-        return space
+        return RecycledSpace(vectors, space.images.astype(self.dtype))
 
     def watch(self, estimate: float) -> bool:
         """Record the residual as estimated after a step; False if it, the callback or the limit ends the iteration."""
