@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -57,7 +56,7 @@ class Multigrid(Inverse):
 
     def apply(self, b: Array, reduction: float = 0.0) -> Array:
         x = np.zeros_like(b)
-        for step in islice(steps(self._product, b, np.dot, self.precondition), SLOW):
+        for step in islice(steps(lambda d: (self._matrix @ d, None), b, np.dot, self.precondition), SLOW):
             self._counter.inner += 1
             x = x + step.length * step.direction
             if step.reduction <= reduction**2:
@@ -66,9 +65,6 @@ class Multigrid(Inverse):
 
     def transposed(self, symmetric: bool) -> Multigrid:
         return self
-
-    def _product(self, d: Array) -> tuple[Array, Any]:
-        return self._matrix @ d, None
 
 
 def multigrid_solver(
