@@ -20,11 +20,12 @@ from .fem.engine import Engine
 from .fem.steady import EllipticMap
 from .fem.system import System
 from .field import Field
+from .files import npz
 from .maps import SolutionMap
 from .mesh.mesh import Mesh
 from .parallel import ALONE, Group, started_ranks, world
 from .problem import ControlProblem, Tracking, check_number
-from .result import Result, npz
+from .result import Result
 from .solvers import FISTA, METHODS, SemismoothNewton, loop
 from .solvers.method import Method, Start
 from .terms import Objective, as_control, bind

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -18,16 +13,14 @@ import scipy.sparse as sp
 
 from .arrays import Array
 from .certificate import Certificate
-from .errors import ResultFileError
 from .field import Field
+from .files import read_arrays, readable, write_arrays
 from .mesh.lagrange import Lagrange
 from .parallel import Group
 from .space import Space
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-FORMAT = 2
 
 
 class Status(Enum):
@@ -176,9 +169,9 @@ class Result:
     def save(self, path: str | Path) -> Path:
         """Write everything to one .npz file, whole or not at all; `pdecontrol.load` reads it."""
         whole = self.gather()
-        return self.group.on_root(lambda: whole._write(npz(path)))
+        return self.group.on_root(lambda: whole._write(path))
 
-    def _write(self, path: Path) -> Path:
+    def _write(self, path: str | Path) -> Path:
         header = {
             "kind": "result", "status": self.status.name, "method": self.method, "solves": self.solves,
             "seconds": self.seconds, "tol": self.tol, "fingerprint": self.fingerprint,
@@ -237,7 +230,7 @@ def load(path: str | Path) -> Result:
     >>> result = load("sparse.npz")                          # doctest: +SKIP
     >>> result.control(np.array([[0.5], [0.5]]))             # doctest: +SKIP
     """
-    header, arrays = read_arrays(_path(path), "result")
+    header, arrays = read_arrays(path, "result")
     with readable(path):
         spaces = {name: _space(arrays, name) for name in ("control", "state")}
         spaces["adjoint"] = spaces["state"]
@@ -259,16 +252,6 @@ def load(path: str | Path) -> Result:
             upper=Field(arrays["upper"], spaces["control"], "upper bound") if "upper" in arrays else None,
             sensors=arrays.get("sensors"),
         )
-
-
-@contextmanager
-def readable(path: str | Path) -> Iterator[None]:
-    """A block that takes the contents of a file apart: what it lacks or has of the wrong kind is a ResultFileError."""
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ResultFileError(f"{path} is damaged, or not of this version of pdecontrol ({reason}).") from None
 
 
 def _space_arrays(space: Space) -> dict[str, Array]:
@@ -300,68 +283,3 @@ def _space(arrays: dict[str, Array], name: str) -> Space:
         return Space(mass)
     elements = Lagrange(own["vertices"], own["simplices"], own["dofs"], int(own["degree"]), own.get("nodes"))
     return Space(mass, elements)
-
-
-def _path(path: Any) -> Path:
-    if not isinstance(path, (str, os.PathLike)) or not Path(path).name:
-        raise ResultFileError(f"a path is text or a pathlib.Path, got {path!r}.")
-    return Path(path)
-
-
-def npz(path: str | Path) -> Path:
-    """The path with the ending .npz, which is added if missing."""
-    path = _path(path)
-    return path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
-
-
-def write_arrays(path: Path, header: dict[str, Any], arrays: dict[str, Array]) -> Path:
-    """Write a JSON header and arrays to one .npz file, whole or not at all; raises ResultFileError."""
-    path = npz(path)
-    header = {"format": FORMAT, **header}
-    text = json.dumps(header | {"digest": _digest(header, arrays)}).encode()
-    contents: dict[str, Any] = {"header": np.frombuffer(text, dtype=np.uint8), **arrays}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, **contents)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise ResultFileError(f"{path} cannot be written ({error.strerror or error}).") from error
-        raise
-    return path
-
-
-def read_arrays(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The header and arrays of a file of `write_arrays`, checked; raises ResultFileError."""
-    path = path if path.is_file() else npz(path)
-    try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        header = json.loads(arrays.pop("header").tobytes().decode())
-    except FileNotFoundError:
-        raise ResultFileError(f"there is no file {path}.") from None
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise ResultFileError(f"{path} is damaged or not a file of pdecontrol ({error}).") from None
-    except Exception as error:  # zlib and struct errors of truncated files have no common base
-        raise ResultFileError(f"{path} is damaged ({error}).") from None
-    if not isinstance(header, dict) or header.get("kind") != kind or header.get("format") != FORMAT:
-        raise ResultFileError(f"{path} is not a {kind} of this version of pdecontrol.")
-    if header.pop("digest", None) != _digest(header, arrays):
-        raise ResultFileError(f"{path} is damaged: its contents are not those that were written.")
-    return header, arrays
-
-
-def _digest(header: dict[str, Any], arrays: dict[str, Array]) -> str:
-    """A checksum of all that a file holds."""
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
