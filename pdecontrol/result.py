@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
@@ -13,7 +14,7 @@ import scipy.sparse as sp
 
 from .arrays import Array
 from .certificate import Certificate
-from .field import Field
+from .field import Field, export
 from .files import read_arrays, readable, write_arrays
 from .mesh.lagrange import Lagrange
 from .parallel import Group
@@ -204,22 +205,33 @@ class Result:
 
     def plot(self, path: str | Path | None = None) -> Figure | None:
         """Draw state, control, adjoint and the zero set of the control; the figure (on rank 0), written to `path`."""
-        from .plot import draw_result
+        whole = self.gather()
+        return self.group.only_on_root(lambda: whole._draw(path))
 
-        return draw_result(self, path)
+    def _draw(self, path: str | Path | None) -> Figure:
+        from . import plot
+
+        certificate, history, space = self.certificate, self.history, self.control.space
+        by_gap = certificate.bound is None
+        title = "relative duality gap" if by_gap else r"distance to the optimum, $\|u-u^*\|/\|u\|$"
+        unit = 1.0 if by_gap or certificate.norm == 0.0 else certificate.norm
+        return plot.draw_result(
+            {"state $y$": self.state.panel, "control $u$": self.control.panel, "adjoint state $p$": self.adjoint.panel},
+            [bound if bound is None else bound.array for bound in (self.lower, self.upper)],
+            space.dual(np.ones(space.size)),
+            self.sensors,
+            plot.Convergence(title, self.tol, history["solves"], history["estimate"] / unit, history["bound"] / unit),
+            _headline(self),
+            path,
+        )
 
     def export(self, path: str | Path) -> list[Path]:
         """Write state, adjoint and control for ParaView, in the format of the ending (see `Field.save`)."""
-        from .export import export
-
         path = Path(path)
         states = export({"state": self.state, "adjoint": self.adjoint}, path)
         if self.control.space.points is None:
             return [states]
-        return [
-            states,
-            export({"control": self.control}, path.with_name(f"{path.stem}-control{path.suffix}")),
-        ]
+        return [states, self.control.save(path.with_name(f"{path.stem}-control{path.suffix}"))]
 
 
 def load(path: str | Path) -> Result:
@@ -252,6 +264,34 @@ def load(path: str | Path) -> Result:
             upper=Field(arrays["upper"], spaces["control"], "upper bound") if "upper" in arrays else None,
             sensors=arrays.get("sensors"),
         )
+
+
+def _headline(result: Result) -> str:
+    """The method, how good the control is, the objective and the effort."""
+    certificate = result.certificate
+    if certificate.optimal:
+        quality = "$u = 0$ shown optimal"
+    elif certificate.relative == 0.0:
+        quality = "certified $u = u^*$ up to rounding"
+    elif certificate.relative is not None:
+        quality = rf"certified $\|u-u^*\| \leq {_rounded_up(certificate.relative)}\,\|u\|$"
+    elif certificate.relative_gap is not None:
+        quality = rf"certified $J(u)-J(u^*) \leq {_rounded_up(certificate.relative_gap)}\,|J(u)|$"
+    else:
+        quality = "no certificate"
+    method = result.method.split(" (")[0]
+    return f"{method}: {quality},  $J = {_tex(f'{result.objective:.7g}')}$,  {result.solves['total']:.0f} PDE solves"
+
+
+def _rounded_up(bound: float) -> str:
+    """A positive bound to two digits."""
+    unit = 10.0 ** (math.floor(math.log10(bound)) - 1)
+    return _tex(f"{math.ceil(bound / unit) * unit:.1e}")
+
+
+def _tex(number: str) -> str:
+    digits, _, exponent = number.partition("e")
+    return rf"{digits} \times 10^{{{int(exponent)}}}" if exponent else digits
 
 
 def _space_arrays(space: Space) -> dict[str, Array]:
