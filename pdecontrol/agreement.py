@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .arrays import Array
+from .arrays import Array, takes_time
 from .errors import ProblemError
 from .field import Field
 from .parallel import Group
@@ -119,7 +119,8 @@ def _values(function: Callable[..., Any], points: Array) -> tuple[str, str]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            values = np.asarray(function(points.copy()), dtype=float)
+            time = [0.5] if takes_time(function) else []
+            values = np.asarray(function(points.copy(), *time), dtype=float)
         except Exception as error:  # it need not be one of x, nor defined there
             return f"a function that raises {type(error).__name__}", type(error).__name__
         size = 10.0 ** np.floor(np.log10(np.abs(values[np.isfinite(values)]).max(initial=1e-300)))

@@ -41,19 +41,11 @@ class Field:
 
         Under MPI all processes call it, each with its own points.
         """
-        group, whole = self.space.group, self.gather()
-        with group.agree():
-            points = real_array(points, "points")
-        parts = group.collect_on_root(points)
+        return self.space.evaluate(self.array, points, self.name)
 
-        def evaluate() -> list[Array]:
-            return [whole._elements().evaluate(whole.array, part) for part in parts]
-
-        if group.size == 1:
-            return evaluate()[0]
-        with group.agree():
-            values = evaluate() if group.root else []
-        return group.distribute(values)
+    def at(self, t: float) -> Field:
+        """The function of space at a time t, of one of space and time."""
+        return Field(self.space.at(self.array, t), self.space.time.base, f"{self.name} at t = {t:g}")
 
     def gather(self) -> Field:
         """The whole function on a single process: on rank 0, where it is divided; an empty one on others."""
@@ -74,6 +66,8 @@ class Field:
     @property
     def panel(self) -> tuple[Lagrange | None, Array]:
         """What figures and files know of it: elements and values, checked by `finite_values`."""
+        if self.space.levels is not None:
+            raise DataError(f"{self.name} depends on time: take {self.name}.at(t), at a time t.")
         return self.space.elements, self.finite_values()
 
     def finite_values(self) -> Array:
@@ -81,11 +75,6 @@ class Field:
         if not np.isfinite(self.array).all():
             raise DataError(f"{self.name} has values that are NaN or infinite.")
         return self.array
-
-    def _elements(self) -> Lagrange:
-        if self.space.elements is None:
-            raise DataError(f"{self.name} is a vector of {self.space.size} numbers, not a function of space.")
-        return self.space.elements
 
 
 def draw(fields: Mapping[str, Field], path: str | Path | None = None) -> Figure | None:
