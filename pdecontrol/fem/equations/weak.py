@@ -12,7 +12,7 @@ from ...arrays import Array, Data, Indices
 from ...errors import MeshError, PdecontrolError, ProblemError
 from ...layout import digest
 from ...linear.petsc_solver import SharedMatrix
-from ...mesh.mesh import number_columns
+from ...mesh.cells import number_columns
 from ...problem import Weak
 from .. import compat
 from ..engine import Region
