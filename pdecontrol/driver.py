@@ -12,7 +12,7 @@ from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
-from .agreement import SITES, compare, describe
+from .agreement import SITES, compare, facts_of
 from .arrays import Array, Data, undivided
 from .certificate import Certificate, judge
 from .errors import MeshError, ProblemError
@@ -329,7 +329,7 @@ def _refuse_other(problem: ControlProblem, map: SolutionMap) -> None:
             ]
             data = {"equation": stated.equation, "boundary": stated.boundary, "control": stated.control}
             sites = points[:, :: points.shape[1] // SITES + 1]
-            facts = describe("problem", data | {"what is observed": observed}, sites)
+            facts = facts_of("problem", data | {"what is observed": observed}, sites)
             tables.append({fact.name: fact for fact in facts})
     there, here = tables
     for name in dict.fromkeys([*there, *here]):

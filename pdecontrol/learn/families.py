@@ -15,8 +15,8 @@ from ..arrays import Array
 from ..errors import ProblemError
 from ..problem import check_number
 from .family import Family, Sample
-from .fields import CosineField, PeriodicField, threshold
 from .grid import diffusion, faces, transport
+from .random_fields import CosineField, PeriodicField, threshold
 
 
 @dataclass(frozen=True)
