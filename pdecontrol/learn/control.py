@@ -18,7 +18,7 @@ from ..mesh.elements import cell_lagrange
 from ..mesh.mesh import Mesh
 from ..problem import ControlProblem, check_number
 from ..space import Space
-from .random_fields import MaternField
+from .matern import MaternField
 from .source import Batch, Source
 
 

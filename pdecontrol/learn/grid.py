@@ -68,6 +68,16 @@ def transport(flows: Sequence[tuple[Array, Array]], shift: Array | float = 0.0) 
     return sp.csr_matrix((values, indices, indptr), (diagonal.size,) * 2)
 
 
+def laplacian(n: int, dimension: int) -> sp.csr_matrix:
+    """The matrix of -Laplace, times h^2, on n inner nodes along each axis."""
+    return diffusion(faces(np.ones((n + 2,) * dimension)))
+
+
+def constant_load(n: int, dimension: int) -> Array:
+    """The right-hand side 1, times h^2, on n inner nodes along each axis."""
+    return np.full(n**dimension, (n + 1.0) ** -2)
+
+
 @lru_cache(maxsize=8)
 def _pattern(shape: tuple[int, ...]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.intp]]:
     """Columns and row starts of the matrix, and where its entries stand in the blocks of `transport`."""
