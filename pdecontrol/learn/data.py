@@ -207,11 +207,11 @@ def _announce(files: Files, todo: list[int]) -> None:
         numbers = ", ".join(map(str, damaged[:10])) + (", .." if len(damaged) > 10 else "")
         warnings.warn(
             f"{files.directory}: {len(damaged)} of {len(files.chunks)} chunks are missing, damaged or of another call, "
-            f"and made again: {numbers}", stacklevel=5,
+            f"and made again: {numbers}", stacklevel=6,
         )  # fmt: skip
     changes = differences(files.manifest["versions"], versions())
     if todo and changes:
-        warnings.warn(f"{files.directory}: rounding may differ: {'; '.join(changes)}", stacklevel=5)
+        warnings.warn(f"{files.directory}: rounding may differ: {'; '.join(changes)}", stacklevel=6)
     if files.manifest["on_failure"] == "stop":
         refuse(files.summary()["failures"])
     if todo:
