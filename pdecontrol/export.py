@@ -24,16 +24,7 @@ _EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
 
 
 def write(functions: Mapping[str, tuple[Lagrange | None, Array]], path: Path) -> None:
-    """Write functions on the same cells, by name, to one file, whose ending tells the format.
-
-    Nodal functions become point data, those that are constant on cells cell data; functions of degree 2 keep it.
-
-    Raises
-    ------
-    DataError
-        If the functions are on different cells, are vectors of plain numbers, or the format is unknown or needs h5py,
-        which is not there.
-    """
+    """Write functions on the same cells, by name, to one file, whose ending tells the format (see `field.export`)."""
     _check_format(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     mesh = _meshio_mesh(functions)

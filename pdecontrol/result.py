@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +22,9 @@ from .space import Space
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+_PLAIN = ("method", "solves", "seconds", "tol", "fingerprint")  # what a file has of a result as it is
 
 
 class Status(Enum):
@@ -93,9 +96,8 @@ class History:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Array]) -> History:
-        history = cls()
-        for row in zip(*(arrays[f"history.{name}"].tolist() for name in Row._fields), strict=True):
-            history.append(Row(*row))
+        history, columns = cls(), (arrays[f"history.{name}"].tolist() for name in Row._fields)
+        history._rows = [Row(*row) for row in zip(*columns, strict=True)]
         return history
 
 
@@ -130,10 +132,10 @@ class Result:
     seconds: float
     tol: float
     fingerprint: str
-    dual: Field | None = field(default=None, repr=False)
-    lower: Field | None = field(default=None, repr=False)
-    upper: Field | None = field(default=None, repr=False)
-    sensors: Array | None = field(default=None, repr=False)
+    dual: Field | None = None
+    lower: Field | None = None
+    upper: Field | None = None
+    sensors: Array | None = None
 
     @property
     def success(self) -> bool:
@@ -173,11 +175,8 @@ class Result:
         return self.group.on_root(lambda: whole._write(path))
 
     def _write(self, path: str | Path) -> Path:
-        header = {
-            "kind": "result", "status": self.status.name, "method": self.method, "solves": self.solves,
-            "seconds": self.seconds, "tol": self.tol, "fingerprint": self.fingerprint,
-            "certificate": asdict(self.certificate),
-        }  # fmt: skip
+        header = {"kind": "result", "status": self.status.name, "certificate": asdict(self.certificate)}
+        header |= {name: getattr(self, name) for name in _PLAIN}
         arrays = self.history.arrays()
         for item in (self.control, self.state, self.adjoint):
             arrays[f"{item.name}.array"] = item.array
@@ -246,23 +245,19 @@ def load(path: str | Path) -> Result:
     with readable(path):
         spaces = {name: _space(arrays, name) for name in ("control", "state")}
         spaces["adjoint"] = spaces["state"]
-        fields = {name: Field(arrays[f"{name}.array"], space, name) for name, space in spaces.items()}
+        fields: dict[str, Any] = {name: Field(arrays[f"{name}.array"], spaces[name], name) for name in spaces}
+        if "dual" in arrays:
+            fields["dual"] = Field(arrays["dual"], Space(np.ones(arrays["dual"].size)), "dual")
+        for name in ("lower", "upper"):
+            if name in arrays:
+                fields[name] = Field(arrays[name], spaces["control"], f"{name} bound")
         return Result(
-            control=fields["control"],
-            state=fields["state"],
-            adjoint=fields["adjoint"],
+            **fields,
             certificate=Certificate(**header["certificate"]),
             status=Status[header["status"]],
-            method=header["method"],
             history=History.from_arrays(arrays),
-            solves=header["solves"],
-            seconds=header["seconds"],
-            tol=header["tol"],
-            fingerprint=header["fingerprint"],
-            dual=Field(arrays["dual"], Space(np.ones(arrays["dual"].size)), "dual") if "dual" in arrays else None,
-            lower=Field(arrays["lower"], spaces["control"], "lower bound") if "lower" in arrays else None,
-            upper=Field(arrays["upper"], spaces["control"], "upper bound") if "upper" in arrays else None,
             sensors=arrays.get("sensors"),
+            **{name: header[name] for name in _PLAIN},
         )
 
 
@@ -295,20 +290,14 @@ def _tex(number: str) -> str:
 
 
 def _space_arrays(space: Space) -> dict[str, Array]:
-    arrays = {}
-    if space.diagonal:
-        arrays["mass"] = space.mass
-    else:
+    arrays = {"mass": space.mass}
+    if not space.diagonal:
         mass = sp.csr_matrix(space.mass)
-        arrays |= {"mass.data": mass.data, "mass.indices": mass.indices, "mass.indptr": mass.indptr}
+        arrays = {"mass.data": mass.data, "mass.indices": mass.indices, "mass.indptr": mass.indptr}
     if space.elements is not None:
-        elements = space.elements
-        arrays |= {
-            "vertices": elements.vertices, "simplices": elements.simplices, "dofs": elements.dofs,
-            "degree": np.array(elements.degree),
-        }  # fmt: skip
-        if elements.nodes is not None:
-            arrays["nodes"] = elements.nodes
+        names = ("vertices", "simplices", "dofs", "degree", "nodes")
+        values = {name: getattr(space.elements, name) for name in names}
+        arrays |= {name: np.array(value) for name, value in values.items() if value is not None}
     return arrays
 
 

@@ -98,9 +98,9 @@ class Space:
     def __repr__(self) -> str:
         if self.factors:
             return f"<Space: a product of {len(self.factors)} spaces, {self.size} entries>"
-        what = "plain numbers" if self.points is None else f"entries at points in {len(self.points)}D"
         if self.levels is not None:
             return f"<Space: {self.levels.times.size} levels of {self.levels.base!r}>"
+        what = "plain numbers" if self.points is None else f"entries at points in {len(self.points)}D"
         share = "" if self.group.size == 1 else f" on rank {self.group.rank} of {self.group.size}"
         return f"<Space: {self.size} {what}{share}>"
 
@@ -123,7 +123,7 @@ class Space:
 
     @property
     def nodes(self) -> Array:
-        """The points (dim, n) where data are sampled; raises DataError for plain numbers."""
+        """The points where data are sampled; raises DataError for plain numbers."""
         if self.points is None:
             raise DataError(f"a space of {self.count} plain numbers has no points.")
         return self.points
@@ -204,11 +204,11 @@ class Space:
     def checked(self, data: Data, name: str, infinite: bool = False) -> Array:
         """Like `interpolate`, for arrays that have the entries of this process already."""
         with self.group.agree():
-            points = self.points if self.points is not None else np.zeros((0, self.size))
             if callable(data) and self.points is None:
                 raise DataError(f"{name}: this space has no points, give {self.size} numbers instead of a function.")
             if callable(data) and self.levels is not None:
                 return self.levels.sample(data, self.scale, name, infinite)
+            points = self.points if self.points is not None else np.zeros((0, self.size))
             return sample(data, points, self.scale, name, infinite)
 
     def split(self, a: Array) -> list[Array]:
@@ -231,12 +231,8 @@ class Space:
         (15.0, [3.0, 4.0])
         """
         times, weights = real_array(times, "times"), real_array(weights, "weights")
-        if (
-            times.ndim != 1
-            or times.shape != weights.shape
-            or not times.size
-            or not (np.r_[np.diff(times), weights] > 0).all()
-        ):
+        fit = times.ndim == 1 and times.size > 0 and times.shape == weights.shape
+        if not (fit and (np.diff(times) > 0).all() and (weights > 0).all()):
             raise DataError("a space over time takes ascending times and as many positive weights.")
         if self.factors:
             return product([factor.over(times, weights) for factor in self.factors])

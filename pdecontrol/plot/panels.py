@@ -24,10 +24,7 @@ Panel = tuple[Lagrange | None, Array]  # a function: its elements and coefficien
 
 
 def draw(panels: Mapping[str, Panel], path: str | Path | None = None) -> Figure:
-    """Draw functions, a panel each by its title; the figure is written to `path` if one is given.
-
-    Functions on solids are shown on a plane through the middle, functions on curves in the plane against arc length.
-    """
+    """Draw functions, a panel each by its title; the figure is written to `path` if one is given."""
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(4.2 * columns, 3.5 * rows), layout="constrained")
