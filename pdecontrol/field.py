@@ -94,17 +94,12 @@ def draw(fields: Mapping[str, Field], path: str | Path | None = None) -> Figure 
 
     Examples
     --------
-    >>> import pdecontrol as pc
-    >>> problem = pc.ControlProblem(
-    ...     equation=pc.Elliptic(reaction=1.0),
-    ...     control=pc.Distributed(),
-    ...     tracking=pc.Tracking(lambda x: x[0]),
-    ...     terms=[pc.Tikhonov(1e-2)],
-    ... )
-    >>> result = pc.solve(problem, pc.unit_square(8))
-    >>> figure = draw({"state": result.state, "control": result.control})
-    >>> [axes.get_title() for axes in figure.axes][:2]
-    ['state', 'control']
+    >>> from pdecontrol.mesh.elements import cell_lagrange
+    >>> from pdecontrol.mesh.shapes import unit_square
+    >>> elements = cell_lagrange(unit_square(8), 1)
+    >>> figure = draw({"x": Field(elements.points[0], Space(elements.lumped_mass(), elements))})
+    >>> figure.axes[0].get_title()
+    'x'
     """
     from . import plot
 

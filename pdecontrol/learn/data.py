@@ -152,10 +152,17 @@ def generate(
     >>> solutions.shape, dataset.summary["worst_bound"] < 1e-8
     ((20, 17, 17), True)
     """
-    group, directory = world(), Path(directory)
-    _compare(group, source, {"count": count, "seed": seed, "tolerance": tolerance, "strategy": strategy, "chunk": chunk,
-                             "on_failure": on_failure, "processes": processes})  # fmt: skip
-    call = checked_call(source, count, seed, tolerance, strategy, chunk, on_failure)
+    group = world()
+    arguments: dict[str, Any] = {"count": count, "seed": seed, "tolerance": tolerance, "strategy": strategy,
+                                 "chunk": chunk, "on_failure": on_failure}  # fmt: skip
+    _compare(group, source, arguments | {"processes": processes})
+    call = checked_call(source, **arguments)
+    return _generate(source, call, Path(directory), processes, progress, group)
+
+
+def _generate(
+    source: Source, call: dict[str, Any], directory: Path, processes: int, progress: bool | None, group: Group
+) -> Dataset:
     if integer("processes", processes, 1) > 1:
         if group.size > 1:
             raise DatasetError(f"the {group.size} processes of mpirun divide the chunks: leave processes=1.")
@@ -207,11 +214,11 @@ def _announce(files: Files, todo: list[int]) -> None:
         numbers = ", ".join(map(str, damaged[:10])) + (", .." if len(damaged) > 10 else "")
         warnings.warn(
             f"{files.directory}: {len(damaged)} of {len(files.chunks)} chunks are missing, damaged or of another call, "
-            f"and made again: {numbers}", stacklevel=6,
+            f"and made again: {numbers}", stacklevel=7,
         )  # fmt: skip
     changes = differences(files.manifest["versions"], versions())
     if todo and changes:
-        warnings.warn(f"{files.directory}: rounding may differ: {'; '.join(changes)}", stacklevel=6)
+        warnings.warn(f"{files.directory}: rounding may differ: {'; '.join(changes)}", stacklevel=7)
     if files.manifest["on_failure"] == "stop":
         refuse(files.summary()["failures"])
     if todo:
