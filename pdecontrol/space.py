@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .arrays import Array, Data, real_array, sample, takes_time, undivided
 from .errors import DataError
@@ -176,7 +175,7 @@ class Space:
         """The greatest entry."""
         return max(self.group.collect(float(a.max(initial=-np.inf))))
 
-    def any(self, a: NDArray[Any]) -> bool:
+    def any(self, a: Array) -> bool:
         """Whether an entry is not zero (or true)."""
         return self.group.any(a.any())
 
