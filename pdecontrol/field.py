@@ -45,7 +45,7 @@ class Field:
 
     def at(self, t: float) -> Field:
         """The function of space at a time t, of one of space and time."""
-        return Field(self.space.at(self.array, t), self.space.time.base, f"{self.name} at t = {t:g}")
+        return Field(self.space.at(self.array, t), self.space.base, f"{self.name} at t = {t:g}")
 
     def gather(self) -> Field:
         """The whole function on a single process: on rank 0, where it is divided; an empty one on others."""

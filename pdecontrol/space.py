@@ -98,7 +98,7 @@ class Space:
         if self.factors:
             return f"<Space: a product of {len(self.factors)} spaces, {self.size} entries>"
         if self.levels is not None:
-            return f"<Space: {self.levels.times.size} levels of {self.levels.base!r}>"
+            return f"<Space: {self.times.size} levels of {self.base!r}>"
         what = "plain numbers" if self.points is None else f"entries at points in {len(self.points)}D"
         share = "" if self.group.size == 1 else f" on rank {self.group.rank} of {self.group.size}"
         return f"<Space: {self.size} {what}{share}>"
@@ -186,7 +186,7 @@ class Space:
         (N, n) will do. There, functions may have two arguments, x and a number t.
         """
         data = undivided(data)
-        if self.levels is not None and _shape(data) == (self.levels.times.size, self.levels.base.count):
+        if self.levels is not None and _shape(data) == (self.times.size, self.base.count):
             data = np.asarray(data).ravel()
         if self.group.size > 1:
             count, shapes = self.count, set(self.group.collect(_shape(data)))
@@ -246,19 +246,24 @@ class Space:
         return Space(mass, points=points, diameter=self.scale, layout=layout, levels=levels)
 
     @property
-    def time(self) -> Levels:
-        """The levels of a space over time; raises DataError for others."""
+    def times(self) -> Array:
+        """The times t_1 < .. < t_N of a space over time; raises DataError for others."""
         if self.levels is None:
             raise DataError(f"{self} is not one over time.")
-        return self.levels
+        return self.levels.times
+
+    @property
+    def base(self) -> Space:
+        """The space of one level, of a space over time; others are their own."""
+        return self if self.levels is None else self.levels.base
 
     def steps(self, a: Array) -> Array:
         """The view (N, n) of a vector over time."""
-        return a.reshape(self.time.times.size, self.time.base.size)
+        return a.reshape(self.times.size, self.base.size)
 
     def at(self, a: Array, t: float) -> Array:
         """The values at a time (n,), those of a vector of the space of one level; raises DataError where none are."""
-        times = self.time.times
+        times = self.times
         level = int(np.argmin(np.abs(times - t)))
         if not abs(times[level] - t) <= 1e-9 * np.abs(times).max():
             raise DataError(

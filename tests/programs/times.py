@@ -27,7 +27,7 @@ def numbers(space, data):
     a = space.interpolate(data)
     b = space.scatter(space.gather(a) ** 2)
     assert np.array_equal(space.scatter(space.gather(b)), b)
-    sizes = space.whole.size, 3 * space.levels.base.whole.size, space.count * space.group.root
+    sizes = space.whole.size, 3 * space.base.whole.size, space.count * space.group.root
     assert sizes[0] == sizes[1] == sizes[2]
     whole = space.group.share(space.gather(a))
     for array in (whole, whole.reshape(3, -1)):  # a whole vector is data too, flat or a level a row
