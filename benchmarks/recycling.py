@@ -35,13 +35,13 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from published import PublishedDarcy, PublishedHelmholtz
 from threadpoolctl import threadpool_limits
 
 from pdecontrol.errors import ProblemError
 from pdecontrol.learn.data import generate
 from pdecontrol.learn.families import ConvectionDiffusion, Darcy, Helmholtz, Poisson, Thermal
 from pdecontrol.learn.family import Family
-from pdecontrol.learn.published import PublishedDarcy, PublishedHelmholtz
 from pdecontrol.learn.strategy.candidates import CANDIDATES
 from pdecontrol.learn.strategy.ordering import greedy
 from pdecontrol.learn.strategy.precondition import ReferenceInverse, mean_operator

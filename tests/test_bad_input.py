@@ -20,8 +20,7 @@ from pdecontrol.errors import (
     ResultFileError,
     SingularEquationError,
 )
-from pdecontrol.export import export
-from pdecontrol.plot import draw
+from pdecontrol.field import draw, export
 from pdecontrol.terms import bind
 
 MESH = square()

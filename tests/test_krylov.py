@@ -9,11 +9,11 @@ import pytest
 import scipy.linalg
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
+from published import PublishedDarcy
 from scipy.sparse.linalg import LinearOperator
 
 from pdecontrol.errors import DataError, ProblemError, SingularEquationError
 from pdecontrol.learn.families import ConvectionDiffusion, Darcy, Helmholtz, Poisson, Thermal
-from pdecontrol.learn.published import PublishedDarcy
 from pdecontrol.learn.strategy import precondition
 from pdecontrol.learn.strategy.ordering import greedy
 from pdecontrol.linear.cg import cg

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from published import PublishedDarcy
 from scipy.sparse.linalg import spsolve
 
 from pdecontrol.errors import ProblemError
 from pdecontrol.learn.families import ConvectionDiffusion, Darcy, Helmholtz, Poisson, Thermal
-from pdecontrol.learn.published import PublishedDarcy
 from pdecontrol.learn.strategy import precondition, race
 from pdecontrol.learn.strategy.candidates import CANDIDATES, Candidate, missing
 from pdecontrol.learn.strategy.choose import Plan, choose

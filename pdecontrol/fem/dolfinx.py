@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from ..arrays import Array, Indices
 from ..counter import Counter
 from ..errors import DataError
+from ..layout import Layout
 from ..linear.ksp import PetscOptions, petsc_solver
 from ..linear.matrix import SharedMatrix
 from ..linear.residual import Excess
@@ -22,7 +23,7 @@ from ..mesh.lagrange import Lagrange
 from ..mesh.mesh import Mesh
 from ..parallel import Group, Halo, MPIGroup, world
 from ..problem import Boundary, Distributed, Weak
-from ..space import Layout, Space
+from ..space import Space
 from . import compat
 from .engine import ORDERS, Engine, Region, Transposed
 from .equations.elliptic import Equation, Load

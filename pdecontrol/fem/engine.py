@@ -13,12 +13,13 @@ import scipy.sparse as sp
 from ..arrays import Array, Indices
 from ..counter import Counter
 from ..errors import ProblemError
+from ..layout import Layout
 from ..linear.residual import Excess
 from ..linear.solver import LinearSolver
 from ..mesh.mesh import Mesh
 from ..parallel import Group
 from ..problem import Boundary, Distributed, Weak
-from ..space import Layout, Space
+from ..space import Space
 
 if TYPE_CHECKING:
     from .equations.elliptic import Equation, Load

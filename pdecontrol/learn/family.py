@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -121,3 +122,18 @@ class Family(Source):
             solver = FamilySolver(Plan.from_json(plan), self, tolerance)
             self.__dict__["_kept"] = plan, tolerance, solver
         return solver
+
+
+def check_size(family: Family, name: str, least: int = 1) -> None:
+    """Raise ProblemError unless a parameter is an integer, `least` or more."""
+    value = getattr(family, name)
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        kind = "a positive integer" if least == 1 else f"an integer, {least} or more"
+        raise ProblemError(f"{name} must be {kind}, got {value!r}.")
+    object.__setattr__(family, name, int(value))  # as JSON writes it
+
+
+def check_choice(value: object, name: str, choices: Sequence[object]) -> None:
+    """Raise ProblemError unless a value is one of the choices."""
+    if value not in choices:
+        raise ProblemError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}.")
