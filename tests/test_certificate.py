@@ -163,7 +163,7 @@ def test_inexact_linear_solvers(method):
     mesh = pc.unit_square(20)
     exact_map = pc.discretise(problem, mesh)
     u_star = pc.minimise(problem, exact_map, tol=1e-11).control.array
-    map = pc.discretise(problem, mesh, linear_solver="amg")
+    map = pc.discretise(problem, mesh, pc.Embedded(linear_solver="amg"))
     for tol in (1e-3, 1e-6):
         result = pc.minimise(problem, map, method, tol=tol)
         assert result.success and "estimated" in result.certificate.assumption and result.solves["inner"] > 0

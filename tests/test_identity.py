@@ -5,11 +5,12 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from cases import BACKENDS
 from matrix_map import MatrixMap, manufactured
 
 import pdecontrol as pc
 from pdecontrol.errors import ProblemError, ResultFileError
-from pdecontrol.result import read_arrays, write_arrays
+from pdecontrol.files import read_arrays, write_arrays
 from pdecontrol.solvers import loop
 from pdecontrol.solvers.certifier import Certifier
 from pdecontrol.solvers.method import Start
@@ -82,7 +83,7 @@ PLACES = {
 
 
 def identity(problem, mesh, engine, degree=1):
-    map = pc.discretise(problem, mesh, engine, degree)
+    map = pc.discretise(problem, mesh, BACKENDS[engine](degree))
     return bind(problem, map).fingerprint(map)
 
 
@@ -253,7 +254,7 @@ def test_zero_is_recognised_where_data_are_not(method, linear_solver):
         pc.Elliptic(source=1.0), pc.Distributed(), pc.Tracking(0.2), [pc.Tikhonov(1e-3), pc.L1(1.0)],
         {"boundary": pc.Dirichlet(0.1)},
     )  # fmt: skip
-    result = pc.solve(problem, pc.unit_square(12), method=method, linear_solver=linear_solver)
+    result = pc.solve(problem, pc.unit_square(12), pc.Embedded(linear_solver=linear_solver), method=method)
     assert result.success and result.certificate.optimal and result.certificate.bound == 0.0
     assert result.solves["total"] <= 40
 

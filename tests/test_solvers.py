@@ -10,12 +10,12 @@ import pdecontrol as pc
 from pdecontrol import reference
 from pdecontrol.arrays import Array
 from pdecontrol.certificate import certify_nonlinear, smallest_curvature
+from pdecontrol.files import read_arrays
+from pdecontrol.linear.cg import conjugate_gradients
 from pdecontrol.maps import map_norm
-from pdecontrol.result import read_arrays
 from pdecontrol.solvers import loop
 from pdecontrol.solvers.checkpoint import as_checkpoint, pack, unpack
 from pdecontrol.solvers.choice import choose
-from pdecontrol.solvers.conjugate_gradients import conjugate_gradients
 from pdecontrol.solvers.dual_newton import line_search
 from pdecontrol.solvers.extrapolation import extrapolate
 from pdecontrol.solvers.method import CONTROL, OBSERVATION, Algorithm, Method, Start, State
@@ -145,7 +145,7 @@ def test_line_search_and_conjugate_gradients():
     mass = generator.uniform(0.5, 2.0, 12)
     matrix = np.diag(1 / mass) @ (a @ a.T + np.eye(12))  # self-adjoint in the weighted inner product
     b = generator.normal(size=12)
-    x, bx = conjugate_gradients(lambda d: (matrix @ d, 3 * d), b, Space(mass), 1e-12, 100)
+    x, bx = conjugate_gradients(lambda d: (matrix @ d, 3 * d), b, Space(mass).inner, 1e-12, 100)
     assert np.allclose(matrix @ x, b, atol=1e-9) and np.allclose(bx, 3 * x)
 
 

@@ -13,9 +13,10 @@ import numpy as np
 from ..arrays import Array
 from ..certificate import Certificate, Certified
 from ..errors import ProblemError, ResultFileError
+from ..files import npz, read_arrays, readable, write_arrays
 from ..maps import Adjoint, Linearisation, SolutionMap
 from ..problem import check_number
-from ..result import History, npz, read_arrays, readable, write_arrays
+from ..result import History
 from .certifier import Certifier
 from .method import AnyState, State
 from .schedule import Schedule

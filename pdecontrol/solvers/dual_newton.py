@@ -21,9 +21,9 @@ from typing import ClassVar
 import numpy as np
 
 from ..arrays import Array
+from ..linear.cg import conjugate_gradients
 from ..maps import Adjoint, SolutionMap
 from ..terms import Objective
-from .conjugate_gradients import conjugate_gradients
 from .method import INCREMENT, PRODUCT, Algorithm, Start, State, accuracy
 
 
@@ -64,7 +64,7 @@ class DualNewton(Algorithm[DualState]):
 
         size = map.observation.norm(residual)
         tolerance = min(self.forcing, sqrt(size / state.first_residual) if state.first_residual > 0 else 1.0)
-        d, images = conjugate_gradients(operator, residual, map.observation, tolerance, self.max_cg)  # 1
+        d, images = conjugate_gradients(operator, residual, map.observation.inner, tolerance, self.max_cg)  # 1
         q_d, field = np.split(images, [q.size])
         slope, curvature = -map.observation.inner(residual, d), map.observation.inner(d, d)
 

@@ -19,9 +19,9 @@ from typing import ClassVar
 
 from ..arrays import Array
 from ..errors import ConvergenceError
+from ..linear.cg import conjugate_gradients
 from ..maps import Linearisation, SolutionMap
 from ..terms import Objective
-from .conjugate_gradients import conjugate_gradients
 from .method import CONTROL, Algorithm, Start, State
 from .proximal_gradient import backtrack
 
@@ -71,7 +71,7 @@ class NormalMapNewton(Algorithm[NormalMapState]):
 
         size, first = space.norm(residual), state.first_residual
         tolerance = 0.1 * min(self.forcing, sqrt(size / first) if first > 0 else 1.0)
-        _, hessian_w = conjugate_gradients(operator, derivative(-residual), space, tolerance, self.max_cg)  # 1
+        _, hessian_w = conjugate_gradients(operator, derivative(-residual), space.inner, tolerance, self.max_cg)  # 1
         d = -residual - hessian_w
         for t in (0.5**k for k in range(6)):  # 2
             try:
