@@ -37,9 +37,10 @@ LIMIT = 500
 def first_within(problem, map, method, optimum: np.ndarray, tol: float) -> str:
     """The first iteration with ||u_k - u_h|| <= tol ||u_h||, from zero."""
     objective, space = bind(problem, map), map.control
-    state = method.begin(objective, map, Start(space.zeros(), cold=True))
+    algorithm = method.algorithm_for(objective, map)
+    state = algorithm.begin(objective, map, Start(space.zeros(), cold=True))
     for iteration in range(1, LIMIT + 1):
-        state = method.step(objective, map, state)
+        state = algorithm.step(objective, map, state)
         if space.norm(state.u - optimum) <= tol * space.norm(optimum):
             return str(iteration)
     return f"> {LIMIT}"

@@ -42,7 +42,7 @@ from .problem import (
     Weak,
 )
 from .result import History, Result, Status, load
-from .solvers import FISTA, PrimalDual, ProximalGradient, SemismoothNewton
+from .solvers import FISTA, Checkpoint, PrimalDual, ProximalGradient, SemismoothNewton
 from .space import Space
 
 __version__ = "0.1.0"
@@ -56,6 +56,7 @@ __all__ = [
     "Boundary",
     "Box",
     "Certificate",
+    "Checkpoint",
     "ControlProblem",
     "ControlSamples",
     "ConvergenceError",

@@ -17,12 +17,12 @@ from .fem.backends import Backend, chosen
 from .fem.steady import EllipticMap
 from .fem.system import System
 from .field import Field
-from .files import npz
 from .maps import SolutionMap
 from .mesh.mesh import Mesh
 from .optimise import RunOptions, check_problem, comparable, minimise
 from .problem import ControlProblem, check_number
 from .result import Result
+from .solvers.checkpoint import as_checkpoint
 from .solvers.method import Method
 
 
@@ -70,7 +70,7 @@ def solve(
     problem: ControlProblem,
     mesh: Mesh,
     backend: str | Backend = "auto",
-    method: str | Method[Any] = "auto",
+    method: str | Method = "auto",
     tol: float = 1e-6,
     *,
     discretisation: bool = False,
@@ -130,7 +130,7 @@ def continuation(
     beta: Sequence[float] | None = None,
     *,
     backend: str | Backend = "auto",
-    method: str | Method[Any] = "auto",
+    method: str | Method = "auto",
     tol: float = 1e-6,
     **options: Unpack[RunOptions],
 ) -> list[Result]:
@@ -171,13 +171,13 @@ def continuation(
         problem.with_weights(None if alpha is None else paths[0][i], None if beta is None else paths[-1][i])
         for i in range(len(paths[0]))
     ]
-    checkpoint = options.pop("checkpoint", None)
+    checkpoint = as_checkpoint(options.pop("checkpoint", None))
     results: list[Result] = []
     with discretise(problem, mesh, backend) as map:
         for number, stage in enumerate(stages):
             if checkpoint is not None:
-                path = npz(checkpoint)
-                options["checkpoint"] = path.with_name(f"{path.stem}-{number}.npz")
+                path = checkpoint.file.with_name(f"{checkpoint.file.stem}-{number}.npz")
+                options["checkpoint"] = replace(checkpoint, path=path)
             results.append(minimise(stage, map, method, tol, **options))
             options["start"] = results[-1]
     return results

@@ -13,14 +13,15 @@ from .certificate import Certificate, certify_any
 from .errors import ProblemError
 from .fem.identity import refuse_other
 from .field import Field
-from .files import npz
 from .maps import SolutionMap
 from .problem import ControlProblem, check_number
 from .result import Result
-from .solvers import FISTA, METHODS, SemismoothNewton, loop
-from .solvers.method import Method
+from .solvers import loop
+from .solvers.checkpoint import Checkpoint, as_checkpoint
+from .solvers.choice import choose
+from .solvers.method import Method, Stopping
 from .starts import StartData, control_on, start_on
-from .terms import Objective, bind
+from .terms import bind
 
 
 class RunOptions(TypedDict, total=False):
@@ -31,9 +32,9 @@ class RunOptions(TypedDict, total=False):
     max_iterations: int
     max_solves: float
     callback: loop.Callback | None
-    checkpoint: str | Path | None
-    checkpoint_seconds: float
-    checkpoint_iterations: float
+    checkpoint: Checkpoint | str | Path | None
+    checkpoint_seconds: float | None
+    checkpoint_iterations: float | None
     restart: bool
     progress: bool | None
 
@@ -41,7 +42,7 @@ class RunOptions(TypedDict, total=False):
 def minimise(
     problem: ControlProblem,
     map: SolutionMap,
-    method: str | Method[Any] = "auto",
+    method: str | Method = "auto",
     tol: float = 1e-6,
     *,
     atol: float = 0.0,
@@ -49,9 +50,9 @@ def minimise(
     max_iterations: int = 10_000,
     max_solves: float = np.inf,
     callback: loop.Callback | None = None,
-    checkpoint: str | Path | None = None,
-    checkpoint_seconds: float = 60.0,
-    checkpoint_iterations: float = np.inf,
+    checkpoint: Checkpoint | str | Path | None = None,
+    checkpoint_seconds: float | None = None,
+    checkpoint_iterations: float | None = None,
     restart: bool = False,
     progress: bool | None = None,
 ) -> Result:
@@ -69,8 +70,8 @@ def minimise(
     max_iterations, max_solves : limits; the result is then returned with success False. Norm estimates and
         certificates count as solves.
     callback : called with each row of the history; return True to stop.
-    checkpoint, checkpoint_seconds, checkpoint_iterations, restart : a file to save the state to, after how many seconds
-        or iterations, and whether to go on from it, on any number of processes.
+    checkpoint : a `Checkpoint`, or the path of one: a file to save the state to, and to go on from.
+    checkpoint_seconds, checkpoint_iterations, restart : the parameters of that checkpoint.
     progress : print rows of the history: True, False, or None for a terminal after two seconds.
 
     Returns
@@ -98,31 +99,24 @@ def minimise(
     )  # fmt: skip
     check_number(tol, "tol", positive=True)
     check_number(atol, "atol")
-    check_number(checkpoint_seconds, "checkpoint_seconds")
     check_number(max_iterations, "max_iterations")
     if max_solves != np.inf:
         check_number(max_solves, "max_solves")
-    if checkpoint_iterations != np.inf:
-        check_number(checkpoint_iterations, "checkpoint_iterations", positive=True)
     if callback is not None and not callable(callback):
         raise ProblemError(f"callback takes a function of the latest row of the history, got {callback!r}.")
     if progress not in (True, False, None):
         raise ProblemError(f"progress is True, False or None, got {progress!r}.")
-    if restart and checkpoint is None:
-        raise ProblemError("restart=True needs the file to go on from: checkpoint=path.")
-    saving = None
-    if checkpoint is not None:
-        saving = loop.Checkpoint(npz(checkpoint), checkpoint_seconds, checkpoint_iterations, restart)
+    saving = as_checkpoint(checkpoint, seconds=checkpoint_seconds, iterations=checkpoint_iterations, restart=restart)
     with map.control.group.together():
         refuse_other(problem, map)
         objective = bind(problem, map)
-        chosen, note = _method(method, objective, map)
+        chosen, note = choose(method, objective, map)
         return loop.minimise(
             objective,
             map,
             chosen,
             start_on(map, objective, start),
-            loop.Stopping(float(tol), float(atol), max_iterations, max_solves),
+            Stopping(float(tol), float(atol), max_iterations, max_solves),
             callback=callback,
             checkpoint=saving,
             progress=progress,
@@ -184,18 +178,3 @@ def comparable(options: RunOptions) -> dict[str, Any]:
     if said.get("checkpoint") is not None:
         said["checkpoint"] = str(said["checkpoint"])
     return said
-
-
-def _method(method: str | Method[Any], objective: Objective, map: SolutionMap) -> tuple[Method[Any], str]:
-    """The method asked for, or for "auto" the one that suits the problem, with the reason."""
-    if isinstance(method, Method):
-        return method, ""
-    if str(method) in METHODS:
-        return METHODS[str(method)](), ""
-    if method != "auto":
-        names = ", ".join(repr(name) for name in ("auto", *METHODS))
-        raise ProblemError(f"unknown method {method!r}: take one of {names}, or an object such as PrimalDual().")
-    if objective.control.alpha == 0:
-        return FISTA(), "auto: there is no Tikhonov term"
-    kind = "linear" if map.affine else "nonlinear"
-    return SemismoothNewton(), f"auto: alpha > 0 and a {kind} equation, where it needs the fewest solves"

@@ -21,6 +21,7 @@ from pdecontrol.errors import (
     SingularEquationError,
 )
 from pdecontrol.field import draw, export
+from pdecontrol.solvers.primal_dual import AffinePrimalDual
 from pdecontrol.terms import bind
 
 MESH = square()
@@ -164,13 +165,13 @@ def test_weights_and_meshes_that_overflow():
 
 def test_an_overflow_after_a_certificate_is_a_status(monkeypatch):
     """What was certified before is returned."""
-    step = pc.PrimalDual.step
+    step = AffinePrimalDual.step
 
     def overflowing(self, objective, map, state):
         after = step(self, objective, map, state)
         return replace(after, u=np.full_like(after.u, 1e200))
 
-    monkeypatch.setattr(pc.PrimalDual, "step", overflowing)
+    monkeypatch.setattr(AffinePrimalDual, "step", overflowing)
     result = pc.solve(problem(), MESH, method="primal-dual")
     assert result.status is pc.Status.OVERFLOW and not result.success
     assert np.isfinite(result.certificate.bound) and np.isfinite(result.objective)

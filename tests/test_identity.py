@@ -12,6 +12,7 @@ import pdecontrol as pc
 from pdecontrol.errors import ProblemError, ResultFileError
 from pdecontrol.files import read_arrays, write_arrays
 from pdecontrol.solvers import loop
+from pdecontrol.solvers.certifier import Certifier
 from pdecontrol.solvers.method import Start
 from pdecontrol.terms import bind
 
@@ -237,13 +238,12 @@ def test_what_is_returned_without_a_certificate_has_the_least_objective():
     """A callback that stops the run before the first certificate could be had."""
     problem, map = moved(0.25), pc.discretise(moved(0.25), pc.unit_square(8))
     objective = bind(problem, map)
-    stopping, start = loop.Stopping(1e-12, 0.0, 8, 9), Start(map.control.zeros(), cold=True)
-    run = loop._Run(objective, map, pc.FISTA(norm=0.1), stopping, None, None, loop.Printer(False))
-    run.begin(start)
-    run.least = (-1.0, map.control.zeros() + 3.0)
-    run.limit = map.solves.total
-    result = run.finish(pc.Status.SOLVES, "")
-    assert result.certificate.bound is None and (result.control.array == 3.0).all()
+    algorithm = pc.FISTA(norm=0.1).algorithm_for(objective, map)
+    state = algorithm.begin(objective, map, Start(map.control.zeros() + 3.0))
+    certifier = Certifier(objective, map, loop.Stopping(1e-12, 0.0, 8, 0))
+    certifier.lowest = (-1.0, map.control.zeros() + 3.0)
+    best, status = certifier.finish(state, 0, pc.Status.STOPPED)
+    assert status is pc.Status.STOPPED and best.certificate.bound is None and (best.control == 3.0).all()
 
 
 @pytest.mark.parametrize("linear_solver", ["direct", pytest.param("amg", marks=amg)])

@@ -29,7 +29,7 @@ def printed():
     small = problem(tracking=[pc.Tracking(values), pc.Tracking(LONG, points=POINTS)])
     map = pc.discretise(small, mesh)
     objective = bind(small, map)
-    state = pc.PrimalDual(norm=1.0).begin(objective, map, Start(map.control.zeros()))
+    state = pc.PrimalDual(norm=1.0).algorithm_for(objective, map).begin(objective, map, Start(map.control.zeros()))
     result = pc.solve(small, mesh, tol=1e-2)
     yield from (mesh, map, map.at(map.control.zeros()), map.control, map.solution, map.observation)
     yield from (map.control.elements, objective, objective.control, objective.state, state)

@@ -116,9 +116,10 @@ SOLVES = {1e-2: 35, 1e-3: 55, 1e-4: 125, 1e-5: 400}
 def iterations_to(problem, map, method, optimum, tol):
     """First iteration with ||u_k - u_h|| <= tol ||u_h||, from zero."""
     objective, space = bind(problem, map), map.control
-    state = method.begin(objective, map, Start(space.zeros(), cold=True))
+    algorithm = method.algorithm_for(objective, map)
+    state = algorithm.begin(objective, map, Start(space.zeros(), cold=True))
     for iteration in range(1, 300):
-        state = method.step(objective, map, state)
+        state = algorithm.step(objective, map, state)
         if space.norm(state.u - optimum) <= tol * space.norm(optimum):
             return iteration
     raise AssertionError("no convergence in 300 iterations")
@@ -150,12 +151,14 @@ def test_primal_dual_iterations_and_certified_solves(alpha):
 
 def first_certified(problem, map):
     from pdecontrol.certificate import certify_projection
+    from pdecontrol.solvers.certifier import best_dual
 
-    objective, method = bind(problem, map), pc.PrimalDual()
+    objective = bind(problem, map)
+    method = pc.PrimalDual().algorithm_for(objective, map)
     state = method.begin(objective, map, Start(map.control.zeros(), cold=True))
     for iteration in range(1, 300):
         state = method.step(objective, map, state)
-        if certify_projection(objective, map, *method.best_dual(objective, state)).certificate.meets(1e-6):
+        if certify_projection(objective, map, *best_dual(objective, state)).certificate.meets(1e-6):
             return iteration
     raise AssertionError("no certificate in 300 iterations")
 

@@ -1,22 +1,29 @@
 """The methods and the loop: first iterates by hand, step rules, limits, interruption, checkpoints."""
 
+from dataclasses import dataclass, field, fields, replace
+
 import numpy as np
 import pytest
 from matrix_map import MatrixMap, random_problem
 
 import pdecontrol as pc
 from pdecontrol import reference
+from pdecontrol.arrays import Array
 from pdecontrol.certificate import certify_nonlinear, smallest_curvature
+from pdecontrol.files import read_arrays
 from pdecontrol.linear.cg import conjugate_gradients
 from pdecontrol.maps import map_norm
 from pdecontrol.solvers import loop
+from pdecontrol.solvers.checkpoint import as_checkpoint, pack, unpack
+from pdecontrol.solvers.choice import choose
+from pdecontrol.solvers.dual_newton import line_search
 from pdecontrol.solvers.extrapolation import extrapolate
-from pdecontrol.solvers.method import SPACES, Start, pack
-from pdecontrol.solvers.newton import line_search
+from pdecontrol.solvers.method import CONTROL, OBSERVATION, Algorithm, Method, Start, State
+from pdecontrol.solvers.normal_map_newton import NormalMapNewton
 from pdecontrol.solvers.schedule import Schedule
 from pdecontrol.solvers.steps import balanced_step
 from pdecontrol.space import Space
-from pdecontrol.terms import ControlCost, Objective, StateCost, bind
+from pdecontrol.terms import ControlCost, Objective, Quadratic, StateCost, bind
 
 METHODS = [pc.PrimalDual(steps=steps) for steps in ("classical", "enlarged", "balanced", "accelerated")] + [
     pc.FISTA(),
@@ -54,8 +61,8 @@ def run(objective, map, method, tol=1e-8, iterations=20_000):
 def test_first_primal_dual_iterates_by_hand():
     generator = np.random.default_rng(8)
     objective, map = random_problem(generator, 0.5)
-    c, f = objective.control, objective.state
-    method = pc.PrimalDual(steps=(0.3, 0.7))
+    c, (target,) = objective.control, (f.target for f in objective.state.functionals)
+    method = pc.PrimalDual(steps=(0.3, 0.7)).algorithm_for(objective, map)
     u = np.clip(np.zeros(map.control.size), c.lower, c.upper)
     p = np.zeros(map.observation.size)
     state = method.begin(objective, map, Start(u, cold=True))
@@ -65,7 +72,7 @@ def test_first_primal_dual_iterates_by_hand():
             (lambda v: np.sign(v) * np.maximum(np.abs(v) - 0.3 * c.beta, 0))(u - 0.3 * q + 0.3 * 0.5 * c.reference)
             / (1 + 0.3 * 0.5), c.lower, c.upper,
         )  # fmt: skip
-        p = (p + 0.7 * (map.matrix @ (2 * new - u) + map.offset - f.target)) / 1.7
+        p = (p + 0.7 * (map.matrix @ (2 * new - u) + map.offset - target)) / 1.7
         u = new
         state = method.step(objective, map, state)
         assert np.allclose(state.u, u, atol=1e-13) and np.allclose(state.dual, p, atol=1e-13)
@@ -110,10 +117,10 @@ def test_enlarged_condition_is_necessary():
         map = MatrixMap(np.array([[np.sqrt(z2)]]), np.zeros(1), Space(np.ones(1)), Space(np.ones(1)))
         free = np.full(1, np.inf)
         objective = Objective(
-            StateCost(map.observation, np.ones(1), np.ones(1)),
+            StateCost([Quadratic(map.observation.factors[0], np.ones(1))]),
             ControlCost(map.control, alpha, np.zeros(1), 0.0, -free, free),
         )
-        method = pc.PrimalDual(steps=(r, s))
+        method = pc.PrimalDual(steps=(r, s)).algorithm_for(objective, map)
         state = method.begin(objective, map, Start(np.zeros(1), cold=True))
         for _ in range(1000):
             state = method.step(objective, map, state)
@@ -406,7 +413,7 @@ def test_the_modulus_of_a_concave_problem():
     objective = bind(problem, map)
     at = map.at(np.full(map.control.size, -19.0))
     adjoint = at.solve_adjoint(objective.state.gradient(at.value))
-    assert smallest_curvature(objective, map, at, adjoint, np.ones(map.control.size)) < -1e-5
+    assert smallest_curvature(objective, map, at, adjoint, lambda h: h) < -1e-5
     assert "with the same active set" in pc.certify(problem, -19.0, map).assumption
     free = pc.ControlProblem(
         problem.equation, problem.control, problem.tracking, [pc.Tikhonov(1e-7, reference=-20.0)], problem.boundary
@@ -500,7 +507,8 @@ def test_continuation_keeps_a_checkpoint_for_each_stage(tmp_path):
     problem = reference.stadler(1e-3).problem
     run = {"mesh": pc.unit_square(8), "alpha": [1e-2, 1e-3], "checkpoint": tmp_path / "path", "restart": True}
     first = pc.continuation(problem, **run)
-    second = pc.continuation(problem, **run)
+    del run["restart"]
+    second = pc.continuation(problem, **run | {"checkpoint": pc.Checkpoint(tmp_path / "path", restart=True)})
     assert sorted(item.name for item in tmp_path.iterdir()) == ["path-0.npz", "path-1.npz"]
     for one, other in zip(first, second, strict=True):
         space = one.control.space
@@ -531,7 +539,7 @@ def test_curvature_against_a_dense_matrix():
         columns = np.stack([at.second(e, adjoint, objective.state.second(at.value)) for e in np.eye(ones.size)], axis=1)
         root = np.sqrt(map.control.mass)
         dense = np.linalg.eigvalsh((columns + 0.0) * root[:, None] / root[None, :])[0]
-        value = smallest_curvature(objective, map, at, adjoint, ones)
+        value = smallest_curvature(objective, map, at, adjoint, lambda h: h)
         assert min(dense, 0.0) - 0.06e-3 <= value <= min(dense, 0.0) + 1e-9
 
 
@@ -593,7 +601,7 @@ def test_steps_that_are_too_long_are_mended_from_the_best_state():
     problem = semilinear()
     map = pc.discretise(problem, pc.unit_square(6))
     objective = bind(problem, map)
-    method = pc.PrimalDual(steps=(3e3, 3e1), norm=1.0)
+    method = pc.PrimalDual(steps=(3e3, 3e1), norm=1.0).algorithm_for(objective, map)
     state = method.begin(objective, map, Start(map.control.zeros(), cold=True))
     repairs = 0
     for _ in range(200):
@@ -601,8 +609,8 @@ def test_steps_that_are_too_long_are_mended_from_the_best_state():
         if state.r < before.r:
             repairs += 1
             assert state.r == pytest.approx(before.r / np.sqrt(2))
-            assert np.array_equal(state.u, before.best_u) and np.array_equal(state.dual, before.best_dual)
-            assert np.allclose(state.y, map.solve(before.best_ubar), atol=1e-10)
+            assert np.array_equal(state.u, before.nearest_u) and np.array_equal(state.dual, before.nearest_dual)
+            assert np.allclose(state.y, map.solve(before.nearest_ubar), atol=1e-10)
     best = pc.minimise(problem, map, "semismooth-newton", tol=1e-9).control.array
     assert repairs >= 3 and map.control.norm(state.u - best) <= 2e-3 * map.control.norm(best)
 
@@ -614,8 +622,8 @@ def test_states_that_do_not_exist_shorten_the_steps():
         [pc.Tikhonov(1e-4), pc.Box(-50, 50)], {"boundary": pc.Dirichlet()},
     )  # fmt: skip
     map = pc.discretise(problem, pc.unit_interval(16))
-    method = pc.PrimalDual(norm=1e-4)
     objective = bind(problem, map)
+    method = pc.PrimalDual(norm=1e-4).algorithm_for(objective, map)
     state = method.begin(objective, map, Start(map.control.zeros(), cold=True))
     first = state.r
     for _ in range(3):
@@ -635,25 +643,141 @@ def test_restart_of_steps_that_were_mended(tmp_path):
             assert parts.history["objective"] == pytest.approx(whole.history["objective"], rel=1e-9)
 
 
-def test_every_vector_of_a_state_has_a_space():
-    """Else checkpoints hold what one process has of it."""
-    known = {name for names in SPACES.values() for name in names}
-    found = set()
+def test_every_state_comes_back_from_its_checkpoint():
     for problem in (semilinear(), reference.stadler(1e-3).problem):
         map = pc.discretise(problem, pc.unit_square(3))
         objective = bind(problem, map)
         for method in METHODS:
             if not map.affine and isinstance(method, pc.FISTA):
                 continue
-            state = method.begin(objective, map, Start(map.control.zeros(), cold=True))
-            found |= {name for name, value in pack(method.step(objective, map, state), map).items() if value.ndim}
-    assert found == known
+            algorithm = method.algorithm_for(objective, map)
+            state = algorithm.begin(objective, map, Start(map.control.zeros(), cold=True))
+            state = algorithm.step(objective, map, state)
+            again = unpack(algorithm.state, pack(state, map), map)
+            for item in fields(state):
+                before, after = getattr(state, item.name), getattr(again, item.name)
+                if item.name == "at":
+                    assert after is None
+                else:
+                    assert type(before) is type(after)
+                    np.testing.assert_equal(after, before)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OwnState(State):
+    momentum: Array = field(metadata=CONTROL)
+    observed: tuple[Array, ...] = field(default=(), metadata=OBSERVATION)
+    count: int = 0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class UndeclaredState(State):
+    momentum: Array
+    observed: tuple[Array, ...] = field(default=(), metadata=OBSERVATION)
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class Own(Method, Algorithm):
+    """A method of a user: gradient steps with momentum, which keeps the two observations before."""
+
+    state: type[State] = OwnState
+    shape: tuple[int, ...] = (-1,)
+    name = "own"
+
+    def algorithm_for(self, objective, map):
+        return self
+
+    def begin(self, objective, map, start):
+        return self.evaluated(objective, map.at(start.u), start.u, map.control.zeros(), (), 0)
+
+    def step(self, objective, map, state):
+        momentum = 0.5 * state.momentum.ravel() - state.adjoint.gradient
+        u = objective.control.prox(state.u + momentum, 1.0)
+        return self.evaluated(objective, map.at(u), u, momentum, (*state.observed[-1:], state.y), state.count + 1)
+
+    def evaluated(self, objective, at, u, momentum, observed, count):
+        p = objective.state.gradient(at.value)
+        return self.state(u, at.value, p, at.solve_adjoint(p), momentum.reshape(self.shape), observed, count)
+
+
+def test_a_method_of_ones_own_goes_on_from_its_checkpoint(small, tmp_path):
+    whole = pc.minimise(*small, Own(), tol=1e-15, max_iterations=6)
+    checkpoint = pc.Checkpoint(tmp_path / "run")
+    pc.minimise(*small, Own(), tol=1e-15, max_iterations=3, checkpoint=checkpoint)
+    _, arrays = read_arrays(tmp_path / "run.npz", "checkpoint")
+    assert arrays["state.observed"].shape == (2, small[1].observation.size) and arrays["state.count"] == 3
+    checkpoint = replace(checkpoint, restart=True)
+    parts = pc.minimise(*small, Own(), tol=1e-15, max_iterations=6, checkpoint=checkpoint)
+    assert np.array_equal(whole.control.array, parts.control.array)
+    assert parts.history["objective"] == pytest.approx(whole.history["objective"], rel=1e-14)
+
+
+@pytest.mark.parametrize("method", [Own(UndeclaredState), Own(shape=(13, 13))], ids=["undeclared", "rows"])
+def test_a_checkpoint_refuses_arrays_that_declare_no_space(small, tmp_path, method):
+    """Several processes would each have written their part of it."""
+    seen = []
+    with pytest.raises(
+        pc.ResultFileError, match=r"state\.momentum cannot be kept .* no flat vector of a space that it declares"
+    ):
+        pc.minimise(*small, method, checkpoint=tmp_path / "run", callback=seen.append)
+    assert not seen and not list(tmp_path.iterdir())
+    assert pc.minimise(*small, method, tol=1e-15, max_iterations=2).history["iteration"].tolist() == [0, 1, 2]
+
+
+def test_a_checkpoint_is_an_object_or_a_path(small, tmp_path):
+    run = {"tol": 1e-14, "method": "fista"}
+    pc.minimise(*small, **run, max_iterations=2, checkpoint=pc.Checkpoint(tmp_path / "one", iterations=1))
+    pc.minimise(*small, **run, max_iterations=2, checkpoint=tmp_path / "two", checkpoint_iterations=1)
+    for name, restart in (("one", {"checkpoint": tmp_path / "one", "restart": True}),
+                          ("two", {"checkpoint": pc.Checkpoint(tmp_path / "two"), "restart": True}),
+                          ("two", {"checkpoint": pc.Checkpoint(str(tmp_path / "two.npz"), restart=True)})):  # fmt: skip
+        result = pc.minimise(*small, **run, max_iterations=4, **restart)
+        assert result.history["iteration"].tolist() == [0, 1, 2, 3, 4], name
+    for wrong, message in (
+        ({"seconds": -1.0}, "checkpoint_seconds must be at least zero"),
+        ({"seconds": "soon"}, "checkpoint_seconds must be a finite number"),
+        ({"iterations": 0}, "checkpoint_iterations must be positive"),
+    ):
+        with pytest.raises(pc.ProblemError, match=message):
+            pc.Checkpoint("run", **wrong)
+    with pytest.raises(pc.ResultFileError, match="a path is text"):
+        pc.Checkpoint(5)
+    assert as_checkpoint("run", seconds=0).seconds == 0 and as_checkpoint("run", seconds=None) == pc.Checkpoint("run")
+
+
+# -- what methods need -----------------------------------------------------------------------------------------------
+
+
+class Curved(MatrixMap):
+    affine = twice = False
+
+
+def test_methods_say_what_they_need_before_any_work():
+    objective, map = random_problem(np.random.default_rng(3), 0.1)
+    curved = Curved(map.matrix, map.offset, map.control, map.observation.factors[0])
+    with pytest.raises(pc.ProblemError, match="SemismoothNewton needs a map with second derivatives: use PrimalDual"):
+        run(objective, curved, pc.SemismoothNewton())
+    chosen, note = choose("auto", objective, curved)
+    assert chosen == pc.PrimalDual() and note == "auto: the map is nonlinear and has no second derivatives"
+    assert run(objective, curved, chosen, iterations=5).certificate.bound is None
+    optimum = run(objective, map, pc.SemismoothNewton(), 1e-10).control.array
+    objective.state.quadratic = False  # as F with another second derivative
+    assert isinstance(pc.SemismoothNewton().algorithm_for(objective, map), NormalMapNewton)
+    again = run(objective, map, pc.SemismoothNewton(), 1e-10).control.array
+    assert map.control.norm(again - optimum) <= 1e-8 * map.control.norm(optimum)
+    objective.state.smooth = False
+    counts = map.solves.total, curved.solves.total
+    for method in (pc.FISTA(), pc.ProximalGradient(), pc.SemismoothNewton()):
+        with pytest.raises(pc.ProblemError, match="needs a cost of the state with a derivative: use PrimalDual"):
+            run(objective, map, method)
+    assert counts == (map.solves.total, curved.solves.total)
 
 
 def test_a_run_is_given_the_time_that_its_method_needs():
     schedule = Schedule()
     for iteration in range(130):
-        schedule.wants(iteration, 1.0, 1e-6)
+        schedule.certificate_due(iteration, 1.0, 1e-6)
         if iteration < 20:
             schedule.certified(iteration, 1.0)
     assert schedule.stalled(0) and schedule.stalled(99) and not schedule.stalled(200)
@@ -661,10 +785,10 @@ def test_a_run_is_given_the_time_that_its_method_needs():
     map = MatrixMap(np.eye(2), np.zeros(2), Space(np.ones(2)), Space(np.ones(2)))
     free = np.full(2, np.inf)
     cost = ControlCost(map.control, 1e-5, np.zeros(2), 0.0, -free, free)
-    objective = Objective(StateCost(map.observation, np.ones(2), np.ones(2)), cost)
+    objective = Objective(StateCost([Quadratic(map.observation.factors[0], np.ones(2))]), cost)
     for method, rate in ((pc.PrimalDual(norm=1.0), x), (pc.FISTA(norm=1.0), np.sqrt(1e-5))):
-        state = method.begin(objective, map, Start(np.zeros(2), cold=True))
-        assert method.patience(objective, state) == 10 + np.ceil(2 / rate)
+        state = method.algorithm_for(objective, map).begin(objective, map, Start(np.zeros(2), cold=True))
+        assert state.patience == 10 + np.ceil(2 / rate)
 
 
 def test_nonlinear_runs_end_at_their_rounding():

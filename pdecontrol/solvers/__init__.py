@@ -1,14 +1,6 @@
-"""Optimisation algorithms, one per file, all driven by `loop.minimise`."""
+"""Optimisation algorithms, one per file, all driven by `loop.minimise`; `choice` finds the one that fits."""
 
-from .newton import SemismoothNewton
-from .primal_dual import PrimalDual
-from .proximal import FISTA, ProximalGradient
+from .checkpoint import Checkpoint
+from .choice import FISTA, METHODS, PrimalDual, ProximalGradient, SemismoothNewton
 
-METHODS = {
-    "primal-dual": PrimalDual,
-    "fista": FISTA,
-    "proximal-gradient": ProximalGradient,
-    "semismooth-newton": SemismoothNewton,
-}
-
-__all__ = ["FISTA", "METHODS", "PrimalDual", "ProximalGradient", "SemismoothNewton"]
+__all__ = ["FISTA", "METHODS", "Checkpoint", "PrimalDual", "ProximalGradient", "SemismoothNewton"]

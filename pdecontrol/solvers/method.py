@@ -1,9 +1,9 @@
-"""What an optimisation algorithm is: frozen parameters, and a state that is passed in and returned."""
+"""What a method is: parameters of the user's choice, the algorithm they stand for, and its state."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -24,28 +24,34 @@ def accuracy(objective: Objective, map: SolutionMap, wanted: float) -> float:
     return wanted * min(1.0, 5.0 * root / gain) if root > 0 and gain > 0 else wanted
 
 
+# What the vectors of a state declare by metadata=..: the space of the map that they belong to.
+CONTROL, OBSERVATION, SOLUTION = {"space": "control"}, {"space": "observation"}, {"space": "solution"}
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class State:
     """What a method carries from one iteration to the next.
 
-    u is the control and y the observation S(u); `dual` is a dual vector and `adjoint` its adjoint solution. Methods add
-    what is theirs: arrays and numbers, which checkpoints hold, and linearisations, which they do without. The next
-    solve for a control near to u begins from `warm`.
+    Methods add what is theirs: flat vectors and tuples of them, which declare their space, and numbers, all of which
+    checkpoints hold; and linearisations, which they do without.
+
+    Attributes
+    ----------
+    u, y : the control and the observation S(u).
+    dual, adjoint : a dual vector and its adjoint solution.
+    warm : from what the next solve for a control near to u begins.
+    trail : the last observations, where a limit extrapolated from them gives a better certificate than `dual`.
+    patience : the number of iterations within which a method that works gains something; 0 where that is not known.
     """
 
-    u: Array
-    y: Array
-    dual: Array
+    u: Array = field(metadata=CONTROL)
+    y: Array = field(metadata=OBSERVATION)
+    dual: Array = field(metadata=OBSERVATION)
     adjoint: Adjoint
-    warm: Array | None
-
-
-# The space of each array of a state; checkpoints hold whole vectors, whatever the partition.
-SPACES = {
-    "control": ("u", "ubar", "best_u", "best_ubar", "v", "l", "gradient", "adjoint.gradient"),
-    "observation": ("y", "dual", "best_dual", "trail"),
-    "solution": ("warm", "best_warm", "adjoint.state"),
-}
+    _: KW_ONLY
+    warm: Array | None = field(default=None, metadata=SOLUTION)
+    trail: tuple[Array, ...] | None = field(default=None, metadata=OBSERVATION)
+    patience: int = 0
 
 
 AnyState = TypeVar("AnyState", bound=State)
@@ -54,19 +60,37 @@ AnyState = TypeVar("AnyState", bound=State)
 class Start(NamedTuple):
     """Where a method begins: a control u, and a dual vector p where one is known.
 
-    Without one it is S(u) - y_d, or zero in a cold start.
+    Without one it is F'(S(u)), or the nearest to zero in a cold start.
     """
 
     u: Array
     p: Array | None = None
     cold: bool = False
 
+    def dual(self, objective: Objective, at: Linearisation) -> Array:
+        """The dual vector to begin with, given the map at u."""
+        if self.p is not None:
+            return self.p
+        return objective.state.start() if self.cold else objective.state.gradient(at.value)
 
-class Method(ABC, Generic[AnyState]):
-    """An optimisation algorithm; `states` are the classes of the states it may be in."""
 
-    name: ClassVar[str]
-    states: ClassVar[tuple[type[State], ...]]
+class Stopping(NamedTuple):
+    """When a run ends: the tolerances of the certificate, and limits of iterations and of PDE solves.
+
+    Success is bound <= tol (||u|| - bound), or bound <= atol, or u = 0 shown optimal; without a Tikhonov term,
+    gap <= tol max(abs(P), abs(D)). Norm estimates and certificates count as solves.
+    """
+
+    tol: float
+    atol: float
+    iterations: int
+    solves: float
+
+
+class Algorithm(ABC, Generic[AnyState]):
+    """An iteration for one kind of map; `state` is the class of its states."""
+
+    state: ClassVar[type[State]]
 
     @abstractmethod
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> AnyState:
@@ -74,53 +98,14 @@ class Method(ABC, Generic[AnyState]):
 
     @abstractmethod
     def step(self, objective: Objective, map: SolutionMap, state: AnyState) -> AnyState:
-        """One iteration."""
+        """One iteration; the state itself where nothing is left to gain."""
+
+
+class Method(ABC):
+    """What a user chooses: parameters, with the algorithm that they stand for."""
+
+    name: ClassVar[str]
 
     @abstractmethod
-    def best_dual(self, objective: Objective, state: AnyState) -> tuple[Array, Adjoint | None]:
-        """The dual vector that gives the best certificate for affine maps, with its adjoint solution where known."""
-
-    @abstractmethod
-    def patience(self, objective: Objective, state: AnyState) -> int:
-        """The number of iterations within which a method that works gains something; 0 where that is not known."""
-
-
-def pack(state: State, map: SolutionMap) -> dict[str, Array]:
-    """The arrays and numbers of a state, by name, with whole vectors on rank 0."""
-    arrays: dict[str, Array] = {}
-    for item in fields(state):
-        value = getattr(state, item.name)
-        if isinstance(value, Adjoint):
-            arrays |= {f"{item.name}.{part}": np.asarray(a) for part, a in value._asdict().items() if a is not None}
-        elif value is not None and not isinstance(value, Linearisation):
-            arrays[item.name] = np.asarray(value)  # a tuple of arrays is stacked
-    return _moved(arrays, map, "gather")
-
-
-def unpack(method: Method[Any], kind: str, whole: dict[str, Array], map: SolutionMap) -> State:
-    """The state of a method from the name of its class and what `pack` made of it."""
-    arrays = _moved(whole, map, "scatter")
-    cls = {cls.__name__: cls for cls in method.states}[kind]
-    values: dict[str, object] = {}
-    for item in fields(cls):
-        if item.name == "adjoint":
-            error = float(arrays["adjoint.error"]) if "adjoint.error" in arrays else None
-            values["adjoint"] = Adjoint(arrays["adjoint.gradient"], error, arrays.get("adjoint.state"))
-        elif item.name in arrays:
-            value = arrays[item.name]
-            values[item.name] = value.item() if value.ndim == 0 else value if value.ndim == 1 else tuple(value)
-        else:
-            values[item.name] = None
-    return cls(**values)  # type: ignore[arg-type]
-
-
-def _moved(arrays: dict[str, Array], map: SolutionMap, how: str) -> dict[str, Array]:
-    """The arrays, with the vectors among them gathered or scattered by their spaces."""
-    moved = dict(arrays)
-    for where, names in SPACES.items():
-        move = getattr(getattr(map, where), how)
-        for name in names:
-            if name in moved:
-                rows = moved[name]
-                moved[name] = move(rows) if rows.ndim == 1 else np.stack([move(row) for row in rows])
-    return moved
+    def algorithm_for(self, objective: Objective, map: SolutionMap) -> Algorithm[Any]:
+        """The algorithm that fits the problem and its map; raises ProblemError where none does."""

@@ -15,43 +15,43 @@ class Schedule:
     a margin, since certificates are ahead of it, then times a part of the ratio of the last bound to its estimate.
     Where the estimate tells nothing, certificates come after 12, 34, 78, .. iterations.
 
-    `due` and `look` are the iterations before which there is no certificate and no estimate, `last` and `best` the
-    iterations of the last and the least estimate, with these, and `improved` that of the least bound.
+    There is no estimate and no certificate before the iterations `next_estimate` and `next_certificate`; `latest` and
+    `least` are iterations with the estimates there, and `improved` is that of the least bound.
     """
 
     ratio: float = 0.01
     bounds: list[float] = field(default_factory=list)
-    due: int = 0
-    look: int = 0
-    last: tuple[int, float] = (0, np.inf)
-    best: tuple[int, float] = (0, np.inf)
+    next_certificate: int = 0
+    next_estimate: int = 0
+    latest: tuple[int, float] = (0, np.inf)
+    least: tuple[int, float] = (0, np.inf)
     improved: int = 0
 
-    def looks(self, iteration: int) -> bool:
+    def estimate_due(self, iteration: int) -> bool:
         """Whether to compute the estimate, which costs no solve but some vector operations."""
-        return iteration >= self.look
+        return iteration >= self.next_estimate
 
-    def wants(self, iteration: int, estimate: float, target: float) -> bool:
+    def certificate_due(self, iteration: int, estimate: float, target: float) -> bool:
         """Whether to certify now; `estimate` and `target` are in the unit of the bounds."""
-        (before, old), self.last = self.last, (iteration, estimate)
-        if not estimate >= 0.95 * self.best[1]:
-            self.best = self.last
-        self.look = iteration + 1
+        (before, old), self.latest = self.latest, (iteration, estimate)
+        if not estimate >= 0.95 * self.least[1]:
+            self.least = self.latest
+        self.next_estimate = iteration + 1
         if 0 < target < self.ratio * estimate and estimate < old < np.inf:
             rate = np.log(old / estimate) / (iteration - before)
             ahead = 0.7 * np.log(self.ratio * estimate / target) / rate
-            self.look = iteration + int(np.clip(ahead, 1, max(1, iteration // 2)))
-        if iteration < self.due:
+            self.next_estimate = iteration + int(np.clip(ahead, 1, max(1, iteration // 2)))
+        if iteration < self.next_certificate:
             return False
-        return not self.bounds or self.ratio * estimate <= target or iteration >= 2 * self.due + 10
+        return not self.bounds or self.ratio * estimate <= target or iteration >= 2 * self.next_certificate + 10
 
     def certified(self, iteration: int, bound: float) -> None:
         """Take note of a bound; the next certificate may come after one iteration, later ones after 4 % more."""
         if bound <= 0.95 * min(self.bounds, default=np.inf):
             self.improved = iteration
         self.bounds.append(bound)
-        self.due = iteration + max(1, iteration // 25)
-        estimate = self.last[1]
+        self.next_certificate = iteration + max(1, iteration // 25)
+        estimate = self.latest[1]
         if iteration > 0 and np.isfinite(bound) and np.isfinite(estimate) and estimate > 0:
             self.ratio = 0.3 * bound / estimate  # bounds gain on the estimate as the iteration settles
 
@@ -65,9 +65,9 @@ class Schedule:
 
         No verdict comes within the `patience` of a method, the iterations in which it gains something if it works.
         """
-        waited = self.last[0] - self.best[0]
-        return waited > max(100, patience) + self.best[0] // 2 or (
+        waited = self.latest[0] - self.least[0]
+        return waited > max(100, patience) + self.least[0] // 2 or (
             len(self.bounds) > 12
             and min(self.bounds[-8:]) > 0.95 * min(self.bounds[:-8])
-            and self.last[0] - self.improved > patience
+            and self.latest[0] - self.improved > patience
         )

@@ -35,6 +35,19 @@ def choose_steps(steps: Steps, objective: Objective, norm: float, y: Array) -> t
     return x / alpha, x / (modulus or 1.0)
 
 
+def theta(steps: Steps, alpha: float, r: float, s: float) -> float:
+    """The length of the extrapolation."""
+    if steps != "accelerated":
+        return 1.0
+    return 1.0 / (1.0 + 2.0 * alpha * r) if alpha > 0 else 1.0 / float(np.sqrt(1.0 + 2.0 * s))
+
+
+def patience(alpha: float, r: float, s: float) -> int:
+    """The number of iterations in which valid steps gain something: a factor of 1 + min(alpha r, s) in each."""
+    x = min(alpha * r, s)
+    return 10 + int(np.ceil(2.0 / x)) if x > 0 else 0
+
+
 def balanced_step(norm: float, alpha: float) -> float:
     """x = alpha r = s, the largest with x^2 ||S||^2/alpha <= 0.999 min(4 (1 + x)/(3 + x), (4 + 2 x)/3).
 

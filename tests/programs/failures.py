@@ -129,17 +129,17 @@ def alone():
 def alone_with_checkpoint():
     """As before: what is left of the job does not try to save together."""
     from pdecontrol import parallel
-    from pdecontrol.solvers import PrimalDual
+    from pdecontrol.solvers.primal_dual import AffinePrimalDual
 
     parallel.GRACE = 1.0
-    step = PrimalDual.step
+    step = AffinePrimalDual.step
 
-    def broken(method, objective, map, state):
+    def broken(algorithm, objective, map, state):
         if LAST:
             raise MemoryError("unforeseen")
-        return step(method, objective, map, state)
+        return step(algorithm, objective, map, state)
 
-    PrimalDual.step = broken
+    AffinePrimalDual.step = broken
     with TemporaryDirectory() as folder:
         pc.solve(problem(), square(), method="primal-dual", checkpoint=Path(world().share(folder)) / "file")
 

@@ -1,0 +1,183 @@
+"""Methods as users choose them: parameters, and the algorithm that fits a problem and its map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import ProblemError
+from ..maps import SolutionMap
+from ..problem import check_number
+from ..terms import Objective
+from .dual_newton import DualNewton
+from .fista import AcceleratedProximalGradient
+from .method import Algorithm, Method
+from .normal_map_newton import NormalMapNewton
+from .primal_dual import AffinePrimalDual
+from .primal_dual_nonlinear import NonlinearPrimalDual
+from .proximal_gradient import ForwardBackward, backtracked_step, fixed_step
+from .steps import RULES, Steps
+
+
+@dataclass(frozen=True)
+class PrimalDual(Method):
+    """The primal-dual method for affine and nonlinear maps; two solves an iteration.
+
+    Parameters
+    ----------
+    steps : how r and s are found from alpha and the estimated ||S||.
+
+        - "classical": r = 1/(sqrt(alpha) ||S||), s = alpha r, so that r s ||S||^2 = 1.
+        - "enlarged": r larger by (4 + 2 alpha r)/3, the same s.
+        - "balanced": s = alpha r with the largest r that the enlarged condition r s ||S||^2 <= (4 + 2 alpha r)/3 and
+          the closed form of the contraction factor allow. The default.
+        - "accelerated": r = 1/(sqrt(alpha) ||S||), s = alpha r, theta = 1/(1 + 2 alpha r); with alpha = 0, steps that
+          change with the strong convexity of F* (Algorithm 2 of Chambolle and Pock).
+        - a pair (r, s).
+
+        With alpha = 0 the first three take r/s from the size of the box and of the misfit. For nonlinear maps, where
+        no theorem holds, a rule is applied again if ||S'|| has moved by 5 % after 5, 20, 80 or 320 iterations. Where
+        the iteration does not contract as it should, it goes back to where it was nearest to a fixed point, and on with
+        the steps for the norm there or shorter ones.
+    norm : ||S||, at the start of a nonlinear map, estimated by Lanczos iteration (and counted) if None.
+
+    Examples
+    --------
+    >>> method = PrimalDual(steps="classical")
+    """
+
+    steps: Steps = "balanced"
+    norm: float | None = None
+
+    name: ClassVar[str] = "primal-dual"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.steps, str):
+            if self.steps not in RULES:
+                raise ProblemError(
+                    f"unknown steps {self.steps!r}: take 'classical', 'enlarged', 'balanced', 'accelerated' or (r, s)."
+                )
+        elif np.shape(self.steps) != (2,):
+            raise ProblemError(f"steps must be a rule or a pair of positive numbers (r, s), got {self.steps!r}.")
+        else:
+            for step in self.steps:
+                check_number(step, "each of the steps (r, s)", positive=True)
+        _check_norm(self.norm)
+
+    def algorithm_for(self, objective: Objective, map: SolutionMap) -> Algorithm[Any]:
+        return (AffinePrimalDual if map.affine else NonlinearPrimalDual)(self.steps, self.norm)
+
+
+@dataclass(frozen=True)
+class SemismoothNewton(Method):
+    """Semismooth Newton with conjugate gradients and a line search, for alpha > 0; two solves a CG step.
+
+    On the dual problem of linear equations, on the normal map of nonlinear ones.
+
+    Parameters
+    ----------
+    forcing : relative tolerance of the conjugate gradients, lowered as the residual falls.
+    max_cg : limit of conjugate gradient steps in one Newton step.
+    """
+
+    forcing: float = 0.3
+    max_cg: int = 500
+
+    name: ClassVar[str] = "semismooth Newton"
+
+    def __post_init__(self) -> None:
+        check_number(self.forcing, "SemismoothNewton: forcing", positive=True)
+        check_number(self.max_cg, "SemismoothNewton: max_cg", positive=True)
+        if self.forcing >= 1 or self.max_cg < 1:
+            raise ProblemError(f"SemismoothNewton: 0 < forcing < 1 and max_cg >= 1 are needed, got {self}.")
+
+    def algorithm_for(self, objective: Objective, map: SolutionMap) -> Algorithm[Any]:
+        if objective.control.alpha == 0:
+            raise ProblemError("SemismoothNewton needs a Tikhonov term with alpha > 0: use PrimalDual or FISTA.")
+        if map.affine and objective.state.quadratic:
+            return DualNewton(self.forcing, self.max_cg)
+        if not map.twice:
+            raise ProblemError("SemismoothNewton needs a map with second derivatives: use PrimalDual.")
+        _check_smooth(self, objective)
+        return NormalMapNewton(self.forcing, self.max_cg)
+
+
+@dataclass(frozen=True)
+class FISTA(Method):
+    """Accelerated proximal gradient for affine maps, in the strongly convex form where alpha > 0.
+
+    Parameters
+    ----------
+    norm : ||S||, estimated by Lanczos iteration (and counted) if None.
+    """
+
+    norm: float | None = None
+
+    name: ClassVar[str] = "FISTA"
+
+    def __post_init__(self) -> None:
+        _check_norm(self.norm)
+
+    def algorithm_for(self, objective: Objective, map: SolutionMap) -> Algorithm[Any]:
+        if not map.affine:
+            raise ProblemError("FISTA takes linear equations: use SemismoothNewton, PrimalDual or ProximalGradient.")
+        _check_smooth(self, objective)
+        return AcceleratedProximalGradient(self.norm)
+
+
+@dataclass(frozen=True)
+class ProximalGradient(Method):
+    """u+ = prox_tG(u - t grad(F o S)(u)) with t = 1/||S||^2; for nonlinear maps t is found by backtracking.
+
+    Parameters
+    ----------
+    norm : ||S||, estimated by Lanczos iteration (and counted) if None.
+    """
+
+    norm: float | None = None
+
+    name: ClassVar[str] = "proximal gradient"
+
+    def __post_init__(self) -> None:
+        _check_norm(self.norm)
+
+    def algorithm_for(self, objective: Objective, map: SolutionMap) -> Algorithm[Any]:
+        _check_smooth(self, objective)
+        return ForwardBackward(self.norm, fixed_step if map.affine else backtracked_step)
+
+
+METHODS: dict[str, type[Method]] = {
+    "primal-dual": PrimalDual,
+    "fista": FISTA,
+    "proximal-gradient": ProximalGradient,
+    "semismooth-newton": SemismoothNewton,
+}
+
+
+def choose(method: str | Method, objective: Objective, map: SolutionMap) -> tuple[Method, str]:
+    """The method asked for, or for "auto" the one that suits the problem, with the reason."""
+    if isinstance(method, Method):
+        return method, ""
+    if str(method) in METHODS:
+        return METHODS[str(method)](), ""
+    if method != "auto":
+        names = ", ".join(repr(name) for name in ("auto", *METHODS))
+        raise ProblemError(f"unknown method {method!r}: take one of {names}, or an object such as PrimalDual().")
+    if objective.control.alpha == 0:
+        return FISTA(), "auto: there is no Tikhonov term"
+    if not map.affine and not map.twice:
+        return PrimalDual(), "auto: the map is nonlinear and has no second derivatives"
+    kind = "linear" if map.affine else "nonlinear"
+    return SemismoothNewton(), f"auto: alpha > 0 and a {kind} equation, where it needs the fewest solves"
+
+
+def _check_norm(norm: float | None) -> None:
+    if norm is not None:
+        check_number(norm, "the norm of the map", positive=True)
+
+
+def _check_smooth(method: Method, objective: Objective) -> None:
+    if not objective.state.smooth:
+        raise ProblemError(f"{type(method).__name__} needs a cost of the state with a derivative: use PrimalDual.")
