@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from matrix_map import MatrixMap, manufactured
+from matrix_map import MatrixMap, random_problem
 
 import pdecontrol as pc
 from pdecontrol.errors import ProblemError, ResultFileError
@@ -219,7 +219,7 @@ class Learned(MatrixMap):
 
 
 def test_only_answers_of_exact_maps_are_called_certified():
-    objective, map, optimum = manufactured(np.random.default_rng(1), 1e-2)
+    objective, map, optimum = random_problem(np.random.default_rng(1), 1e-2)
     learned = Learned(map.matrix, map.offset, map.control, map.observation)
     stopping, start = loop.Stopping(1e-6, 0.0, 100, np.inf), Start(np.zeros(map.control.size), cold=True)
     for one, status in ((map, pc.Status.CERTIFIED), (learned, pc.Status.CONVERGED)):
