@@ -10,7 +10,7 @@ import pdecontrol as pc
 from pdecontrol import reference
 from pdecontrol.certificate import error_bound, judge, project, weigh
 from pdecontrol.space import Space
-from pdecontrol.terms import ControlCost, Objective, StateCost
+from pdecontrol.terms import ControlCost, Objective, StateCost, bind
 
 ALPHAS = [1.0, 1e-2, 1e-4, 1e-6, 1e-8]
 
@@ -184,3 +184,42 @@ def test_errors_of_solves_enter_the_certificate():
     without = Objective(objective.state, box)
     gaps = [project(without, exact(map), p, adjoint._replace(error=size)).certificate.gap for size in (0.0, e)]
     assert gaps[1] - gaps[0] == pytest.approx(e * map.control.norm(2 * np.ones(map.control.size)))
+
+
+# -- nonlinear equations ----------------------------------------------------------------------------------------------
+
+
+def with_optimum(problem, mesh, u):
+    """The problem with the reference for which u is stationary: alpha (u - reference) + S'(u)* F'(S(u)) = 0."""
+    map = pc.discretise(problem, mesh)
+    at, alpha = map.at(u), problem.term(pc.Tikhonov).alpha
+    q = at.adjoint(bind(problem, map).state.gradient(at.value))
+    terms = [term for term in problem.terms if not isinstance(term, pc.Tikhonov)]
+    return replace(problem, terms=[pc.Tikhonov(alpha, reference=u + q / alpha), *terms]), map
+
+
+def cubic(alpha, target, weight=1.0):
+    term = pc.Semilinear(lambda y: weight * y**3, lambda y: 3 * weight * y**2)
+    return pc.ControlProblem(
+        pc.Elliptic(0.3, semilinear=term), pc.Distributed(), pc.Tracking(target), [pc.Tikhonov(alpha)],
+        {"boundary": pc.Dirichlet()},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("alpha", "sharp"), [(1.0, 1.01), (1e-1, 1.2), (1e-2, 4.0), (1e-3, np.inf)])
+def test_nonlinear_bounds_against_known_optima(alpha, sharp):
+    """Controls at all distances from u*, and those of runs that are stopped early: no bound is below the error."""
+    generator, mesh, given, projected = np.random.default_rng(31), pc.unit_square(6), [], []
+    for weight, target in ((1.0, 1.0), (20.0, 0.5)):
+        size = pc.discretise(cubic(alpha, target), mesh).control.size
+        u_star = generator.normal(size=size) + 2.0
+        problem, map = with_optimum(cubic(alpha, target, weight), mesh, u_star)
+        for distance in (1e-6, 1e-3, 1e-1, 1.0):
+            u = u_star + distance * generator.normal(size=size)
+            certificate = pc.certify(problem, u, map)
+            assert "strongly convex" in certificate.assumption
+            given.append(certificate.bound / map.control.norm(u - u_star))
+        for iterations in (1, 2, 3):
+            result = pc.minimise(problem, map, "proximal-gradient", max_iterations=iterations)
+            projected.append(result.certificate.bound / map.control.norm(result.control.array - u_star))
+    assert min(given) >= 1.0 and min(projected) >= 1.0 and max(given) <= sharp
