@@ -48,7 +48,7 @@ MUTANTS = {
         ("test_certificate.py::test_errors_of_solves_enter_the_certificate",)),
     "modulus assumed to the end": Mutant(
         "solvers/loop.py", "if self.modulus is not None and certified", "if False and certified",
-        ("test_solvers.py::test_a_stationary_point_without_convexity_is_not_a_success",)),
+        ("test_solvers.py::test_a_stationary_point_without_convexity_is_not_a_success[ProximalGradient(norm=None)]",)),
     "0.9 in place of a linear functional": Mutant(
         "terms.py", "return self._with_linear(y - self.target, 1.0)", "return self._with_linear(y - self.target, 0.9)",
         ("test_terms.py::test_state_cost",)),

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cases import with_optimum
 from matrix_map import MatrixMap, random_problem
 
 import pdecontrol as pc
 from pdecontrol import reference
 from pdecontrol.certificate import error_bound, judge, project, weigh
 from pdecontrol.space import Space
-from pdecontrol.terms import ControlCost, Objective, StateCost, bind
+from pdecontrol.terms import ControlCost, Objective, StateCost
 
 ALPHAS = [1.0, 1e-2, 1e-4, 1e-6, 1e-8]
 
@@ -187,15 +188,6 @@ def test_errors_of_solves_enter_the_certificate():
 
 
 # -- nonlinear equations ----------------------------------------------------------------------------------------------
-
-
-def with_optimum(problem, mesh, u):
-    """The problem with the reference for which u is stationary: alpha (u - reference) + S'(u)* F'(S(u)) = 0."""
-    map = pc.discretise(problem, mesh)
-    at, alpha = map.at(u), problem.term(pc.Tikhonov).alpha
-    q = at.adjoint(bind(problem, map).state.gradient(at.value))
-    terms = [term for term in problem.terms if not isinstance(term, pc.Tikhonov)]
-    return replace(problem, terms=[pc.Tikhonov(alpha, reference=u + q / alpha), *terms]), map
 
 
 def cubic(alpha, target, weight=1.0):

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from cases import with_optimum
 from matrix_map import MatrixMap, random_problem
 
 import pdecontrol as pc
 from pdecontrol import reference
-from pdecontrol.certificate import project_nonlinear, smallest_curvature
 from pdecontrol.maps import map_norm
 from pdecontrol.solvers import loop
 from pdecontrol.solvers.extrapolation import extrapolate
@@ -148,18 +148,18 @@ def test_extrapolation_removes_two_modes():
     assert np.abs(extrapolate(trail, Space(np.ones(20))) - limit).max() < 1e-6
 
 
-def test_nonlinear_methods_agree():
-    problem = semilinear()
-    map = pc.discretise(problem, pc.unit_square(12))
-    results = {
-        repr(method): pc.minimise(problem, map, method, tol=3e-7)
-        for method in (pc.SemismoothNewton(), pc.PrimalDual(), pc.PrimalDual(steps="classical"), pc.ProximalGradient())
-    }
-    controls = [result.control.array for result in results.values()]
-    for name, result in results.items():
-        assert result.success, name
-        assert "convex" in result.certificate.assumption
-        assert map.control.norm(result.control.array - controls[0]) <= 1e-6 * map.control.norm(controls[0])
+@pytest.mark.parametrize(("alpha", "tol"), [(1e-1, 3e-7), (1e-2, 1e-5), (1e-3, 1e-4)])
+def test_nonlinear_methods_agree(alpha, tol):
+    problem, methods = semilinear(alpha), [pc.SemismoothNewton(), pc.PrimalDual()]
+    if alpha > 1e-3:
+        methods += [pc.PrimalDual(steps="classical"), pc.ProximalGradient()]
+    map = pc.discretise(problem, pc.unit_square(6))
+    best = pc.minimise(problem, map, tol=1e-9).control.array
+    for method in methods:
+        result = pc.minimise(problem, map, method, tol=tol)
+        assert result.success and "convex" in result.certificate.assumption, method
+        error = map.control.norm(result.control.array - best)
+        assert error <= min(2 * tol * map.control.norm(best), result.certificate.bound + 1e-9), method
     with pytest.raises(pc.ProblemError, match="linear"):
         pc.minimise(problem, map, pc.FISTA())
 
@@ -242,7 +242,7 @@ def test_restart_continues_exactly(small, method, tmp_path):
     assert np.abs(whole.control.array - parts.control.array).max() <= 1e-12 * np.abs(whole.control.array).max()
     assert parts.history["iteration"].tolist() == list(range(len(parts.history)))
     assert parts.history["objective"] == pytest.approx(whole.history["objective"], rel=1e-12)
-    assert parts.solves["total"] >= whole.solves["total"]
+    assert parts.solves["total"] == whole.solves["total"]
 
 
 def test_restart_of_a_nonlinear_run(tmp_path):
@@ -319,7 +319,8 @@ def test_without_tikhonov_term_the_better_of_iterate_and_projection_is_returned(
     """The projection of a nearly singular dual vector chatters; the iterate has the far smaller gap."""
     result = pc.solve(bang_bang(), pc.unit_square(24), tol=2e-3)
     assert result.success
-    assert np.mean(np.abs(result.control.array) < 1.0) > 0.0  # not a projection onto the vertices of the box
+    size = np.abs(result.control.array)
+    assert np.mean((size > 0.0) & (size < 1.0)) >= 0.2  # a projection has values in {-1, 0, 1}
 
 
 def test_zero_is_recognised_from_any_start():
@@ -391,36 +392,31 @@ def test_an_unchecked_modulus_is_not_called_checked():
     assert np.isfinite(limited.state.array).all()
 
 
-def test_the_modulus_of_a_concave_problem():
+def concave(*terms):
     """Where y < 0 and the target is above, -r''(y) p (S' h)^2 is negative and outweighs a small alpha."""
-    problem = pc.ControlProblem(
+    return pc.ControlProblem(
         pc.Elliptic(semilinear=pc.Semilinear(lambda y: 10 * y**3, lambda y: 30 * y**2)),
-        pc.Distributed(),
-        pc.Tracking(3.0),
-        [pc.Tikhonov(1e-5), pc.Box(-20, -19)],
-        {"boundary": pc.Dirichlet()},
-    )
-    map = pc.discretise(problem, pc.unit_square(8))
-    objective = bind(problem, map)
-    at = map.at(np.full(map.control.size, -19.0))
-    adjoint = at.solve_adjoint(objective.state.gradient(at.value))
-    assert smallest_curvature(objective, map, at, adjoint, np.ones(map.control.size)) < -1e-5
-    assert "with the same active set" in pc.certify(problem, -19.0, map).assumption
-    free = pc.ControlProblem(
-        problem.equation, problem.control, problem.tracking, [pc.Tikhonov(1e-7, reference=-20.0)], problem.boundary
-    )
-    objective = bind(free, map)
-    everywhere = Objective(objective.state, PinnedCost(**vars(objective.control)))
-    certified, modulus = project_nonlinear(everywhere, map, at)
-    assert modulus < 0 and certified.certificate.bound is None
-    assert certified.certificate.assumption.startswith("nothing")
+        pc.Distributed(), pc.Tracking(3.0), terms, {"boundary": pc.Dirichlet()},
+    )  # fmt: skip
 
 
-class PinnedCost(ControlCost):
-    """A control cost whose projected control is -19, as if that were the stationary point."""
+def test_a_modulus_that_holds_with_the_active_set_alone():
+    problem = concave(pc.Tikhonov(1e-5), pc.Box(-20, -19))
+    certificate = pc.certify(problem, -19.0, pc.discretise(problem, pc.unit_square(8)))
+    assert certificate.bound is not None and "with the same active set" in certificate.assumption
 
-    def argmin(self, q):
-        return np.full_like(q, -19.0)
+
+@pytest.mark.parametrize("method", [pc.SemismoothNewton(), pc.ProximalGradient(), pc.PrimalDual()], ids=repr)
+def test_a_stationary_point_without_convexity_is_not_a_success(method):
+    """u = -19 is one for a reference that is made for it; a weight of 10 makes the same point a minimum."""
+    for alpha, status in ((1e-5, pc.Status.NONCONVEX), (10.0, pc.Status.CERTIFIED)):
+        mesh = pc.unit_square(6)
+        problem, map = with_optimum(concave(pc.Tikhonov(alpha)), mesh, np.full(mesh.points.shape[1], -19.0))
+        result = pc.minimise(problem, map, method, start=-19.0, tol=1e-4)
+        assert result.status is status and result.success is (alpha == 10.0)
+        assert (result.certificate.bound is None) is (alpha == 1e-5) and np.isfinite(result.state.array).all()
+        given = pc.certify(problem, -19.0, map)
+        assert (given.bound is None) is (alpha == 1e-5) and ("nothing" in given.assumption) is (alpha == 1e-5)
 
 
 def test_a_restart_notices_a_change_of_the_semilinear_term_far_out(tmp_path):
@@ -477,8 +473,8 @@ def test_projected_controls_without_a_state_do_not_end_a_run():
     )  # fmt: skip
     map = pc.discretise(problem, pc.unit_interval(16))
     for method in ("semismooth-newton", "proximal-gradient"):
-        result = pc.minimise(problem, map, method, tol=1e-3, max_iterations=300)
-        assert result.objective < 1.0 and len(result.history) > 1
+        result = pc.minimise(problem, map, method, tol=1e-3, max_iterations=40)
+        assert result.objective < 1e-3 and len(result.history) > 1
 
 
 def test_states_whose_linearisation_at_zero_is_singular():
@@ -514,36 +510,6 @@ def test_nonlinear_runs_within_any_limit_return_a_state(method):
         assert result.solves["total"] <= limit and np.isfinite(result.state.array).all()
 
 
-def test_curvature_against_a_dense_matrix():
-    """The value is below the smallest eigenvalue, by at most a twentieth of alpha."""
-    problem = pc.ControlProblem(
-        pc.Elliptic(semilinear=pc.Semilinear(lambda y: 10 * y**3, lambda y: 30 * y**2)),
-        pc.Distributed(), pc.Tracking(3.0), [pc.Tikhonov(1e-3)], {"boundary": pc.Dirichlet()},
-    )  # fmt: skip
-    map = pc.discretise(problem, pc.unit_square(6))
-    objective = bind(problem, map)
-    for level in (-20.0, -3.0, 5.0):
-        at = map.at(np.full(map.control.size, level))
-        adjoint = at.solve_adjoint(objective.state.gradient(at.value))
-        ones = np.ones(map.control.size)
-        columns = np.stack([at.hessian(e, adjoint, objective.state.tracked) for e in np.eye(ones.size)], axis=1)
-        root = np.sqrt(map.control.mass)
-        dense = np.linalg.eigvalsh((columns + 0.0) * root[:, None] / root[None, :])[0]
-        value = smallest_curvature(objective, map, at, adjoint, ones)
-        assert min(dense, 0.0) - 0.06e-3 <= value <= min(dense, 0.0) + 1e-9
-
-
-@pytest.mark.parametrize("method", [pc.SemismoothNewton(), pc.ProximalGradient()], ids=repr)
-def test_a_stationary_point_without_convexity_is_not_a_success(method, monkeypatch):
-    problem = semilinear()
-    map = pc.discretise(problem, pc.unit_square(6))
-    assert pc.minimise(problem, map, method, tol=1e-4).success
-    monkeypatch.setattr("pdecontrol.certificate.smallest_curvature", lambda *_: -1.0)
-    result = pc.minimise(problem, map, method, tol=1e-4)
-    assert result.status is pc.Status.NONCONVEX and not result.success
-    assert result.certificate.bound is None and np.isfinite(result.state.array).all()
-
-
 # -- steps of nonlinear maps -----------------------------------------------------------------------------------------
 
 
@@ -566,7 +532,7 @@ def test_steps_recover_from_a_wrong_norm(problem):
     map = pc.discretise(problem, pc.unit_square(8))
     norm = map_norm(map.at(map.control.zeros()), map, np.ones(map.observation.size))
     counts = []
-    for factor in (1.0, 1 / 10, 1 / 3, 3.0):
+    for factor in (1.0, 1 / 10, 3.0):
         result = pc.minimise(problem, map, pc.PrimalDual(norm=factor * norm), tol=1e-4, max_iterations=500)
         assert result.success
         counts.append(len(result.history) - 1)
