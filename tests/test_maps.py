@@ -181,8 +181,8 @@ class WrongLinearisation(Linearisation):
     def tangent(self, h):
         return self.spoil_tangent(self.inner.tangent(h))
 
-    def solve_adjoint(self, w):
-        adjoint = self.inner.solve_adjoint(w)
+    def solve_adjoint(self, w, start=None):
+        adjoint = self.inner.solve_adjoint(w, start)
         return Adjoint(self.spoil_adjoint(adjoint.gradient), adjoint.field, 0.0)
 
     def hessian(self, h, adjoint, weights):
