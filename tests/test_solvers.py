@@ -148,6 +148,7 @@ def test_extrapolation_removes_two_modes():
     assert np.abs(extrapolate(trail, Space(np.ones(20))) - limit).max() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("alpha", "tol"), [(1e-1, 3e-7), (1e-2, 1e-5), (1e-3, 1e-4)])
 def test_nonlinear_methods_agree(alpha, tol):
     problem, methods = semilinear(alpha), [pc.SemismoothNewton(), pc.PrimalDual()]
@@ -522,6 +523,7 @@ def cubic(weight, alpha, linear=0.0, reaction=0.0):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "problem",
     [cubic(1, 1e-4), cubic(100, 1e-5), cubic(1, 1e-2, -20, 1)],
@@ -552,6 +554,7 @@ def test_primal_dual_is_certified_where_reaction_and_a_cube_hold_the_state(n):
     assert space.norm(result.control.array - newton.control.array) <= 1.1e-6 * space.norm(newton.control.array)
 
 
+@pytest.mark.slow
 def test_steps_that_are_too_long_are_mended_from_the_best_state():
     """A pair is not replaced by a rule: it shrinks, from the state of the least residual."""
     problem = semilinear()
@@ -587,6 +590,7 @@ def test_states_that_do_not_exist_shorten_the_steps():
     assert 2 * state.r <= first and np.isfinite(state.y).all()
 
 
+@pytest.mark.slow
 def test_restart_of_steps_that_were_mended(tmp_path):
     problem = semilinear()
     map = pc.discretise(problem, pc.unit_square(6))
