@@ -113,8 +113,12 @@ def test_the_definition_tells_problems_meshes_and_fields_apart():
         pc.ControlSamples(problem(), square, degree=2),
         pc.ControlSamples(problem(), square, linear_solver="amg"),
     ]
+    for line in (0.5, 0.7):  # where a part ends
+        warm = square.tag_part("warm", lambda x, line=line: x[0] < line)
+        sources.append(pc.ControlSamples(problem(pc.Elliptic(source={"warm": 1.0})), warm))
+        assert sources[-1].definition["map"] == pc.discretise(sources[-1].problem, warm).fingerprint
     definitions = [str(source.definition) for source in sources]
-    assert len(set(definitions)) == 11
+    assert len(set(definitions)) == 13
     assert str(pc.ControlSamples(problem(), pc.unit_square(8)).definition) == definitions[0]
 
 
