@@ -54,7 +54,7 @@ def main() -> None:
     print(f"{'problem':<28}" + "".join(f"{f'x {factor:.3g}':>22}" for factor in FACTORS) + f"{'spread':>8}")
     for name, problem in PROBLEMS.items():
         map = pc.discretise(problem, pc.unit_square(arguments.n))
-        norm = map_norm(map.at(map.control.zeros()), map, bind(problem, map).state.tracked)
+        norm = map_norm(map, map.at(map.control.zeros()), bind(problem, map).state.free)
         runs = [
             pc.minimise(problem, map, pc.PrimalDual(norm=factor * norm), tol=arguments.tol, max_iterations=2000)
             for factor in FACTORS

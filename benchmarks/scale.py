@@ -61,7 +61,7 @@ def work(dimension: int, unknowns: int, tol: float) -> None:
     from mpi4py import MPI
 
     comm, example = MPI.COMM_WORLD, reference.box(ALPHA, dimension)
-    engine = {"backend": "dolfinx", "linear_solver": "amg"}
+    engine = {"backend": pc.Parallel(linear_solver="amg")}
     pc.solve(example.problem, build(dimension, 50), **engine, progress=False)  # compiles the forms
     comm.Barrier()
 

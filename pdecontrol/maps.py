@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -13,57 +13,66 @@ from .arrays import Array
 from .counter import Counter
 from .field import Field
 from .space import Space
+from .spectrum import largest_eigenvalue
 
 
 class Adjoint(NamedTuple):
-    """q = S'(u)* w with the PDE solution behind it and a bound on ||q - S'(u)* w||.
+    """q = S'(u)* w with a bound on ||q - S'(u)* w||, and the PDE solution behind it.
 
-    The bound is 0 for direct solvers, and infinite where an accuracy was asked for, as it would cost too much.
+    The bound is None where it is not known, as computing it would cost too much. Maps that have an adjoint equation
+    give its solution, from which a solve for another w may begin; where w is a linear combination, so is that start.
     """
 
     gradient: Array
-    field: Array
-    error: float
+    error: float | None = 0.0
+    state: Array | None = None
 
 
 class Linearisation(ABC):
-    """The derivative of a map at one control.
+    """A map at one control: the value S(u), the derivative S'(u) and its adjoint.
+
+    Attributes
+    ----------
+    value : S(u); computed when first asked for where the map is affine.
+    error : a bound on ||value - S(u)||_Y, None where it is not known; see `Adjoint`.
+    state : the PDE solution behind the value, a vector of the map's space `solution`.
+    warm : from what the solve for a control near to this one may begin, a vector of `solution`, or None.
 
     Notes
     -----
     Law: <tangent(h), w>_Y == <h, adjoint(w)>_U for all h and w, in the inner products of the map's spaces.
-
-    An `accuracy` is that of iterative linear solvers: the factor by which they reduce the residual that they begin
-    with, that of `start` where it is given. Without one they go on to 1e-10 of the right-hand side or less. Direct
-    solvers need neither.
     """
 
     @property
     @abstractmethod
-    def value(self) -> Array:
-        """S(u); computed when first asked for where the map is affine."""
+    def value(self) -> Array: ...
 
     @property
-    @abstractmethod
+    def error(self) -> float | None:
+        return 0.0
+
+    @property
     def state(self) -> Array:
-        """The PDE solution behind the value."""
+        return self.value
 
     @property
-    @abstractmethod
-    def error(self) -> float:
-        """A bound on ||value - S(u)||_Y from the algebraic error, 0 for direct solvers; see `Adjoint`."""
+    def warm(self) -> Array | None:
+        return None
 
     @abstractmethod
-    def tangent(self, h: Array, accuracy: float | None = None) -> Array:
+    def tangent(self, h: Array) -> Array:
         """S'(u) h."""
 
     @abstractmethod
-    def solve_adjoint(self, w: Array, start: Array | None = None, accuracy: float | None = None) -> Adjoint:
-        """S'(u)* w with its PDE solution and error; `start` is an adjoint PDE solution near to it."""
+    def solve_adjoint(self, w: Array, start: Array | None = None) -> Adjoint:
+        """S'(u)* w with its error and PDE solution; `start` is the PDE solution for another w near to it."""
 
-    @abstractmethod
-    def hessian(self, h: Array, adjoint: Adjoint, weights: Array, accuracy: float | None = None) -> Array:
-        """S'(u)* D S'(u) h + <w, S''(u)[h, .]> with D = diag(weights) and adjoint = solve_adjoint(w)."""
+    def second(self, h: Array, adjoint: Adjoint, outer: Callable[[Array], Array]) -> Array:
+        """S'(u)* outer(S'(u) h) + <w, S''(u)[h, .]> with adjoint = solve_adjoint(w), for maps that are `twice`.
+
+        With outer = F''(S(u)) and w = F'(S(u)) it is the Hessian of F o S applied to h, which takes two solves.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no second derivatives.")
 
     def adjoint(self, w: Array) -> Array:
         """S'(u)* w."""
@@ -75,13 +84,17 @@ class SolutionMap(ABC):
 
     Attributes
     ----------
-    control, observation, solution : the spaces of u, of what is observed of y, and of y itself.
+    control, observation, solution : the spaces of u, of what is observed of y, and of y itself, the observation where
+        there is no more. That of the control has a diagonal mass.
     affine : whether S(u) = S(0) + L u.
+    twice : whether linearisations have second derivatives; methods that need them say so.
     exact : whether it is the discrete equation's, not an approximation such as a learned map: only then are answers
         called certified. What is computed for other maps are bounds on the distance to *their* optimum.
     solves : the counter.
     fingerprint : a digest of the discretised equation, by which a restart recognises it.
-    arithmetic : a phrase on how linear systems are solved, quoted in certificates.
+    arithmetic : a phrase on the errors that are left, quoted in certificates.
+    norm_bound : an upper bound of ||S|| for affine maps, 0 where none is known: by it iterative solvers are made
+        accurate.
 
     Notes
     -----
@@ -90,28 +103,36 @@ class SolutionMap(ABC):
 
     control: Space
     observation: Space
-    solution: Space
     affine: bool
+    twice: bool = False
     exact: bool = False
-    solves: Counter
     fingerprint: str
-    arithmetic: str
+    arithmetic: str = "rounding and other errors of the map neglected"
 
     def __repr__(self) -> str:
         kind = "affine" if self.affine else "nonlinear"
         return f"<{type(self).__name__}: {kind}, {self.control.size} controls, {self.observation.size} observed values>"
 
+    @cached_property
+    def solution(self) -> Space:
+        return self.observation
+
+    @cached_property
+    def solves(self) -> Counter:
+        return Counter()
+
     @property
-    def gain(self) -> float:
-        """An upper bound of ||S|| for affine maps, 0 where none is known; by it iterative solvers are made accurate."""
+    def norm_bound(self) -> float:
         return 0.0
 
     @abstractmethod
     def at(self, u: Array, start: Array | None = None, accuracy: float | None = None) -> Linearisation:
         """The map at the control u (n,).
 
-        `start` is a PDE solution from which nonlinear and iterative solves begin, `accuracy` that of an affine state
-        (see `Linearisation`); nonlinear ones are solved to rounding.
+        `start` is what the linearisation at another control has as `warm`. `accuracy` is that of iterative linear
+        solvers in all that the linearisation computes: the factor by which they reduce the residual that they begin
+        with. Without one they go on to 1e-10 of the right-hand side or less, and errors are known. Nonlinear states
+        are solved to rounding.
         """
 
     def solve(self, u: Array, start: Array | None = None) -> Array:
@@ -132,85 +153,14 @@ class SolutionMap(ABC):
         return Field(self.at(u).state, self.solution, "state")
 
 
-def smooth_start(space: Space) -> Array:
-    """A seeded smooth function of the coordinates, or of the numbers of entries without: the same on any partition."""
-    if space.factors:
-        return np.concatenate([smooth_start(factor) for factor in space.factors])
-    generator = np.random.default_rng(20230701)
-    if space.points is None:
-        number = np.arange(space.size) if space.layout is None else space.layout.keys[0]
-        return 1.0 + 0.5 * np.sin(number**2 + 1.0)
-    scaled = space.points / space.scale
-    waves = generator.uniform(-3.0, 3.0, (6, scaled.shape[0]))
-    return 1.0 + np.cos(waves @ scaled + generator.uniform(0, 6, (6, 1))).sum(axis=0) / 3.0
+def map_norm(map: SolutionMap, at: Linearisation, free: Callable[[Array], Array]) -> float:
+    """||P S'(u)||, estimated from above to two per cent, with the projection P = free onto some of what is observed.
 
-
-def rough_start(space: Space, share: float) -> Array:
-    """Like `smooth_start`, with a share of all frequencies and signs: for eigenvectors that a smooth start may miss."""
-    start = smooth_start(space)
-    return start + share * np.modf(1e4 * np.sin(1e3 * start))[0]
-
-
-def lanczos(apply: Callable[[Array], Array], start: Array, space: Space) -> Iterator[tuple[Array, Array]]:
-    """Ritz values of a self-adjoint operator, in ascending order, and their residuals, after each application.
-
-    Some eigenvalue is within the residual of each Ritz value: which one, and whether there are others beyond, is not
-    known. The last pair comes when the space is exhausted.
+    Lanczos iteration on S'* P S', two solves a step, inflated by one per cent.
     """
-    v = start / space.norm(start)
-    basis, diagonal, off = [v], list[float](), list[float]()
-    for step in range(space.count):
-        w = apply(basis[-1])
-        diagonal.append(space.inner(w, basis[-1]))
-        for b in basis * 2:  # twice is enough to keep the basis orthogonal
-            w = w - space.inner(w, b) * b
-        values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1))
-        beta = space.norm(w) if step + 1 < space.count else 0.0
-        yield values, beta * np.abs(vectors[-1])
-        if beta <= 1e-14 * np.abs(values).max():
-            return
-        basis.append(w / beta)
-        off.append(beta)
-
-
-def largest_eigenvalue(apply: Callable[[Array], Array], space: Space, steps: int = 24, accuracy: float = 0.01) -> float:
-    """The largest eigenvalue of a positive semidefinite operator on a space, to twice the accuracy from below.
-
-    Notes
-    -----
-    A smooth start finds the leading modes of diffusion in three steps. Where reaction dominates, smooth functions are
-    nearly eigenvectors of smaller eigenvalues, so that a small residual tells nothing before the rough part of the
-    start has had its say: the Ritz value must have settled as well, which it cannot in one step.
-    """
-    before = value = 0.0
-    for values, residuals in islice(lanczos(apply, rough_start(space, 0.3), space), steps):
-        before, value = value, float(values[-1])
-        if residuals[-1] <= accuracy * value and value - before <= 0.25 * accuracy * value:
-            break
-    return value
-
-
-def smallest_eigenvalue(apply: Callable[[Array], Array], space: Space, steps: int, resolution: float) -> float:
-    """A value below the smallest eigenvalue of a self-adjoint operator, by the resolution, or what many steps leave.
-
-    Ritz values approach from above, and may rest within their residual of another eigenvalue for some steps: hence the
-    resolution is subtracted whole, when a tenth of it is reached.
-    """
-    before = value = residual = np.inf
-    for values, residuals in islice(lanczos(apply, rough_start(space, 1.0), space), steps):
-        before, value, residual = value, float(values[0]), float(residuals[0])
-        if max(residual, before - value) <= 0.1 * resolution:
-            break
-    return value - max(residual, resolution)
-
-
-def map_norm(linearisation: Linearisation, map: SolutionMap, weights: Array) -> float:
-    """||D S'(u)||, estimated from above to two per cent, with D = diag(weights) selecting the tracked components.
-
-    Lanczos iteration on S'* D S', two solves a step, inflated by one per cent.
-    """
+    at = map.at(map.control.zeros(), accuracy=1e-3) if map.affine else at
 
     def apply(h: Array) -> Array:
-        return linearisation.solve_adjoint(weights * linearisation.tangent(h, 1e-3), accuracy=1e-3).gradient
+        return at.adjoint(free(at.tangent(h)))
 
     return 1.01 * float(np.sqrt(max(largest_eigenvalue(apply, map.control), 0.0)))

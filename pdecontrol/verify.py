@@ -8,7 +8,8 @@ import numpy as np
 
 from .arrays import Array
 from .errors import DataError, ProblemError
-from .maps import SolutionMap, smooth_start
+from .maps import SolutionMap
+from .spectrum import smooth_start
 from .terms import Objective
 
 STEPS = (2.0**-9, 2.0**-10, 2.0**-11, 2.0**-12)
@@ -102,7 +103,7 @@ def hessian_rates(
     True
     """
     test = _Taylor(map, u, h, objective, "grad J(u + h) - grad J(u) = H h")
-    curvature = map.control.inner(test.at.hessian(test.h, test.adjoint, test.weights), test.h)
+    curvature = map.control.inner(test.at.second(test.h, test.adjoint, test.outer), test.h)
     errors = [abs(test.increase(e) - e * test.slope - e**2 / 2 * curvature) for e in steps]
     return observed_orders(errors, steps)
 
@@ -134,7 +135,7 @@ class _Taylor:
         self.at = map.at(self.u)
         self.y = self.at.value
         self.gradient = self.y if objective is None else objective.state.gradient(self.y)
-        self.weights = np.ones_like(self.y) if objective is None else objective.state.tracked
+        self.outer = (lambda h: h) if objective is None else objective.state.second(self.y)
         self.adjoint = self.at.solve_adjoint(self.gradient)
         if h is None:
             q, noise = self.adjoint.gradient, np.random.default_rng(314159).standard_normal(map.control.size)
@@ -147,6 +148,6 @@ class _Taylor:
         return self.map.at(self.u + e * self.h, self.at.state).value - self.y
 
     def increase(self, e: float) -> float:
-        """J(u + e h) - J(u): F is quadratic, so that the difference of y can come first and rounding stays small."""
+        """J(u + e h) - J(u), F by its quadratic model, so that differences of y come first and rounding is small."""
         d = self.difference(e)
-        return self.map.observation.inner(self.gradient, d) + 0.5 * self.map.observation.norm(self.weights * d) ** 2
+        return self.map.observation.inner(self.gradient, d) + 0.5 * self.map.observation.inner(self.outer(d), d)

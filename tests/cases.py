@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 import pdecontrol as pc
-from pdecontrol.maps import smooth_start
+from pdecontrol.spectrum import smooth_start
 from pdecontrol.terms import bind
 
 TWO_MATERIALS = Path(__file__).parent.parent / "meshes" / "two_materials.msh"
+
+BACKENDS = {"skfem": pc.Embedded, "dolfinx": pc.Parallel}
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Case:
         return self.fresh_map()
 
     def fresh_map(self, linear_solver="direct", backend="skfem"):
-        return pc.discretise(self.problem, self.mesh, backend, self.degree, linear_solver)
+        return pc.discretise(self.problem, self.mesh, BACKENDS[backend](self.degree, linear_solver))
 
     def control(self):
         """A smooth control, with some noise."""

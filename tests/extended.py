@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse as sp
 
 import pdecontrol as pc
-from pdecontrol.terms import bind
+from pdecontrol.terms import Quadratic, bind
 
 Long = np.longdouble
 
@@ -78,7 +78,9 @@ class Extended:
             self.observation[start:end, start:end] = np.diag(factor.mass) if factor.diagonal else dense(factor.mass)
             start = end
         self.control = map.control.mass.astype(Long)
-        tracked = self.objective.state.tracked
+        parts = [(f, np.zeros(f.space.size)) for f in self.objective.state.functionals]
+        self.target = np.concatenate([getattr(f, "target", zero) for f, zero in parts])
+        tracked = np.concatenate([zero + isinstance(f, Quadratic) for f, zero in parts])
         self.quadratic = self.observation * np.outer(tracked, tracked)
         self.linear = (1 - tracked).astype(Long)
 
@@ -92,19 +94,19 @@ class Extended:
         """J(u), all in extended precision."""
         u = np.asarray(u, dtype=Long)
         c, y = self.objective.control, self.state(u)
-        misfit = y - self.objective.state.target
+        misfit = y - self.target
         integrand = Long(0.5) * c.alpha * (u - c.reference) ** 2 + c.beta * np.abs(u)
         return Long(0.5) * misfit @ self.quadratic @ misfit + self.linear @ y + np.sum(self.control * integrand)
 
     def terms(self, u):
         """The sum of the sizes of the terms of J(u), for its rounding."""
         size = np.abs(self.constant) + np.abs(self.matrix) @ np.abs(u)
-        misfit = np.abs(self.state(u) - self.objective.state.target)
+        misfit = np.abs(self.state(u) - self.target)
         return float(np.abs(self.value(u)) + np.abs(self.linear) @ size + size @ np.abs(self.quadratic) @ misfit)
 
     def gradient(self, u):
         """q = S*(F'(S(u)))."""
-        dual = self.quadratic @ (self.state(u) - self.objective.state.target) + self.linear
+        dual = self.quadratic @ (self.state(u) - self.target) + self.linear
         return (self.matrix.T @ dual) / self.control
 
     def optimum(self, u):
@@ -143,7 +145,7 @@ def judged(problem, mesh, degree, generator):
     The controls are the answer and one near to it. Errors and excesses are less what the optimum may err by; without
     alpha there is no error, and the better control stands for the optimum. None where the optimum is not found.
     """
-    map = pc.discretise(problem, mesh, degree=degree)
+    map = pc.discretise(problem, mesh, pc.Embedded(degree=degree))
     extended, tol = Extended(problem, map), 10.0 ** generator.uniform(-13, -4)
     result = pc.minimise(problem, map, tol=tol, max_solves=300)
     u, cost = result.control.array, extended.objective.control

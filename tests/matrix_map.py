@@ -9,12 +9,12 @@ import numpy as np
 from pdecontrol.counter import Counter
 from pdecontrol.maps import Adjoint, Linearisation, SolutionMap
 from pdecontrol.space import Space, product
-from pdecontrol.terms import ControlCost, Objective, StateCost
+from pdecontrol.terms import Affine, ControlCost, Objective, Quadratic, StateCost
 
 
 class MatrixMap(SolutionMap):
     affine = True
-    exact = True
+    exact = twice = True
     arithmetic = "products with a matrix"
 
     def __init__(
@@ -52,21 +52,21 @@ class MatrixLinearisation(Linearisation):
     def error(self):
         return self._solved[1]
 
-    def tangent(self, h, accuracy=None):
+    def tangent(self, h):
         with self.map.solves.solving("tangent"):
             return self.map.matrix @ h
 
-    def solve_adjoint(self, w, start=None, accuracy=None):
+    def solve_adjoint(self, w, start=None):
         with self.map.solves.solving("adjoint"):
             q = self.map.control.riesz(self.map.matrix.T @ self.map.observation.dual(w))
         error = 0.0
         if self.map.adjoint_noise is not None:
             noise = self.map.adjoint_noise()
             q, error = q + noise, self.map.control.norm(noise)
-        return Adjoint(q, w, error)
+        return Adjoint(q, error, w)
 
-    def hessian(self, h, adjoint, weights, accuracy=None):
-        return self.adjoint(weights * self.tangent(h))
+    def second(self, h, adjoint, outer):
+        return self.adjoint(outer(self.tangent(h)))
 
 
 def random_spd(generator, size: int):
@@ -118,6 +118,7 @@ def random_problem(generator, alpha: float, noise: float = 0.0, functionals: int
     p = np.concatenate([generator.normal(size=tracked), np.ones(linear)])
     p[:tracked] *= size / np.abs(control.riesz(matrix.T @ observation.dual(p))).max()
     optimum = cost.argmin(control.riesz(matrix.T @ observation.dual(p)))
-    mask = np.arange(tracked + linear) < tracked
-    target = np.where(mask, matrix @ optimum + map.offset - p, 0.0)
-    return Objective(StateCost(observation, target, mask.astype(float)), cost), map, optimum
+    targets = observation.split(matrix @ optimum + map.offset - p)
+    functionals = [Quadratic(space, target) for space, target in zip(spaces, targets, strict=False)]
+    functionals += [Affine(observation.factors[-1])] if linear else []
+    return Objective(StateCost(functionals), cost), map, optimum

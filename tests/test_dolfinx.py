@@ -12,7 +12,7 @@ from cases import CASES, NONLINEAR, cube, interval, problem, square, wave
 from test_maps import Wrong
 
 import pdecontrol as pc
-from pdecontrol.certificate import project
+from pdecontrol.certificate import certify_projection
 from pdecontrol.errors import DataError, ProblemError, SingularEquationError
 from pdecontrol.reference import boundary_observation, box, poisson, stadler
 from pdecontrol.terms import bind
@@ -33,7 +33,7 @@ def relative(a, b):
 
 
 def on_both(problem, mesh, degree=1, **options):
-    return [pc.discretise(problem, mesh, backend, degree, **options) for backend in ("dolfinx", "skfem")]
+    return [pc.discretise(problem, mesh, backend(degree, **options)) for backend in (pc.Parallel, pc.Embedded)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=repr)
@@ -87,7 +87,7 @@ def test_rules_are_positive_inside_and_exact_at_every_degree(dim, degree):
 
 def test_matrices_of_jumping_coefficients_are_definite_at_higher_degrees():
     """A negative weight at the larger values would make a mass matrix indefinite."""
-    with pc.discretise(problem(boundary={"left": pc.Dirichlet()}), pc.unit_cube(1), "dolfinx", 3) as map:
+    with pc.discretise(problem(boundary={"left": pc.Dirichlet()}), pc.unit_cube(1), pc.Parallel(3)) as map:
         engine = map.system.engine
         weight = np.full((engine.cells.count, engine.cells.quadrature), 1e-6)
         weight[:, np.argmin(engine.rule[1])] = 1.0
@@ -160,7 +160,7 @@ def test_higher_degrees_converge_at_their_order(degree, mesh):
     errors, sizes = [], (2, 4) if dim == 3 else (4, 8)
     points = np.random.default_rng(161803).random((dim, 300))
     for n in sizes:
-        with pc.discretise(problem(equation), mesh(n), "dolfinx", degree) as map:
+        with pc.discretise(problem(equation), mesh(n), pc.Parallel(degree)) as map:
             values = map.field(map.control.zeros())(points)
             errors.append(np.sqrt(np.mean((values - np.sin(np.pi * points).prod(axis=0)) ** 2)))
     order = observed_orders(errors, [1 / n for n in sizes])[0]
@@ -178,7 +178,7 @@ def test_dominant_advection_warns_as_on_the_embedded_engine():
 
 
 def test_files_of_higher_degrees(tmp_path):
-    result = pc.solve(problem(), square(), "dolfinx", degree=3)
+    result = pc.solve(problem(), square(), pc.Parallel(degree=3))
     points = np.array([[0.3, 0.5], [0.4, 0.6]])
     loaded = pc.load(result.save(tmp_path / "result"))
     assert np.array_equal(loaded.state(points), result.state(points))
@@ -212,7 +212,7 @@ WRITTEN = {
 @pytest.mark.parametrize("name", WRITTEN)
 def test_functions_are_written_when_the_engine_is_gone(name, monkeypatch, tmp_path):
     control, degree, which = WRITTEN[name]
-    map = pc.discretise(problem(boundary={"left": pc.Dirichlet()}, control=control), square(), "dolfinx", degree)
+    map = pc.discretise(problem(boundary={"left": pc.Dirichlet()}, control=control), square(), pc.Parallel(degree))
     engine = weakref.ref(map.system.engine)
     space = map.control if which == "control" else map.solution
     field = pc.Field(wave(space.points), space, which)
@@ -268,12 +268,12 @@ def test_derivatives_of_a_quasilinear_form(degree):
 
     equation = pc.Weak(lambda y, v, domain: (1 + y**2) * ufl.inner(ufl.grad(y), ufl.grad(v)) * domain.dx
                        + ufl.exp(y) * v * domain.dx("patch") - domain.function(wave) * v * domain.dx)  # fmt: skip
-    with pc.discretise(problem(equation), square(), "dolfinx", degree) as map:
+    with pc.discretise(problem(equation), square(), pc.Parallel(degree)) as map:
         u = 5 * map.control.interpolate(wave)
         assert not map.affine and adjoint_error(map, u) <= 1e-9
         for rates, order in ((taylor_rates(map, u), 2), (tangent_rates(map, u), 2), (hessian_rates(map, u), 3)):
             assert order - 0.1 <= rates.min() and rates.max() <= order + 0.1
-    assert pc.solve(problem(equation), square(), "dolfinx", degree=degree).success
+    assert pc.solve(problem(equation), square(), pc.Parallel(degree=degree)).success
 
 
 def test_forms_that_are_not_what_they_are_called():
@@ -281,9 +281,9 @@ def test_forms_that_are_not_what_they_are_called():
 
     quasilinear = pc.Weak(lambda y, v, d: (1 + y**2) * ufl.inner(ufl.grad(y), ufl.grad(v)) * d.dx, definite=True)
     with pytest.raises(ProblemError, match="is not symmetric"):
-        pc.solve(problem(quasilinear), square(), "dolfinx", linear_solver="amg")
+        pc.solve(problem(quasilinear), square(), pc.Parallel(linear_solver="amg"))
     cubic = pc.Weak(lambda y, v, d: (ufl.inner(ufl.grad(y), ufl.grad(v)) + y**3 * v) * d.dx, definite=True)
-    assert pc.solve(problem(cubic), square(), "dolfinx", linear_solver="amg").success
+    assert pc.solve(problem(cubic), square(), pc.Parallel(linear_solver="amg")).success
 
 
 def test_forms_that_are_none():
@@ -374,7 +374,7 @@ def test_mistakes_in_forms(name, caplog, capfd):
 def test_iterative_solves_cost_little_and_the_certificate_holds(method, alpha):
     reference, mesh = box(alpha), pc.unit_square(48)
     exact = pc.solve(reference.problem, mesh, tol=1e-10)
-    with pc.discretise(reference.problem, mesh, "dolfinx", linear_solver="amg") as map:
+    with pc.discretise(reference.problem, mesh, pc.Parallel(linear_solver="amg")) as map:
         map.factors.solve(np.ones(map.system.restrict(map.system.initial()).size))
         one = map.solves.inner  # from zero to 1e-10
         result = pc.minimise(reference.problem, map, method)
@@ -392,7 +392,7 @@ def test_certificates_account_for_the_errors_of_solves(noise, monkeypatch):
     reference, mesh = box(1e-2), pc.unit_square(24)
     exact = pc.solve(reference.problem, mesh, tol=1e-10)
     monkeypatch.setattr(PetscSolver, "tolerance", noise)
-    with pc.discretise(reference.problem, mesh, "dolfinx", linear_solver="amg") as map:
+    with pc.discretise(reference.problem, mesh, pc.Parallel(linear_solver="amg")) as map:
         generator = np.random.default_rng(141421)
         for size in (0.0, 1e-4, 1e-2, 1.0):
             u = exact.control.array + size * generator.standard_normal(exact.control.array.size)
@@ -408,12 +408,12 @@ def test_a_certificate_that_forgets_the_errors_of_solves_is_caught(monkeypatch):
     monkeypatch.setattr(PetscSolver, "tolerance", 1e-2)
     reference, mesh = box(1e-2), pc.unit_square(24)
     exact = pc.solve(reference.problem, mesh, tol=1e-10)
-    with pc.discretise(reference.problem, mesh, "dolfinx", linear_solver="amg") as map:
+    with pc.discretise(reference.problem, mesh, pc.Parallel(linear_solver="amg")) as map:
         objective = bind(reference.problem, map)
         # the dual vector of a control that is optimal but for what the solves leave
         p = objective.state.gradient(map.at(map.control.scatter(exact.control.array)).value)
         for forgetful, one in ((False, map), (True, Wrong(map))):  # whose errors are 0 by its own account
-            certified = project(objective, one, p)
+            certified = certify_projection(objective, one, p)
             error = exact.control.space.norm(map.control.gather(certified.control) - exact.control.array)
             assert error > 0 and (certified.certificate.bound < error) is forgetful
 
@@ -423,17 +423,17 @@ def test_large_problems_are_solved_iteratively_and_users_may_choose(monkeypatch)
 
     monkeypatch.setitem(petsc.LARGE, 2, 100)
     assert not pc.discretise(problem(), pc.unit_square(16), "dolfinx").system.exact
-    assert pc.discretise(problem(), pc.unit_square(16), "dolfinx", linear_solver="direct").system.exact
+    assert pc.discretise(problem(), pc.unit_square(16), pc.Parallel(linear_solver="direct")).system.exact
     advected = problem(pc.Elliptic(advection=(1.0, 1.0)))
     assert pc.discretise(advected, pc.unit_square(16), "dolfinx").system.exact
     with pytest.raises(ProblemError, match="symmetric positive definite"):
-        pc.discretise(advected, pc.unit_square(16), "dolfinx", linear_solver="amg")
+        pc.discretise(advected, pc.unit_square(16), pc.Parallel(linear_solver="amg"))
 
 
 def chosen(folder, **given):
     """The Krylov method and the preconditioner that PETSc says it has solved with, and whether they are exact."""
     given["state_ksp_view"] = f"ascii:{folder / 'view'}"
-    with pc.discretise(problem(), pc.unit_square(16), "dolfinx", petsc_options=given, linear_solver="amg") as map:
+    with pc.discretise(problem(), pc.unit_square(16), pc.Parallel(options=given, linear_solver="amg")) as map:
         assert pc.minimise(problem(), map).success
         return *re.findall(r"type: (\w+)", (folder / "view").read_text(encoding="utf-8"))[:2], map.system.exact
 
@@ -455,9 +455,7 @@ def test_options_of_petsc(monkeypatch, tmp_path):
     with pytest.raises(ProblemError, match="'pc_type' must begin with state_ or adjoint_"):
         Options({"pc_type": "lu"})
     with pytest.raises(ProblemError, match=r"PETSc refuses the options .*nonsense"):
-        pc.solve(problem(), square(), "dolfinx", petsc_options={"state_pc_type": "nonsense"})
-    with pytest.raises(ProblemError, match="petsc_options need backend='dolfinx'"):
-        pc.solve(problem(), square(), "skfem", petsc_options=given)
+        pc.solve(problem(), square(), pc.Parallel(options={"state_pc_type": "nonsense"}))
 
 
 @pytest.mark.parametrize(
@@ -472,7 +470,7 @@ def test_options_of_petsc(monkeypatch, tmp_path):
 def test_certificates_hold_with_any_mixture_of_solvers(given):
     reference, mesh = box(1e-4), pc.unit_square(24)
     exact = pc.solve(reference.problem, mesh, tol=1e-10)
-    result = pc.solve(reference.problem, mesh, "dolfinx", linear_solver="direct", petsc_options=given)
+    result = pc.solve(reference.problem, mesh, pc.Parallel(linear_solver="direct", options=given))
     assert result.success and "iterative" in result.certificate.assumption
     error = exact.control.space.norm(result.control.gather().array - exact.control.array)
     assert error <= result.certificate.bound
@@ -487,7 +485,7 @@ def test_an_iterative_solver_of_the_users_for_an_unsymmetric_equation(speed):
         for name, value in (("ksp_type", "gmres"), ("pc_type", "ilu"))
     }  # fmt: skip
     direct = pc.solve(advected, square())
-    with pc.discretise(advected, square(), "dolfinx", petsc_options=given) as map:
+    with pc.discretise(advected, square(), pc.Parallel(options=given)) as map:
         assert adjoint_error(map, map.control.interpolate(wave)) <= 1e-8
         result = pc.minimise(advected, map)
     assert "condition number" in result.certificate.assumption
@@ -499,7 +497,7 @@ def test_an_iterative_solver_of_the_users_for_an_unsymmetric_equation(speed):
 def test_semilinear_equations_are_solved_iteratively_too():
     cubic = problem(pc.Elliptic(1.0, semilinear=pc.Semilinear(lambda y: y**3, lambda y: 3 * y**2)))
     direct = pc.solve(cubic, square())
-    result = pc.solve(cubic, square(), "dolfinx", linear_solver="amg")
+    result = pc.solve(cubic, square(), pc.Parallel(linear_solver="amg"))
     assert result.solves["inner"] > 0 and relative(result.control.gather().array, direct.control.array) <= 1e-6
 
 
@@ -520,9 +518,8 @@ def test_a_loop_of_solves_leaks_nothing():
         pc.solve(
             small[repetition % 10 == 0],
             pc.unit_square(6),
-            "dolfinx",
+            pc.Parallel(linear_solver=("direct", "amg")[repetition % 2]),
             tol=1e-2,
-            linear_solver=("direct", "amg")[repetition % 2],
         )
         if repetition % 30 == 29:
             counts.append(alive())

@@ -34,7 +34,7 @@ def state():
 @pytest.mark.parametrize("method", ["auto", "primal-dual"])
 def test_two_runs_are_equal_bit_for_bit(method):
     before = state()
-    maps = [pc.discretise(problem(), pc.unit_square(40), linear_solver="amg") for _ in range(2)]
+    maps = [pc.discretise(problem(), pc.unit_square(40), pc.Embedded(linear_solver="amg")) for _ in range(2)]
     one, two = (pc.minimise(problem(), map, method=method, tol=1e-5) for map in maps)
     assert one.solves["inner"] == two.solves["inner"] > 0
     assert one.control.array.tobytes() == two.control.array.tobytes()
@@ -67,7 +67,7 @@ def test_its_breakdowns_at_the_rounding_are_no_news():
     Its conjugate gradient method has such warnings always shown, whatever filters there are.
     """
     inner = problem(diffusion=lambda x: np.where(abs(x - 0.5).max(axis=0) < 0.25, 2.0**55, 1.0))
-    map = pc.discretise(inner, pc.unit_square(16), linear_solver="amg")
+    map = pc.discretise(inner, pc.unit_square(16), pc.Embedded(linear_solver="amg"))
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("ignore")
         before = list(warnings.filters)

@@ -18,11 +18,13 @@ def test_all_planted_errors_are_here():
 @pytest.mark.slow
 def test_a_copy_without_an_error_passes_the_same_tests():
     tests = tuple(dict.fromkeys(test for mutant in MUTANTS.values() for test in mutant.tests))
-    assert outcome(Mutant("terms.py", "def soft(", "def soft(", tests)) == "survived"
+    assert outcome(Mutant("terms/control.py", "def soft(", "def soft(", tests)) == "survived"
 
 
 def test_what_is_not_planted_is_not_called_caught(capsys, monkeypatch):
-    with pytest.raises(ValueError, match="2 times, not once"):
-        Mutant("terms.py", "space: Space\n", "", ()).planted()
-    monkeypatch.setitem(MUTANTS, "none", Mutant("terms.py", "def soft(", "def soft(", ("test_terms.py::test_nothing",)))
+    with pytest.raises(ValueError, match="0 times, not once"):
+        Mutant("terms/control.py", "no such text", "", ()).planted()
+    monkeypatch.setitem(
+        MUTANTS, "none", Mutant("terms/control.py", "def soft(", "def soft(", ("test_terms.py::test_nothing",))
+    )
     assert main(["none"]) == 1 and "no outcome" in capsys.readouterr().out

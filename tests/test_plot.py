@@ -30,7 +30,7 @@ def solved(mesh, control, degree=1, target=lambda x: 0.1 * x[0], terms=TERMS, **
     problem = pc.ControlProblem(
         equation=pc.Elliptic(reaction=1.0), control=control, tracking=pc.Tracking(target), terms=terms
     )
-    return pc.solve(problem, mesh, degree=degree, **options)
+    return pc.solve(problem, mesh, pc.Embedded(degree=degree), **options)
 
 
 def changed(result, **arrays):

@@ -15,7 +15,7 @@ from pdecontrol.solvers.newton import conjugate_gradients, line_search
 from pdecontrol.solvers.schedule import Schedule
 from pdecontrol.solvers.steps import balanced_step
 from pdecontrol.space import Space
-from pdecontrol.terms import ControlCost, Objective, StateCost, bind
+from pdecontrol.terms import ControlCost, Objective, Quadratic, StateCost, bind
 
 METHODS = [pc.PrimalDual(steps=steps) for steps in ("classical", "enlarged", "balanced", "accelerated")] + [
     pc.FISTA(),
@@ -53,7 +53,7 @@ def run(objective, map, method, tol=1e-8, iterations=20_000):
 def test_first_primal_dual_iterates_by_hand():
     generator = np.random.default_rng(8)
     objective, map, _ = random_problem(generator, 0.5, functionals=0)
-    c, f = objective.control, objective.state
+    c, target = objective.control, np.concatenate([f.target for f in objective.state.functionals])
     method = pc.PrimalDual(steps=(0.3, 0.7))
     u = np.clip(np.zeros(map.control.size), c.lower, c.upper)
     p = np.zeros(map.observation.size)
@@ -64,7 +64,7 @@ def test_first_primal_dual_iterates_by_hand():
             (lambda v: np.sign(v) * np.maximum(np.abs(v) - 0.3 * c.beta, 0))(u - 0.3 * q + 0.3 * 0.5 * c.reference)
             / (1 + 0.3 * 0.5), c.lower, c.upper,
         )  # fmt: skip
-        p = (p + 0.7 * (map.matrix @ (2 * new - u) + map.offset - f.target)) / 1.7
+        p = (p + 0.7 * (map.matrix @ (2 * new - u) + map.offset - target)) / 1.7
         u = new
         state = method.step(objective, map, state)
         assert np.allclose(state.u, u, atol=1e-13) and np.allclose(state.dual, p, atol=1e-13)
@@ -108,7 +108,7 @@ def test_enlarged_condition_is_necessary():
         map = MatrixMap(np.array([[np.sqrt(z2)]]), np.zeros(1), Space(np.ones(1)), Space(np.ones(1)))
         free = np.full(1, np.inf)
         objective = Objective(
-            StateCost(map.observation, np.ones(1), np.ones(1)),
+            StateCost([Quadratic(map.observation.factors[0], np.ones(1))]),
             ControlCost(map.control, alpha, np.zeros(1), 0.0, -free, free),
         )
         method = pc.PrimalDual(steps=(r, s))
@@ -532,7 +532,7 @@ def cubic(weight, alpha, linear=0.0, reaction=0.0):
 def test_steps_recover_from_a_wrong_norm(problem):
     """The whole table: benchmarks/nonlinear_steps.py."""
     map = pc.discretise(problem, pc.unit_square(8))
-    norm = map_norm(map.at(map.control.zeros()), map, np.ones(map.observation.size))
+    norm = map_norm(map, map.at(map.control.zeros()), lambda w: w)
     counts = []
     for factor in (1.0, 1 / 10, 3.0):
         result = pc.minimise(problem, map, pc.PrimalDual(norm=factor * norm), tol=1e-4, max_iterations=500)
@@ -629,7 +629,7 @@ def test_a_run_is_given_the_time_that_its_method_needs():
     map = MatrixMap(np.eye(2), np.zeros(2), Space(np.ones(2)), Space(np.ones(2)))
     free = np.full(2, np.inf)
     cost = ControlCost(map.control, 1e-5, np.zeros(2), 0.0, -free, free)
-    objective = Objective(StateCost(map.observation, np.ones(2), np.ones(2)), cost)
+    objective = Objective(StateCost([Quadratic(map.observation.factors[0], np.ones(2))]), cost)
     for method, rate in ((pc.PrimalDual(norm=1.0), x), (pc.FISTA(norm=1.0), np.sqrt(1e-5))):
         state = method.begin(objective, map, Start(np.zeros(2), cold=True))
         assert method.patience(objective, state) == 10 + np.ceil(2 / rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
@@ -12,10 +13,11 @@ from ..counter import Counter
 from ..errors import ConvergenceError, SingularEquationError
 from ..linear.residual import ROUNDING, Excess
 from ..linear.solvers import LinearSolver, Solution
-from ..maps import Adjoint, Linearisation, SolutionMap, largest_eigenvalue
+from ..maps import Adjoint, Linearisation, SolutionMap
 from ..mesh.mesh import Mesh
 from ..problem import ControlProblem
 from ..space import Space
+from ..spectrum import largest_eigenvalue
 from .engine import Engine
 
 KEPT = 3  # factorised matrices of a nonlinear map, for as many linearisations
@@ -83,7 +85,7 @@ class EllipticMap(SolutionMap):
     factorised once, when it is first needed.
     """
 
-    exact = True
+    exact = twice = True
 
     def __init__(self, system: SteadySystem) -> None:
         self.system = system
@@ -125,7 +127,7 @@ class EllipticMap(SolutionMap):
         return f"{what} bounded by estimated norms ({named}condition number {constants.condition:.0e})"
 
     @property
-    def gain(self) -> float:
+    def norm_bound(self) -> float:
         """||S|| <= ||O A^-1/2|| ||A^-1/2 C||, or ||O A^-1 D^1/2|| ||D^-1/2 C||, whose last factor is at most the root
         of the largest row sum of M_u^-1 |C|' D^-1 |C|.
         """
@@ -249,22 +251,28 @@ class SteadyLinearisation(Linearisation):
     def value(self) -> Array:
         return self._solved[1]
 
+    @property
+    def warm(self) -> Array:
+        return self.state
+
     @cached_property
-    def error(self) -> float:
+    def error(self) -> float | None:
         y, observed, residual = self._solved
+        if self._accuracy is not None:
+            return None
         if not self._map.affine:
             return 4.0 * self._factors.loss * self._map.observation.norm(observed)
         if residual in (0.0, np.inf):
             return residual
         return residual * self._map.constants.observation + self._system.observation_error(y)
 
-    def tangent(self, h: Array, accuracy: float | None = None) -> Array:
+    def tangent(self, h: Array) -> Array:
         factors = self._factors
         with self._map.solves.solving("tangent"):
-            return self._system.observe(self._tangent_state(factors, h, accuracy))
+            return self._system.observe(self._tangent_state(factors, h))
 
-    def solve_adjoint(self, w: Array, start: Array | None = None, accuracy: float | None = None) -> Adjoint:
-        system, factors = self._system, self._factors
+    def solve_adjoint(self, w: Array, start: Array | None = None) -> Adjoint:
+        system, factors, accuracy = self._system, self._factors, self._accuracy
         functional = system.restrict(system.observe_transposed(w))
         near = None if start is None else system.restrict(start)
         noise: Array | float = 0.0
@@ -281,25 +289,29 @@ class SteadyLinearisation(Linearisation):
     def _adjoint_of(self, solution: Solution) -> Adjoint:
         field, error = self._system.extend(solution.x), solution.error
         gradient = self._system.couple_transposed(field)
+        if self._accuracy is not None:
+            return Adjoint(gradient, None, field)
         if not self._map.affine:
             error = 4.0 * self._factors.loss * self._map.control.norm(gradient)
         elif 0 < error < np.inf:
             error = error * self._map.constants.gradient + self._system.gradient_error(field)
-        return Adjoint(gradient, field, error)
+        return Adjoint(gradient, error, field)
 
-    def hessian(self, h: Array, adjoint: Adjoint, weights: Array, accuracy: float | None = None) -> Array:
+    def second(self, h: Array, adjoint: Adjoint, outer: Callable[[Array], Array]) -> Array:
         factors = self._factors
         with self._map.solves.solving("tangent"):
-            eta = self._tangent_state(factors, h, accuracy)
+            eta = self._tangent_state(factors, h)
         with self._map.solves.solving("adjoint"):
-            functional = self._system.observe_transposed(weights * self._system.observe(eta))
+            functional = self._system.observe_transposed(outer(self._system.observe(eta)))
             if not self._map.affine:
-                functional -= self._system.curvature(self.state, adjoint.field, eta)
-            p = factors.solve(self._system.restrict(functional), transposed=True, accuracy=accuracy).x
+                assert adjoint.state is not None
+                functional -= self._system.curvature(self.state, adjoint.state, eta)
+            p = factors.solve(self._system.restrict(functional), transposed=True, accuracy=self._accuracy).x
             return self._system.couple_transposed(self._system.extend(p))
 
-    def _tangent_state(self, factors: LinearSolver, h: Array, accuracy: float | None) -> Array:
-        return self._system.extend(factors.solve(self._system.restrict(self._system.couple(h)), accuracy=accuracy).x)
+    def _tangent_state(self, factors: LinearSolver, h: Array) -> Array:
+        b = self._system.restrict(self._system.couple(h))
+        return self._system.extend(factors.solve(b, accuracy=self._accuracy).x)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # backtracking deals with overflow

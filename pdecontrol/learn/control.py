@@ -12,6 +12,7 @@ import numpy as np
 from ..arrays import Array
 from ..driver import discretise
 from ..errors import PdecontrolError, ProblemError
+from ..fem.backends import Embedded
 from ..fem.steady import EllipticMap
 from ..maps import Linearisation
 from ..mesh.elements import cell_lagrange
@@ -31,7 +32,7 @@ class ControlSamples(Source):
     problem, mesh : whose map is sampled, on the embedded engine.
     length, deviation : of the Gaussian fields that u and w are samples of, at the points of their spaces; entries
         without points, as those of actuators, are independent normal numbers.
-    degree, linear_solver : see `discretise`.
+    degree, linear_solver : see `Embedded`.
 
     Notes
     -----
@@ -73,7 +74,7 @@ class ControlSamples(Source):
 
     @cached_property
     def _map(self) -> EllipticMap:
-        made = discretise(self.problem, self.mesh, "skfem", self.degree, self.linear_solver)
+        made = discretise(self.problem, self.mesh, Embedded(self.degree, self.linear_solver))
         if not isinstance(made, EllipticMap):
             raise ProblemError(f"expected the map of a steady equation, got {type(made).__name__}.")
         return made

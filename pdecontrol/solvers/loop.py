@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arrays import Array
-from ..certificate import Certificate, Certified, Near, judge, project, project_nonlinear, weigh
+from ..certificate import Certificate, Certified, certify_any, certify_by_gap, certify_nonlinear, certify_projection
 from ..errors import ConvergenceError, DataError, ProblemError, ResultFileError, SingularEquationError, SolveLimitError
 from ..field import Field
-from ..maps import SolutionMap
+from ..maps import Adjoint, SolutionMap
 from ..result import History, Result, Row, Status, read_arrays, readable, write_arrays
 from ..terms import Objective
 from .method import Method, Start, State, pack, unpack
@@ -151,7 +151,7 @@ class _Run:
         self.zero_tested = not self.map.control.any(start.u)
         if self.zero_tested and self.map.affine and self.objective.state.met_by(self.state.y):
             with suppress(SolveLimitError), self.map.solves.limited(self.limit):
-                self.best = project(self.objective, self.map, self.objective.state.initial_dual())
+                self.best = certify_projection(self.objective, self.map, self.objective.state.start())
                 self.exhausted, self.reached = self.best.certificate.exhausted, self.best.certificate.reached
         if self.checkpoint is not None:
             self._write(self.checkpoint.path)  # a path that cannot be written to is found out now
@@ -254,7 +254,7 @@ class _Run:
         return Result(
             control=Field(best.control, self.map.control, "control"),
             state=Field(best.state, self.map.solution, "state"),
-            adjoint=Field(best.adjoint, self.map.solution, "adjoint"),
+            adjoint=self._adjoint(best.adjoint),
             certificate=best.certificate,
             status=status,
             method=self.method.name + (f" ({note})" if note else ""),
@@ -281,10 +281,16 @@ class _Run:
         assert self.best is not None
         with self.map.solves.limited(self.limit):
             at = self.map.at(self.best.control)
-            adjoint = at.solve_adjoint(self.objective.state.gradient(at.value)).field
-            certificate = judge(self.objective, self.map, self.best.control)
+            adjoint = at.solve_adjoint(self.objective.state.gradient(at.value))
+            certificate = certify_any(self.objective, self.map, self.best.control)
         self.best = Certified(self.best.control, certificate, at.state, adjoint)
         self.unverified = False
+
+    def _adjoint(self, adjoint: Adjoint) -> Field:
+        """The adjoint PDE solution, or its gradient where the map has none."""
+        if adjoint.state is None:
+            return Field(adjoint.gradient, self.map.control, "adjoint")
+        return Field(adjoint.state, self.map.solution, "adjoint")
 
     def _bound(self, values: Array | float, name: str) -> Field:
         return Field(self.map.control.zeros() + values, self.map.control, name)
@@ -344,20 +350,20 @@ class _Run:
     def _certify_affine(self) -> Certified:
         """The projected control, or the iterate itself where its own duality gap says more."""
         objective, map, state = self.objective, self.map, self.state
-        near = Near(state.field, state.adjoint.field)
-        certified = project(objective, map, *self.method.best_dual(objective, state), near)
+        p, adjoint = self.method.best_dual(objective, state)
+        certified = certify_projection(objective, map, p, adjoint, state.warm, state.adjoint.state)
         estimate, _ = self._estimate(objective.value(state.u, state.y))
         if estimate < certified.certificate.measure:
-            own = weigh(objective, map.at(state.u, state.field), map, state.u, state.dual, state.adjoint)
+            own = certify_by_gap(objective, map, map.at(state.u, state.warm), state.u, state.dual, state.adjoint)
             certified = min(certified, own, key=lambda item: item.certificate.measure)
         return certified
 
     def _certify_nonlinear(self) -> Certified:
         """The modulus of convexity is assumed at first, and computed where success is near."""
         at = self.map.at(self.state.u, self.best.state if self.best is not None else None)
-        certified, modulus = project_nonlinear(self.objective, self.map, at, self.modulus)
+        certified, modulus = certify_nonlinear(self.objective, self.map, at, self.modulus)
         if self.modulus is not None and certified.certificate.meets(self.stopping.tol, self.stopping.atol):
-            certified, modulus = project_nonlinear(self.objective, self.map, at)
+            certified, modulus = certify_nonlinear(self.objective, self.map, at)
             self.concave = modulus <= 0
         self.modulus = modulus if modulus > 0 else self.modulus
         return certified
@@ -366,14 +372,14 @@ class _Run:
         """The certificate of u = 0 if that is the fixed point of the optimality system, which no iterate may reach."""
         at = self.map.at(self.map.control.zeros())
         if self.map.affine and self.objective.state.met_by(at.value):
-            return project(self.objective, self.map, self.objective.state.initial_dual())
+            return certify_projection(self.objective, self.map, self.objective.state.start())
         p = self.objective.state.gradient(at.value)
         adjoint = at.solve_adjoint(p)
         if self.map.control.any(self.objective.control.argmin(adjoint.gradient)):
             return None
         if self.map.affine:
-            return project(self.objective, self.map, p, adjoint)
-        return project_nonlinear(self.objective, self.map, at)[0]
+            return certify_projection(self.objective, self.map, p, adjoint)
+        return certify_nonlinear(self.objective, self.map, at)[0]
 
     @property
     def _total(self) -> float:
@@ -396,11 +402,12 @@ class _Run:
     def _uncertified(self) -> Certified:
         """The control with the least objective, with its state and adjoint if solves are left for them."""
         value, u = min(self.least, (self.objective.value(self.state.u, self.state.y), self.state.u), key=itemgetter(0))
-        field = adjoint = np.full(self.map.solution.size, np.nan)
+        field = np.full(self.map.solution.size, np.nan)
+        adjoint = Adjoint(np.full(u.size, np.nan), None, field)
         with suppress(SolveLimitError, ConvergenceError), self.map.solves.limited(self.limit):
             at = self.map.at(u)
             field, value = at.state, self.objective.value(u, at.value)
-            adjoint = at.solve_adjoint(self.objective.state.gradient(at.value)).field
+            adjoint = at.solve_adjoint(self.objective.state.gradient(at.value))
         reason = "nothing: no certificate could be computed, for want of solves or of a state at the projected control"
         return Certified(u, Certificate(None, self.map.control.norm(u), None, value, reason), field, adjoint)
 
@@ -425,7 +432,9 @@ class _Run:
         if self.best is not None:
             arrays["best.control"] = self.map.control.gather(self.best.control)
             arrays["best.state"] = self.map.solution.gather(self.best.state)
-            arrays["best.adjoint"] = self.map.solution.gather(self.best.adjoint)
+            arrays["best.gradient"] = self.map.control.gather(self.best.adjoint.gradient)
+            if self.best.adjoint.state is not None:
+                arrays["best.adjoint"] = self.map.solution.gather(self.best.adjoint.state)
         self.group.on_root(lambda: write_arrays(path, header, arrays))
 
     def _read(self, path: Path) -> None:
@@ -443,7 +452,8 @@ class _Run:
             control, solution = self.map.control, self.map.solution
             self.best = Certified(
                 control.scatter(arrays["best.control"]), Certificate(**header["best"]),
-                solution.scatter(arrays["best.state"]), solution.scatter(arrays["best.adjoint"]),
+                solution.scatter(arrays["best.state"]), Adjoint(control.scatter(arrays["best.gradient"]), None,
+                solution.scatter(arrays["best.adjoint"])),
             )  # fmt: skip
             self.unverified = True
         self.history = History.from_arrays(arrays)

@@ -20,7 +20,7 @@ def accuracy(objective: Objective, map: SolutionMap, wanted: float) -> float:
 
     `wanted` is INCREMENT of what a step of a method brings, or PRODUCT in products with a Hessian.
     """
-    gain, root = map.gain, float(np.sqrt(objective.control.alpha))
+    gain, root = map.norm_bound, float(np.sqrt(objective.control.alpha))
     return wanted * min(1.0, 5.0 * root / gain) if root > 0 and gain > 0 else wanted
 
 
@@ -29,22 +29,22 @@ class State:
     """What a method carries from one iteration to the next.
 
     u is the control and y the observation S(u); `dual` is a dual vector and `adjoint` its adjoint solution. Methods add
-    what is theirs: arrays and numbers, which checkpoints hold, and linearisations, which they do without. `field` is a
-    PDE solution near to that for u, from which the next solve begins.
+    what is theirs: arrays and numbers, which checkpoints hold, and linearisations, which they do without. The next
+    solve for a control near to u begins from `warm`.
     """
 
     u: Array
     y: Array
     dual: Array
     adjoint: Adjoint
-    field: Array
+    warm: Array | None
 
 
 # The space of each array of a state; checkpoints hold whole vectors, whatever the partition.
 SPACES = {
     "control": ("u", "ubar", "best_u", "best_ubar", "v", "l", "gradient", "adjoint.gradient"),
     "observation": ("y", "dual", "best_dual", "trail"),
-    "solution": ("field", "best_field", "adjoint.field"),
+    "solution": ("warm", "best_warm", "adjoint.state"),
 }
 
 
@@ -91,7 +91,7 @@ def pack(state: State, map: SolutionMap) -> dict[str, Array]:
     for item in fields(state):
         value = getattr(state, item.name)
         if isinstance(value, Adjoint):
-            arrays |= {f"{item.name}.{part}": np.asarray(a) for part, a in value._asdict().items()}
+            arrays |= {f"{item.name}.{part}": np.asarray(a) for part, a in value._asdict().items() if a is not None}
         elif value is not None and not isinstance(value, Linearisation):
             arrays[item.name] = np.asarray(value)  # a tuple of arrays is stacked
     return _moved(arrays, map, "gather")
@@ -104,11 +104,13 @@ def unpack(method: Method[Any], kind: str, whole: dict[str, Array], map: Solutio
     values: dict[str, object] = {}
     for item in fields(cls):
         if item.name == "adjoint":
-            gradient, field, error = (arrays[f"adjoint.{part}"] for part in Adjoint._fields)
-            values["adjoint"] = Adjoint(gradient, field, float(error))
+            error = float(arrays["adjoint.error"]) if "adjoint.error" in arrays else None
+            values["adjoint"] = Adjoint(arrays["adjoint.gradient"], error, arrays.get("adjoint.state"))
         elif item.name in arrays:
             value = arrays[item.name]
             values[item.name] = value.item() if value.ndim == 0 else value if value.ndim == 1 else tuple(value)
+        else:
+            values[item.name] = None
     return cls(**values)  # type: ignore[arg-type]
 
 

@@ -2,13 +2,13 @@
 
 Affine S: minimise the dual function, convex with the gradient p + y_d - S(z), z = argmin G + <S* p, .>:
 
-    1.  (I + L chi L* / alpha) d = S(z) - y_d - p   by conjugate gradients, chi the indicator of the inactive set
+    1.  (I + L D L*) d = S(z) - y_d - p   by conjugate gradients, D = -z'(q), 1/alpha on the inactive set, else 0
     2.  p+ = p + t d with |phi'(t)| <= 0.1 |phi'(0)|, phi the dual function along d, which costs no solve
 
 Nonlinear S: find l with R(l) = l - grad(F o S)(z) = 0, z = argmin G + <l, .>:
 
-    1.  (I + chi H chi / alpha) w = -chi R   by conjugate gradients, H the Hessian of F o S
-    2.  l+ = l + t d,  d = -R - H w / alpha,  t halved until ||R|| decreases; if it does not, one proximal gradient step
+    1.  (I + D H) w = -D R   by conjugate gradients, H the Hessian of F o S and D = -(argmin G + <l, .>)'
+    2.  l+ = l + t d,  d = -R - H w,  t halved until ||R|| decreases; if it does not, one proximal gradient step
 
 References
 ----------
@@ -89,19 +89,19 @@ class SemismoothNewton(Method[State]):
         if map.affine and start.p is not None:
             p = start.p
         elif map.affine and start.cold and objective.state.met_by(at.value):
-            p = objective.state.initial_dual()
+            p = objective.state.start()
         else:
             p = objective.state.gradient(at.value)
         adjoint = at.solve_adjoint(p)
         if map.affine:
-            return _dual_state(objective, map, p, adjoint, at.state, 0.0)
+            return _dual_state(objective, map, p, adjoint, at.warm, 0.0)
         root = float(np.sqrt(objective.control.alpha))
         try:
-            return _normal_state(objective, map, adjoint.gradient, at.state, root)
+            return _normal_state(objective, map, adjoint.gradient, at.warm, root)
         except ConvergenceError:  # the state at argmin G + <q, .>: a proximal gradient step is nearer
-            before = State(start.u, at.value, p, adjoint, at.state)
+            before = State(start.u, at.value, p, adjoint, at.warm)
             u, _, root = backtrack(objective, map, before, root)
-            return _normal_state(objective, map, adjoint.gradient + root**2 * (u - start.u), at.state, root)
+            return _normal_state(objective, map, adjoint.gradient + root**2 * (u - start.u), at.warm, root)
 
     def step(self, objective: Objective, map: SolutionMap, state: State) -> State:
         if isinstance(state, NormalState):
@@ -116,21 +116,20 @@ class SemismoothNewton(Method[State]):
         return 0
 
     def _dual_step(self, objective: Objective, map: SolutionMap, state: DualState) -> DualState:
-        alpha, tracked = objective.control.alpha, objective.state.tracked
         p, q, z = state.dual, state.adjoint.gradient, state.u
-        at = map.at(z)
-        residual = tracked * (state.y - objective.state.target - p)
+        residual = objective.state.gradient(state.y) - p
         if not map.observation.any(residual):
             return state
-        chi, eta = objective.control.inactive(q), accuracy(objective, map, PRODUCT)
+        derivative_of_z, outer = objective.control.derivative(q), objective.state.second(state.y)
+        at = map.at(z, accuracy=accuracy(objective, map, PRODUCT))
 
         def operator(d: Array) -> tuple[Array, Array]:
-            q_d, field, _ = at.solve_adjoint(d, accuracy=eta)
-            return d + tracked * at.tangent(chi * q_d, eta) / alpha, np.concatenate([q_d, field])
+            q_d, _, warm = at.solve_adjoint(d)
+            return d + outer(at.tangent(derivative_of_z(q_d))), q_d if warm is None else np.concatenate([q_d, warm])
 
         tolerance = self._tolerance(map.observation.norm(residual), state.first)
         d, images = conjugate_gradients(operator, residual, map.observation, tolerance, self.max_cg)  # 1
-        q_d, field_d = np.split(images, [q.size])
+        q_d, warm = np.split(images, [q.size])
         slope, curvature = -map.observation.inner(residual, d), map.observation.inner(d, d)
 
         def derivative(t: float) -> float:
@@ -139,62 +138,64 @@ class SemismoothNewton(Method[State]):
 
         t = line_search(derivative, slope)
         p = p + t * d  # 2
-        adjoint = at.solve_adjoint(p, state.adjoint.field + t * field_d, accuracy(objective, map, INCREMENT))
-        return _dual_state(objective, map, p, adjoint, state.field, state.first)
+        at = map.at(z, accuracy=accuracy(objective, map, INCREMENT))
+        start = None if state.adjoint.state is None else state.adjoint.state + t * warm
+        adjoint = at.solve_adjoint(p, start)
+        return _dual_state(objective, map, p, adjoint, state.warm, state.first)
 
     def _normal_step(self, objective: Objective, map: SolutionMap, state: NormalState) -> NormalState:
-        alpha, space = objective.control.alpha, map.control
-        at = state.at if state.at is not None else map.at(state.u, state.field)
+        space = map.control
+        at = state.at if state.at is not None else map.at(state.u, state.warm)
         residual = state.l - state.adjoint.gradient
         if not space.any(residual):
             return state
-        chi = objective.control.inactive(state.l)
+        derivative, outer = objective.control.derivative(state.l), objective.state.second(state.y)
 
         def operator(w: Array) -> tuple[Array, Array]:
-            hessian_w = at.hessian(w, state.adjoint, objective.state.tracked)
-            return w + chi * hessian_w / alpha, hessian_w
+            hessian_w = at.second(w, state.adjoint, outer)
+            return w + derivative(hessian_w), hessian_w
 
         tolerance = 0.1 * self._tolerance(space.norm(residual), state.first)
-        _, hessian_w = conjugate_gradients(operator, chi * -residual, space, tolerance, self.max_cg)  # 1
-        direction = -residual - hessian_w / alpha
+        _, hessian_w = conjugate_gradients(operator, derivative(-residual), space, tolerance, self.max_cg)  # 1
+        direction = -residual - hessian_w
         for t in 0.5 ** np.arange(6):  # 2
             try:
-                trial = _normal_state(objective, map, state.l + t * direction, at.state, state.root, state)
+                trial = _normal_state(objective, map, state.l + t * direction, at.warm, state.root, state)
             except ConvergenceError:  # of the state at the trial control
                 continue
             if trial.best <= (1.0 - 0.1 * t) * state.best:
                 return trial
         u, _, root = backtrack(objective, map, state, state.root)
         l = state.adjoint.gradient + root**2 * (u - state.u)  # so that u = argmin G + <l, .>
-        return _normal_state(objective, map, l, at.state, root, state)
+        return _normal_state(objective, map, l, at.warm, root, state)
 
     def _tolerance(self, size: float, first: float) -> float:
         return min(self.forcing, float(np.sqrt(size / first))) if first > 0 else self.forcing
 
 
 def _dual_state(
-    objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint, near: Array, first: float
+    objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint, near: Array | None, first: float
 ) -> DualState:
     z = objective.control.argmin(adjoint.gradient)
     at = map.at(z, near, accuracy(objective, map, PRODUCT))
-    return DualState(z, at.value, p, adjoint, at.state, first or objective.state.distance(at.value, p))
+    return DualState(z, at.value, p, adjoint, at.warm, first or objective.state.distance(at.value, p))
 
 
 def _normal_state(
     objective: Objective,
     map: SolutionMap,
     l: Array,
-    field: Array,
+    start: Array | None,
     root: float,
     before: NormalState | None = None,
 ) -> NormalState:
     u = objective.control.argmin(l)
-    at = map.at(u, field)
+    at = map.at(u, start)
     dual = objective.state.gradient(at.value)
     adjoint = at.solve_adjoint(dual)
     size = map.control.norm(l - adjoint.gradient)
     first, best = (before.first, min(before.best, size)) if before is not None else (size, size)
-    return NormalState(u, at.value, dual, adjoint, at.state, l, first, best, root, at)
+    return NormalState(u, at.value, dual, adjoint, at.warm, l, first, best, root, at)
 
 
 def conjugate_gradients(

@@ -56,7 +56,7 @@ class PrimalDualState(State):
     best_u: Array | None = None
     best_ubar: Array | None = None
     best_dual: Array | None = None
-    best_field: Array | None = None
+    best_warm: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -111,12 +111,12 @@ class PrimalDual(Method[PrimalDualState]):
         if start.p is not None:
             p = start.p
         else:
-            p = objective.state.initial_dual() if start.cold else objective.state.gradient(at.value)
-        norm = self.norm if self.norm is not None else map_norm(at, map, objective.state.tracked)
+            p = objective.state.start() if start.cold else objective.state.gradient(at.value)
+        norm = self.norm if self.norm is not None else map_norm(map, at, objective.state.free)
         y = at.value
         r, s = choose_steps(self.steps, objective, norm, y)
         adjoint = _adjoint(map, at, p)
-        state = PrimalDualState(start.u, y, p, adjoint, at.state, r, s, norm, (y,), adjoint.gradient, start.u)
+        state = PrimalDualState(start.u, y, p, adjoint, at.warm, r, s, norm, (y,), adjoint.gradient, start.u)
         return state if map.affine else _settled(state)
 
     def step(self, objective: Objective, map: SolutionMap, state: PrimalDualState) -> PrimalDualState:
@@ -130,21 +130,21 @@ class PrimalDual(Method[PrimalDualState]):
         alpha, r, s = objective.control.alpha, state.r, state.s
         u = objective.control.prox(state.u - r * state.gradient, r)  # 1
         eta = accuracy(objective, map, INCREMENT)
-        at = map.at(u, state.field, eta)
+        at = map.at(u, state.warm, eta)
         y = at.value
         theta = self._theta(alpha, r, s)
         if self.steps == "accelerated" and alpha == 0:  # F* is strongly convex: the dual is extrapolated instead
             p = objective.state.prox_conjugate(state.dual + s * y, s)  # 3
-            adjoint = _adjoint(map, at, p, state.adjoint.field, eta)
+            adjoint = _adjoint(map, at, p, state.adjoint.state)
             gradient = adjoint.gradient + theta * (adjoint.gradient - state.adjoint.gradient)  # 2
             r, s = r / theta, s * theta
         else:
             y_bar = y + theta * (y - state.y)  # 2, S being affine
             p = objective.state.prox_conjugate(state.dual + s * y_bar, s)  # 3
-            adjoint = _adjoint(map, at, p, state.adjoint.field, eta)
+            adjoint = _adjoint(map, at, p, state.adjoint.state)
             gradient = adjoint.gradient
         trail = (*state.trail[-3:], y)
-        return PrimalDualState(u, y, p, adjoint, at.state, r, s, state.norm, trail, gradient, u)
+        return PrimalDualState(u, y, p, adjoint, at.warm, r, s, state.norm, trail, gradient, u)
 
     def _nonlinear_step(self, objective: Objective, map: SolutionMap, state: PrimalDualState) -> PrimalDualState:
         if self._astray(objective, map, state):
@@ -157,7 +157,7 @@ class PrimalDual(Method[PrimalDualState]):
         )
         adjoint, trail = _adjoint(map, at, p), (*state.trail[-3:], y)
         new = replace(
-            state, u=u, y=y, dual=p, adjoint=adjoint, field=at.state, r=r, s=s, trail=trail, gradient=adjoint.gradient,
+            state, u=u, y=y, dual=p, adjoint=adjoint, warm=at.warm, r=r, s=s, trail=trail, gradient=adjoint.gradient,
             ubar=ubar, residual=residual, waited=state.waited + 1, count=state.count + 1,
         )  # fmt: skip
         if r < state.r:
@@ -165,7 +165,7 @@ class PrimalDual(Method[PrimalDualState]):
         elif residual < 0.9 * state.least:
             new = replace(_settled(new), residual=residual, least=residual)
         if new.count in CHECKS and isinstance(self.steps, str):
-            norm = map_norm(at, map, objective.state.tracked)
+            norm = map_norm(map, at, objective.state.free)
             if norm < 0.95 * state.norm:
                 new = self._set(objective, new, norm, new.caution)
             elif norm > 1.05 * state.norm:
@@ -195,7 +195,7 @@ class PrimalDual(Method[PrimalDualState]):
             u = objective.control.prox(state.u - r * state.gradient, r)
             ubar = u + self._theta(objective.control.alpha, r, s) * (u - state.u)
             try:
-                return u, ubar, map.at(ubar, state.field), r, s
+                return u, ubar, map.at(ubar, state.warm), r, s
             except ConvergenceError as error:
                 failure = error
             r, s = r / 2, s / 2
@@ -205,12 +205,12 @@ class PrimalDual(Method[PrimalDualState]):
         """The best state, with the steps that the norm there asks for, and shorter ones than led away from it."""
         u, ubar, p, norm = state.best_u, state.best_ubar, state.best_dual, state.norm
         assert u is not None and ubar is not None and p is not None
-        at = map.at(ubar, state.best_field)
+        at = map.at(ubar, state.best_warm)
         if isinstance(self.steps, str):
-            norm = max(norm, map_norm(at, map, objective.state.tracked))
+            norm = max(norm, map_norm(map, at, objective.state.free))
         y, adjoint = at.value, _adjoint(map, at, p)
         best = replace(
-            state, u=u, y=y, dual=p, adjoint=adjoint, field=at.state, trail=(y,), gradient=adjoint.gradient, ubar=ubar,
+            state, u=u, y=y, dual=p, adjoint=adjoint, warm=at.warm, trail=(y,), gradient=adjoint.gradient, ubar=ubar,
             count=state.count + 1,
         )  # fmt: skip
         return self._set(objective, best, norm, longest=state.r / 2**0.5)
@@ -226,18 +226,16 @@ class PrimalDual(Method[PrimalDualState]):
         return 1.0 / (1.0 + 2.0 * alpha * r) if alpha > 0 else 1.0 / float(np.sqrt(1.0 + 2.0 * s))
 
 
-def _adjoint(
-    map: SolutionMap, at: Linearisation, p: Array, start: Array | None = None, eta: float | None = None
-) -> Adjoint:
-    """S'* p, without a solve where p = 0; from a solution, with the accuracy eta."""
+def _adjoint(map: SolutionMap, at: Linearisation, p: Array, start: Array | None = None) -> Adjoint:
+    """S'* p, without a solve where p = 0."""
     if not map.observation.any(p):
-        return Adjoint(map.control.zeros(), map.solution.zeros(), 0.0)
-    return at.solve_adjoint(p, start, eta)
+        return Adjoint(map.control.zeros())
+    return at.solve_adjoint(p, start)
 
 
 def _settled(state: PrimalDualState) -> PrimalDualState:
     """The state as the one to go back to, where nothing is known of what its steps bring."""
     return replace(
         state, residual=np.inf, least=np.inf, waited=0,
-        best_u=state.u, best_ubar=state.ubar, best_dual=state.dual, best_field=state.field,
+        best_u=state.u, best_ubar=state.ubar, best_dual=state.dual, best_warm=state.warm,
     )  # fmt: skip

@@ -52,7 +52,7 @@ class ProximalGradient(Method[ProximalGradientState]):
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> ProximalGradientState:
         at = map.at(start.u)
-        norm = self.norm if self.norm is not None else map_norm(at, map, objective.state.tracked)
+        norm = self.norm if self.norm is not None else map_norm(map, at, objective.state.free)
         return _evaluated(objective, start.u, at, norm)
 
     def step(self, objective: Objective, map: SolutionMap, state: ProximalGradientState) -> ProximalGradientState:
@@ -61,7 +61,7 @@ class ProximalGradient(Method[ProximalGradientState]):
             return _evaluated(objective, *backtrack(objective, map, state, norm / float(np.sqrt(2.0))))
         u = objective.control.prox(state.u - state.adjoint.gradient / norm**2, 1.0 / norm**2)
         eta = accuracy(objective, map, INCREMENT)
-        return _evaluated(objective, u, map.at(u, state.field, eta), norm, state.adjoint.field, eta)
+        return _evaluated(objective, u, map.at(u, state.warm, eta), norm, state.adjoint.state)
 
     def best_dual(self, objective: Objective, state: ProximalGradientState) -> tuple[Array, Adjoint]:
         return state.dual, state.adjoint
@@ -71,12 +71,12 @@ class ProximalGradient(Method[ProximalGradientState]):
 
 
 def _evaluated(
-    objective: Objective, u: Array, at: Linearisation, norm: float, near: Array | None = None, eta: float | None = None
+    objective: Objective, u: Array, at: Linearisation, norm: float, near: Array | None = None
 ) -> ProximalGradientState:
     y = at.value
     dual = objective.state.gradient(y)
-    adjoint = at.solve_adjoint(dual, near, eta)
-    return ProximalGradientState(u, y, dual, adjoint, at.state, norm)
+    adjoint = at.solve_adjoint(dual, near)
+    return ProximalGradientState(u, y, dual, adjoint, at.warm, norm)
 
 
 def backtrack(objective: Objective, map: SolutionMap, state: State, root: float) -> tuple[Array, Linearisation, float]:
@@ -92,7 +92,7 @@ def backtrack(objective: Objective, map: SolutionMap, state: State, root: float)
         step = u - state.u
         model = value + map.control.inner(q, step) + 0.5 * root**2 * map.control.norm(step) ** 2
         try:
-            at = map.at(u, state.field)
+            at = map.at(u, state.warm)
             if objective.state.value(at.value) <= model + rounding:
                 return u, at, root
         except ConvergenceError:  # of the state at the trial control
@@ -139,23 +139,23 @@ class FISTA(Method[FISTAState]):
         if not map.affine:
             raise ProblemError("FISTA takes linear equations: use SemismoothNewton, PrimalDual or ProximalGradient.")
         at = map.at(start.u)
-        norm = self.norm if self.norm is not None else map_norm(at, map, objective.state.tracked)
+        norm = self.norm if self.norm is not None else map_norm(map, at, objective.state.free)
         dual = objective.state.gradient(at.value)
-        return FISTAState(start.u, at.value, dual, at.solve_adjoint(dual), at.state, start.u, norm, 1.0)
+        return FISTAState(start.u, at.value, dual, at.solve_adjoint(dual), at.warm, start.u, norm, 1.0)
 
     def step(self, objective: Objective, map: SolutionMap, state: FISTAState) -> FISTAState:
         alpha, norm = objective.control.alpha, state.norm
         u = objective.control.prox(state.v - state.adjoint.gradient / norm**2, 1.0 / norm**2)  # 1
         eta = accuracy(objective, map, INCREMENT)
-        at = map.at(u, state.field, eta)
+        at = map.at(u, state.warm, eta)
         y = at.value
         momentum = 0.5 * (1.0 + float(np.sqrt(1.0 + 4.0 * state.momentum**2)))
         root = np.sqrt(alpha / (norm**2 + alpha))
         m = (1.0 - root) / (1.0 + root) if alpha > 0 else (state.momentum - 1.0) / momentum
         v = u + m * (u - state.u)  # 2
         dual = objective.state.gradient(y + m * (y - state.y))  # at v, S being affine
-        adjoint = at.solve_adjoint(dual, state.adjoint.field, eta)
-        return FISTAState(u, y, dual, adjoint, at.state, v, norm, momentum)
+        adjoint = at.solve_adjoint(dual, state.adjoint.state)
+        return FISTAState(u, y, dual, adjoint, at.warm, v, norm, momentum)
 
     def best_dual(self, objective: Objective, state: FISTAState) -> tuple[Array, Adjoint]:
         return state.dual, state.adjoint

@@ -19,19 +19,20 @@ def choose_steps(steps: Steps, objective: Objective, norm: float, y: Array) -> t
     """(r, s) by a rule (see `PrimalDual`), or as they are given; y is the observation at the start."""
     if not isinstance(steps, str):
         return steps
-    alpha = objective.control.alpha
+    alpha, modulus = objective.control.alpha, objective.state.modulus
     if norm == 0.0:  # nothing that is tracked depends on the control: any steps will do
         return 1.0, 1.0
     if alpha == 0:
         ratio = _scale(objective, y)
         root = float(np.sqrt(SAFETY * (4.0 / 3.0 if steps in ("enlarged", "balanced") else 1.0)))
         return ratio * root / norm, root / (ratio * norm)
+    norm = norm / float(np.sqrt(modulus or 1.0))  # alpha r = modulus s
     x = float(np.sqrt(alpha)) / norm
     if steps == "enlarged":
-        return SAFETY * (4.0 + 2.0 * x) / 3.0 * x / alpha, x
+        return SAFETY * (4.0 + 2.0 * x) / 3.0 * x / alpha, x / (modulus or 1.0)
     if steps == "balanced":
         x = balanced_step(norm, alpha)
-    return x / alpha, x
+    return x / alpha, x / (modulus or 1.0)
 
 
 def balanced_step(norm: float, alpha: float) -> float:
@@ -51,6 +52,5 @@ def balanced_step(norm: float, alpha: float) -> float:
 def _scale(objective: Objective, y: Array) -> float:
     """sqrt(r/s) for alpha = 0: the size of the box over that of the misfit, which balances the O(1/k) bound."""
     control, state = objective.control, objective.state
-    box = control.radius
-    misfit = state.space.norm(state.tracked * (y - state.target))
+    box, misfit = control.radius, state.distance(y, state.space.zeros())
     return box / misfit if box > 0 and misfit > 0 else 1.0

@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 import pdecontrol as pc
-from pdecontrol.maps import map_norm, smooth_start
+from pdecontrol.maps import map_norm
+from pdecontrol.spectrum import smooth_start
 from pdecontrol.terms import bind
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -24,7 +25,7 @@ def main() -> None:
     assert len(chosen) == len(NAMES)
     for case in chosen:
         with case.fresh_map(backend="dolfinx") as map:
-            norm = map_norm(map.at(map.control.zeros()), map, bind(case.problem, map).state.tracked)
+            norm = map_norm(map, map.at(map.control.zeros()), bind(case.problem, map).state.free)
             space = map.observation
             moments = [
                 space.norm(smooth_start(space)),
