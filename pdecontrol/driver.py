@@ -17,11 +17,12 @@ from .fem.backends import Backend, chosen
 from .fem.steady import EllipticMap
 from .fem.system import System
 from .field import Field
+from .files import npz
 from .maps import SolutionMap
 from .mesh.mesh import Mesh
 from .optimise import RunOptions, check_problem, comparable, minimise
 from .problem import ControlProblem, check_number
-from .result import Result, npz
+from .result import Result
 from .solvers.method import Method
 
 

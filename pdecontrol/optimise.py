@@ -13,9 +13,10 @@ from .certificate import Certificate, certify_any
 from .errors import ProblemError
 from .fem.identity import refuse_other
 from .field import Field
+from .files import npz
 from .maps import SolutionMap
 from .problem import ControlProblem, check_number
-from .result import Result, npz
+from .result import Result
 from .solvers import FISTA, METHODS, SemismoothNewton, loop
 from .solvers.method import Method
 from .starts import StartData, control_on, start_on

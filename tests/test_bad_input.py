@@ -20,9 +20,8 @@ from pdecontrol.errors import (
     ResultFileError,
     SingularEquationError,
 )
-from pdecontrol.export import export
 from pdecontrol.fem.skfem import SkfemEngine
-from pdecontrol.plot import draw
+from pdecontrol.field import draw, export
 from pdecontrol.terms import bind
 
 MESH = square()

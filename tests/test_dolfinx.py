@@ -22,7 +22,7 @@ pytest.importorskip("dolfinx", reason="the distributed engine needs dolfinx")
 from pdecontrol.fem import compat
 from pdecontrol.fem.engine import ORDERS
 from pdecontrol.fem.equations.weak import soundly_integrated
-from pdecontrol.linear.petsc_solver import Options
+from pdecontrol.linear.ksp import PetscOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore:dolfinx .* is not among the tested versions")
 SOFT = {"state_ksp_rtol": 1e-3}
@@ -387,11 +387,11 @@ def test_iterative_solves_cost_little_and_the_certificate_holds(method, alpha):
 @pytest.mark.parametrize("noise", [1e-3, 1e-5, 1e-7])
 def test_certificates_account_for_the_errors_of_solves(noise, monkeypatch):
     """With solves that stop far too early the bound is larger, and still holds."""
-    from pdecontrol.linear.petsc_solver import PetscSolver
+    from pdecontrol.linear.ksp import PetscInverse
 
     reference, mesh = box(1e-2), pc.unit_square(24)
     exact = pc.solve(reference.problem, mesh, tol=1e-10)
-    monkeypatch.setattr(PetscSolver, "tolerance", noise)
+    monkeypatch.setattr(PetscInverse, "tolerance", noise)
     with pc.discretise(reference.problem, mesh, pc.Parallel(linear_solver="amg")) as map:
         generator = np.random.default_rng(141421)
         for size in (0.0, 1e-4, 1e-2, 1.0):
@@ -403,9 +403,9 @@ def test_certificates_account_for_the_errors_of_solves(noise, monkeypatch):
 
 def test_a_certificate_that_forgets_the_errors_of_solves_is_caught(monkeypatch):
     """The test before this one can fail: with the errors left out of the bound, it is violated."""
-    from pdecontrol.linear.petsc_solver import PetscSolver
+    from pdecontrol.linear.ksp import PetscInverse
 
-    monkeypatch.setattr(PetscSolver, "tolerance", 1e-2)
+    monkeypatch.setattr(PetscInverse, "tolerance", 1e-2)
     reference, mesh = box(1e-2), pc.unit_square(24)
     exact = pc.solve(reference.problem, mesh, tol=1e-10)
     with pc.discretise(reference.problem, mesh, pc.Parallel(linear_solver="amg")) as map:
@@ -419,9 +419,9 @@ def test_a_certificate_that_forgets_the_errors_of_solves_is_caught(monkeypatch):
 
 
 def test_large_problems_are_solved_iteratively_and_users_may_choose(monkeypatch):
-    from pdecontrol.linear import petsc_solver as petsc
+    from pdecontrol.fem import dolfinx
 
-    monkeypatch.setitem(petsc.LARGE, 2, 100)
+    monkeypatch.setitem(dolfinx.LARGE, 2, 100)
     assert not pc.discretise(problem(), pc.unit_square(16), "dolfinx").system.exact
     assert pc.discretise(problem(), pc.unit_square(16), pc.Parallel(linear_solver="direct")).system.exact
     advected = problem(pc.Elliptic(advection=(1.0, 1.0)))
@@ -448,12 +448,12 @@ def test_options_of_petsc(monkeypatch, tmp_path):
     assert chosen(tmp_path, state_pc_type="lu") == ("preonly", "lu", True)
     monkeypatch.setattr(sys, "argv", ["script.py", "--state_pc_type", "jacobi"])
     with pytest.raises(ProblemError, match="are written -state_pc_type value"):
-        Options(None)
+        PetscOptions(None)
     monkeypatch.setattr(sys, "argv", ["script.py"])
     with pytest.raises(ProblemError, match="takes a dictionary"):
-        Options(["state_pc_type"])
+        PetscOptions(["state_pc_type"])
     with pytest.raises(ProblemError, match="'pc_type' must begin with state_ or adjoint_"):
-        Options({"pc_type": "lu"})
+        PetscOptions({"pc_type": "lu"})
     with pytest.raises(ProblemError, match=r"PETSc refuses the options .*nonsense"):
         pc.solve(problem(), square(), pc.Parallel(options={"state_pc_type": "nonsense"}))
 

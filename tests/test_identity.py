@@ -10,7 +10,7 @@ from matrix_map import MatrixMap, random_problem
 
 import pdecontrol as pc
 from pdecontrol.errors import ProblemError, ResultFileError
-from pdecontrol.result import read_arrays, write_arrays
+from pdecontrol.files import read_arrays, write_arrays
 from pdecontrol.solvers import loop
 from pdecontrol.solvers.method import Start
 from pdecontrol.terms import bind

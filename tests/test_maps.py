@@ -283,7 +283,7 @@ def test_multigrid_errs_less_than_it_says(name):
 
 def test_loose_multigrid_errs_less_than_it_says(monkeypatch):
     """At the tolerance of 1e-11 the errors are nearly rounding; at 1e-4 the bounds have something to bound."""
-    from pdecontrol.linear.solvers import Multigrid
+    from pdecontrol.linear.multigrid import Multigrid
 
     monkeypatch.setattr(Multigrid, "tolerance", 1e-4)
     stated, mesh = MULTIGRID["3D"]()

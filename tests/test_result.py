@@ -9,7 +9,7 @@ import pytest
 
 import pdecontrol as pc
 from pdecontrol import reference
-from pdecontrol.result import read_arrays, write_arrays
+from pdecontrol.files import read_arrays, write_arrays
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from extended import Extended, free_entries, free_matrix, judged, random_problem
 import pdecontrol as pc
 from pdecontrol import reference
 from pdecontrol.counter import Counter
+from pdecontrol.linear.direct import direct_solver
 from pdecontrol.linear.residual import Excess, Rows
-from pdecontrol.linear.solvers import Direct
 
 if np.finfo(np.longdouble).eps > 1e-18:
     pytest.skip(f"no extended precision on {sys.platform}", allow_module_level=True)
@@ -240,7 +240,7 @@ def test_factors_are_refined_where_they_lose_digits():
     b[-1] = 1.0
     exact = 1 / weak + np.arange(n)
     excess = Excess(sums, 1e-16 * sums, True)
-    refined = Direct(matrix, Counter(), True, excess)
+    refined = direct_solver(matrix, Counter(), True, excess)
     assert np.abs(refined.solve(b).x / exact - 1).max() <= 1e-14
     assert np.abs(sp.linalg.splu(matrix.tocsc()).solve(b) / exact - 1).max() > 1e-14
     solution = refined.solve(b)
@@ -279,16 +279,7 @@ def test_the_constant_of_iterative_bounds_is_from_below(engine):
     with pc.discretise(problem, pc.unit_square(24), backend) as map:
         factors, block = map.factors, map.system._block
         matrix = (block if engine == "skfem" else block.local).toarray()
-        if engine == "skfem":
-            inverse, mu = dense_inverse(lambda e: factors._preconditioner @ e, len(matrix)), factors._mu
-        else:
-
-            def apply(e):
-                factors._b.array[:] = e
-                factors._ksps["state_"].getPC().apply(factors._b, factors._x)
-                return np.array(factors._x.array)
-
-            inverse, mu = dense_inverse(apply, len(matrix)), factors._least**2
+        inverse, mu = dense_inverse(factors.inverse.precondition, len(matrix)), factors.norm.least**2
         root = np.linalg.cholesky(matrix)
         least = np.linalg.eigvalsh(root.T @ (inverse + inverse.T) / 2 @ root)[0]
         assert 0.08 * least <= mu <= 0.3 * least

@@ -13,20 +13,24 @@ import scipy.sparse as sp
 from ..arrays import Array, Indices
 from ..counter import Counter
 from ..errors import DataError
-from ..linear.petsc_solver import Options, PetscSolver, SharedMatrix, choose_kind
+from ..layout import Layout
+from ..linear.ksp import PetscOptions, petsc_solver
+from ..linear.matrix import SharedMatrix
 from ..linear.residual import Excess
-from ..linear.solvers import LinearSolver
+from ..linear.solver import LinearSolver, choose_kind
 from ..mesh.elements import cell_lagrange, facet_lagrange
 from ..mesh.lagrange import Lagrange
 from ..mesh.mesh import Mesh
 from ..parallel import Group, Halo, MPIGroup, world
 from ..problem import Boundary, Distributed, Weak
-from ..space import Layout, Space
+from ..space import Space
 from . import compat
 from .engine import ORDERS, Engine, Region, Transposed
 from .equations.elliptic import Equation, Load
 from .regions import CellRegion, FacetRegion, facet_order
 from .sampler import Sampler
+
+LARGE = {1: 10**9, 2: 150_000, 3: 15_000}  # unknowns from which multigrid is faster than factors, by dimension
 
 
 class Coupling:
@@ -81,7 +85,7 @@ class DolfinxEngine(Engine):
         import ufl
 
         self.mesh, self.degree = mesh, degree
-        self._linear_solver, self._options = linear_solver, Options(petsc_options)
+        self._linear_solver, self._options = linear_solver, PetscOptions(petsc_options)
         self.group, comm = _processes()
         self.order = ORDERS.get((mesh.dim, degree)) or compat.sound_order(mesh.dim, 2 * degree + 2)
         self.rule = compat.quadrature_rule(mesh.dim, self.order)
@@ -272,17 +276,15 @@ class DolfinxEngine(Engine):
         return matrix.block(dofs)
 
     def prepare(self, definite: bool, affine: bool, unknowns: int) -> None:
-        self._kind = choose_kind(self._linear_solver, definite, self.mesh.dim, unknowns)
+        refused = "without advection or negative reaction, and Weak(.., definite=True): use 'direct', or petsc_options"
+        self._kind = choose_kind(self._linear_solver, definite, unknowns > LARGE[self.mesh.dim], refused)
         self.exact = self._options.exact(self._kind, definite)
 
     def solver(
         self, block: SharedMatrix, definite: bool, counter: Counter, points: Array, excess: Excess | None
     ) -> LinearSolver:
         kind = self._kind if definite else "direct"
-        return PetscSolver(block, kind, definite, counter, self._options, points, self.mesh.diameter, excess)
-
-    def loose_row(self, block: SharedMatrix) -> int | None:
-        return block.loose_row()
+        return petsc_solver(block, kind, definite, counter, self._options, points / self.mesh.diameter, excess)
 
     # -- spaces -----------------------------------------------------------------------------------------------
 

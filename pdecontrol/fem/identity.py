@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..agreement import SITES, describe
+from ..agreement import SITES, facts_of
 from ..errors import ProblemError
 from ..maps import SolutionMap
 from ..problem import ControlProblem, Tracking
@@ -34,7 +34,7 @@ def refuse_other(problem: ControlProblem, map: SolutionMap) -> None:
             ]
             data = {"equation": stated.equation, "boundary": stated.boundary, "control": stated.control}
             sites = points[:, :: points.shape[1] // SITES + 1]
-            facts = describe("problem", data | {"what is observed": observed}, sites)
+            facts = facts_of("problem", data | {"what is observed": observed}, sites)
             tables.append({fact.name: fact for fact in facts})
     there, here = tables
     for name in dict.fromkeys([*there, *here]):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..arrays import Array, Data, Indices, call, sample, undivided
 from ..errors import DataError
-from ..space import digest
+from ..layout import digest
 from .engine import CHUNK, Engine, Region
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from ..arrays import Array
 from ..counter import Counter
 from ..errors import ConvergenceError, SingularEquationError
-from ..linear.residual import ROUNDING, Excess
-from ..linear.solvers import LinearSolver, Solution
+from ..linear.matrix import ROUNDING
+from ..linear.residual import Excess
+from ..linear.solver import Approximation, LinearSolver
 from ..maps import Adjoint, Linearisation, SolutionMap
 from ..mesh.mesh import Mesh
 from ..problem import ControlProblem
@@ -171,18 +172,18 @@ class EllipticMap(SolutionMap):
         """
         system, factors, growth = self.system, self.factors, [0.0]
 
-        def inverse(functional: Array, transposed: bool) -> Array:
+        def inverse(solver: LinearSolver, functional: Array) -> Array:
             # To full accuracy: at looser residuals soft parts are not there yet, and nor is what they amplify.
             self.solves.refinements += system.exact
             with self.solves.timing() if system.exact else self.solves.solving("tangent"):
-                return factors.solve(functional, transposed, accuracy=1e-3 if system.exact else None).x
+                return solver.solve(functional, accuracy=1e-3 if system.exact else None).x
 
-        def squared(functional: Array, transposed: bool) -> Array:
+        def squared(solver: LinearSolver, functional: Array) -> Array:
             """A^-1 f, or A^-1 D A^-T f."""
-            x = inverse(system.restrict(functional), not transposed)
+            x = inverse(solver.transposed, system.restrict(functional))
             if not factors.energy:
                 size = system.norm(np.sqrt(factors.diagonal) * x)
-                x = inverse(factors.diagonal * x, transposed)
+                x = inverse(solver, factors.diagonal * x)
                 if size > 0:
                     growth.append(system.norm(np.sqrt(factors.diagonal) * x) / size)
             return system.extend(x)
@@ -190,8 +191,8 @@ class EllipticMap(SolutionMap):
         observed, controlled = (
             1.3 * float(np.sqrt(max(largest_eigenvalue(apply, space, accuracy=0.3), 0.0)))
             for apply, space in (
-                (lambda w: system.observe(squared(system.observe_transposed(w), False)), self.observation),
-                (lambda h: system.couple_transposed(squared(system.couple(h), True)), self.control),
+                (lambda w: system.observe(squared(factors, system.observe_transposed(w))), self.observation),
+                (lambda h: system.couple_transposed(squared(factors.transposed, system.couple(h))), self.control),
             )
         )
         if factors.energy:
@@ -216,18 +217,19 @@ class SteadyLinearisation(Linearisation):
             _ = self._solved  # an equation that cannot be solved fails here
 
     @cached_property
-    def _solved(self) -> tuple[Array, Array, float]:
+    def _solved(self) -> tuple[Array, Array, float | None]:
         """The state, what is observed of it, and the bound on its residual."""
         factors = self._map.factors if self._map.affine else None  # timed apart
         with self._map.solves.solving("state"):
-            y, error = self._system.initial(), 0.0
+            y = self._system.initial()
+            error: float | None = 0.0
             start = None if self._start is None else self._system.restrict(self._start)
             if factors is not None:
                 b = self._system.restrict(self._system.residual(y, self._u))
                 noise: Array | float = 0.0
                 if self._accuracy is None:
                     noise = self._system.restrict(self._system.load_noise(self._u))
-                x, error = factors.solve(b, False, start, self._accuracy, noise)
+                x, error = factors.solve(b, start, self._accuracy, noise)
                 y += self._system.extend(x)
             else:
                 if start is not None:
@@ -258,7 +260,7 @@ class SteadyLinearisation(Linearisation):
     @cached_property
     def error(self) -> float | None:
         y, observed, residual = self._solved
-        if self._accuracy is not None:
+        if self._accuracy is not None or residual is None:
             return None
         if not self._map.affine:
             return 4.0 * self._factors.loss * self._map.observation.norm(observed)
@@ -280,16 +282,16 @@ class SteadyLinearisation(Linearisation):
             noise = system.restrict(system.transposed_noise(w))
             if near is not None:
                 with self._map.solves.timing():
-                    known = factors.recognise(functional, near, True, noise)
+                    known = factors.transposed.recognise(functional, near, noise)
                 if known is not None:
                     return self._adjoint_of(known)
         with self._map.solves.solving("adjoint"):
-            return self._adjoint_of(factors.solve(functional, True, near, accuracy, noise))
+            return self._adjoint_of(factors.transposed.solve(functional, near, accuracy, noise))
 
-    def _adjoint_of(self, solution: Solution) -> Adjoint:
+    def _adjoint_of(self, solution: Approximation) -> Adjoint:
         field, error = self._system.extend(solution.x), solution.error
         gradient = self._system.couple_transposed(field)
-        if self._accuracy is not None:
+        if self._accuracy is not None or error is None:
             return Adjoint(gradient, None, field)
         if not self._map.affine:
             error = 4.0 * self._factors.loss * self._map.control.norm(gradient)
@@ -306,7 +308,7 @@ class SteadyLinearisation(Linearisation):
             if not self._map.affine:
                 assert adjoint.state is not None
                 functional -= self._system.curvature(self.state, adjoint.state, eta)
-            p = factors.solve(self._system.restrict(functional), transposed=True, accuracy=self._accuracy).x
+            p = factors.transposed.solve(self._system.restrict(functional), accuracy=self._accuracy).x
             return self._system.couple_transposed(self._system.extend(p))
 
     def _tangent_state(self, factors: LinearSolver, h: Array) -> Array:

@@ -12,8 +12,9 @@ import scipy.sparse as sp
 from ..arrays import Array, transposed
 from ..counter import Counter
 from ..errors import DataError, MeshError, ProblemError, SingularEquationError
-from ..linear.residual import ROUNDING, Excess
-from ..linear.solvers import LinearSolver
+from ..linear.matrix import ROUNDING, kernel_row
+from ..linear.residual import Excess
+from ..linear.solver import LinearSolver
 from ..problem import (
     Actuators,
     Boundary,
@@ -249,7 +250,7 @@ class System:
         return self.engine.block(matrix, self._free)
 
     def _refuse_singular(self, block: Any) -> None:
-        row = self.engine.loose_row(block)
+        row = kernel_row(block)
         with self.engine.group.agree():
             if row is None:
                 return

@@ -19,7 +19,7 @@ from ..mesh.elements import cell_lagrange
 from ..mesh.mesh import Mesh
 from ..problem import ControlProblem, check_number
 from ..space import Space
-from .fields import MaternField
+from .matern import MaternField
 from .source import Batch, Source
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from ...arrays import Array, Data, Indices
 from ...errors import MeshError, PdecontrolError, ProblemError
-from ...linear.petsc_solver import SharedMatrix
-from ...mesh.mesh import number_columns
+from ...layout import digest
+from ...linear.matrix import SharedMatrix
+from ...mesh.cells import number_columns
 from ...problem import Weak
-from ...space import digest
 from .. import compat
 from ..engine import Region
 from ..sampler import Sampler
