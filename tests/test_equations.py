@@ -472,7 +472,7 @@ def test_quadrature_is_positive_and_inside(dim, degree):
         stated = pc.ControlProblem(
             pc.Elliptic(reaction=1.0, source=source), pc.Distributed(), [], [pc.Linear(1.0), pc.Box(-1, 1)]
         )
-        map = pc.discretise(stated, cell, degree=degree)
+        map = pc.discretise(stated, cell, pc.Embedded(degree))
         return map.solve(map.control.zeros())[0]
 
     assert integral(lambda x: seen.append(x) or 1.0) == pytest.approx(cell.volumes.sum())
