@@ -99,12 +99,12 @@ def test_constants_of_factors_are_from_above(case):
     map = case.map
     system, factors = map.system, map.factors
 
-    def between(functional, transposed):
-        x = factors.solve(system.restrict(functional), not transposed).x
-        return system.extend(factors.solve(factors.diagonal * x, transposed).x)
+    def between(functional, solver):
+        x = solver.transposed.solve(system.restrict(functional)).x
+        return system.extend(solver.solve(factors.diagonal * x).x)
 
-    observed = largest(lambda w: system.observe(between(system.observe_transposed(w), False)), map.observation)
-    controlled = largest(lambda h: system.couple_transposed(between(system.couple(h), True)), map.control)
+    observed = largest(lambda w: system.observe(between(system.observe_transposed(w), factors)), map.observation)
+    controlled = largest(lambda h: system.couple_transposed(between(system.couple(h), factors.transposed)), map.control)
     constants = map.constants
     for constant, exact in zip((constants.observation, constants.gradient), (observed, controlled), strict=True):
         assert np.sqrt(exact) <= constant <= 1.31 * np.sqrt(exact)
