@@ -74,15 +74,17 @@ def random_spd(generator, size: int):
     return factor @ factor.T / size + 0.1 * np.eye(size)
 
 
-def random_problem(generator, alpha: float, noise: float = 0.0, functionals: int | None = None):
+def random_problem(
+    generator, alpha: float, noise: float = 0.0, functionals: int | None = None, observations: int | None = None
+):
     """A problem with its map and its optimum: u* = argmin G + <S* p, .> for any p, and the target S(u*) - p.
 
-    Of random size, with ill-conditioned L, weights, one or two observations, up to two linear functionals (or as many
-    as given), box (with or without zero), L1 weight and reference; alpha = 0 too. Solves err by `noise`.
+    Of random size, with ill-conditioned L, weights, one or two observations, up to two linear functionals, or as many
+    as given, box (with or without zero), L1 weight and reference; alpha = 0 too. Solves err by `noise`.
     """
     n = int(generator.integers(2, 20))
     spaces = []
-    for m in generator.integers(3, 12, size=generator.integers(1, 3)):
+    for m in generator.integers(3, 12, size=observations or generator.integers(1, 3)):
         weights = np.exp(generator.uniform(-2.0, 2.0)) * generator.uniform(0.1, 2.0, m)
         spaces.append(Space(random_spd(generator, m) if generator.random() < 0.5 else weights))
     tracked = sum(space.size for space in spaces)
