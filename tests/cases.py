@@ -1,7 +1,7 @@
 """The list of small problems on which every map and every method is tested."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 
 import pdecontrol as pc
 from pdecontrol.spectrum import smooth_start
+from pdecontrol.terms import bind
 
 TWO_MATERIALS = Path(__file__).parent.parent / "meshes" / "two_materials.msh"
 
@@ -216,3 +217,15 @@ NONLINEAR = [
 ]  # fmt: skip
 
 CASES = AFFINE + NONLINEAR
+
+
+def with_optimum(problem, mesh, u):
+    """A problem without L1 term, with the reference for which u inside the box is stationary, and its map.
+
+    That is alpha (u - reference) + S'(u)* F'(S(u)) = 0.
+    """
+    map = pc.discretise(problem, mesh)
+    at, alpha = map.at(u), problem.term(pc.Tikhonov).alpha
+    q = at.adjoint(bind(problem, map).state.gradient(at.value))
+    terms = [term for term in problem.terms if not isinstance(term, pc.Tikhonov)]
+    return replace(problem, terms=[pc.Tikhonov(alpha, reference=u + q / alpha), *terms]), map

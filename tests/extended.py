@@ -29,6 +29,17 @@ def dense(matrix):
     return (matrix.toarray() if sp.issparse(matrix) else np.asarray(matrix)).astype(Long)
 
 
+def free_entries(map):
+    """The numbers of the entries of a state that carry no Dirichlet value."""
+    return map.system.restrict(np.arange(map.solution.size))
+
+
+def free_matrix(map):
+    """The matrix of an affine equation on these entries, dense."""
+    free = free_entries(map)
+    return map.system.equation.matrix(map.system.initial()).toarray()[np.ix_(free, free)]
+
+
 def solve(matrix, sums, b):
     """The solution with the row sums given, refined by residuals in differences: stiff parts lose digits otherwise."""
     x = eliminate(matrix, b)
@@ -48,19 +59,16 @@ class Extended:
     def __init__(self, problem, map):
         system = map.system
         self.objective = bind(problem, map)
-        free, y = system._free, system.initial().astype(Long)
+        y, free = system.initial().astype(Long), free_entries(map)
         linear, sums = dense(system.equation.matrix(system.initial())), system.equation.row_sums[0].astype(Long)
         linear += np.diag(sums - linear.sum(axis=1))
         fixed = np.setdiff1d(np.arange(len(linear)), free)
         sums = sums - linear[:, fixed].sum(axis=1)
-        observed = [
-            np.eye(system.engine.size, dtype=Long)[part.dofs] if part.columns is None else dense(part.columns._rows).T
-            for part in system._observed
-        ]
-        coupling = dense(getattr(system._coupling, "_rows", system._coupling))
-        load = system.equation._load.astype(Long) - linear @ y
+        # Applied to unit vectors, products with the assembled matrices are their entries, without rounding.
+        observation = np.stack([system.observe(e) for e in np.eye(y.size)], axis=1).astype(Long)
+        coupling = np.stack([system.couple(e) for e in np.eye(map.control.size)], axis=1).astype(Long)
+        load = system.residual(np.zeros(y.size), map.control.zeros()).astype(Long) - linear @ y
         solutions = solve(linear[np.ix_(free, free)], sums[free], np.column_stack([load, coupling])[free])
-        observation = np.vstack(observed)
         self.constant = observation @ y + observation[:, free] @ solutions[:, 0]
         self.matrix = observation[:, free] @ solutions[:, 1:]
         self.observation = np.zeros((len(observation),) * 2, dtype=Long)  # the inner product, tracked components alone

@@ -9,7 +9,7 @@ import numpy as np
 from pdecontrol.counter import Counter
 from pdecontrol.maps import Adjoint, Linearisation, SolutionMap
 from pdecontrol.space import Space, product
-from pdecontrol.terms import ControlCost, Objective, Quadratic, StateCost
+from pdecontrol.terms import Affine, ControlCost, Objective, Quadratic, StateCost
 
 
 class MatrixMap(SolutionMap):
@@ -21,7 +21,8 @@ class MatrixMap(SolutionMap):
         self, matrix, offset, control: Space, observation: Space, adjoint_noise=None, state_noise=None
     ) -> None:
         self.matrix, self.offset = matrix, offset
-        self.control, self.observation, self.solution = control, product([observation]), observation
+        self.control, self.solution = control, observation
+        self.observation = observation if observation.factors else product([observation])
         self.adjoint_noise, self.state_noise = adjoint_noise, state_noise
         self.solves = Counter()
         self.fingerprint = "matrix"
@@ -73,22 +74,37 @@ def random_spd(generator, size: int):
     return factor @ factor.T / size + 0.1 * np.eye(size)
 
 
-def random_problem(generator, alpha: float, noise: float = 0.0) -> tuple[Objective, MatrixMap]:
-    """A problem with random size, ill-conditioned L, weights, box (with or without zero), L1 weight and reference."""
-    m, n = generator.integers(3, 20, size=2)
-    left, _ = np.linalg.qr(generator.normal(size=(m, m)))
+def random_problem(
+    generator, alpha: float, noise: float = 0.0, functionals: int | None = None, observations: int | None = None
+):
+    """A problem with its map and its optimum: u* = argmin G + <S* p, .> for any p, and the target S(u*) - p.
+
+    Of random size, with ill-conditioned L, weights, one or two observations, up to two linear functionals, or as many
+    as given, box (with or without zero), L1 weight and reference; alpha = 0 too. Solves err by `noise`.
+    """
+    n = int(generator.integers(2, 20))
+    spaces = []
+    for m in generator.integers(3, 12, size=observations or generator.integers(1, 3)):
+        weights = np.exp(generator.uniform(-2.0, 2.0)) * generator.uniform(0.1, 2.0, m)
+        spaces.append(Space(random_spd(generator, m) if generator.random() < 0.5 else weights))
+    tracked = sum(space.size for space in spaces)
+    linear = int(generator.integers(0, 3)) if functionals is None else functionals
+    observation = product([*spaces, Space(np.ones(linear))]) if linear else product(spaces)
+
+    left, _ = np.linalg.qr(generator.normal(size=(tracked, tracked)))
     right, _ = np.linalg.qr(generator.normal(size=(n, n)))
-    values = np.exp(-generator.uniform(0.0, 6.0, min(m, n)))
+    values = np.exp(-generator.uniform(0.0, 6.0, min(tracked, n)))
     matrix = left[:, : values.size] @ np.diag(values) @ right[: values.size]
+    size = (alpha or 1.0) * np.exp(generator.uniform(-1.0, 1.0))  # of S* p
     control = Space(generator.uniform(0.1, 2.0, n))
-    observation = Space(random_spd(generator, m) if generator.random() < 0.5 else generator.uniform(0.1, 2.0, m))
-    centre = generator.normal(size=n)
-    width = np.exp(generator.uniform(-2.0, 3.0)) * generator.uniform(0.5, 1.5, n)
-    infinite = generator.random() < 0.2
+    matrix = np.vstack([matrix, size * generator.normal(size=(linear, n))])
+
+    centre, width = generator.normal(size=n), np.exp(generator.uniform(-2.0, 3.0)) * generator.uniform(0.5, 1.5, n)
+    infinite = alpha > 0 and generator.random() < 0.2
     lower = np.full(n, -np.inf) if infinite else centre - width
     upper = np.full(n, np.inf) if infinite else centre + width
-    beta = generator.choice([0.0, 0.01, 0.3])
     reference = generator.choice([0.0, 1.0]) * generator.normal(size=n)
+    cost = ControlCost(control, alpha, reference, size * generator.choice([0.0, 0.1, 0.5]), lower, upper)
 
     def errors(space: Space, size: float):
         def draw():
@@ -98,29 +114,13 @@ def random_problem(generator, alpha: float, noise: float = 0.0) -> tuple[Objecti
         return draw if noise else None
 
     map = MatrixMap(
-        matrix, generator.normal(size=m), control, observation, errors(control, noise),
-        errors(observation, noise / np.sqrt(alpha)),
+        matrix, generator.normal(size=tracked + linear), control, observation, errors(control, noise),
+        errors(observation, noise / np.sqrt(alpha or 1.0)),
     )  # fmt: skip
-    target = generator.normal(size=m)
-    state = StateCost([Quadratic(observation, target)])
-    return Objective(state, ControlCost(control, alpha, reference, beta, lower, upper)), map
-
-
-def manufactured(generator, alpha: float) -> tuple[Objective, MatrixMap, np.ndarray]:
-    """A random problem whose optimum is known: y_d is chosen such that u* = argmin G + <S*(S(u*) - y_d), .>.
-
-    Where L* is onto, p* with S* p* = q* exists for any q*: hence fewer controls than observations.
-    """
-    n = int(generator.integers(2, 8))
-    m = n + int(generator.integers(2, 8))
-    matrix = generator.normal(size=(m, n)) / np.sqrt(m)
-    control = Space(generator.uniform(0.5, 2.0, n))
-    observation = Space(generator.uniform(0.5, 2.0, m))
-    beta = float(generator.choice([0.0, 0.5])) * alpha
-    cost = ControlCost(control, alpha, np.zeros(n), beta, -np.ones(n), np.ones(n))
-    q = alpha * generator.normal(size=n) * 1.5
-    optimum = cost.argmin(q)
-    map = MatrixMap(matrix, generator.normal(size=m), control, observation)
-    p = np.linalg.lstsq(matrix.T @ np.diag(observation.mass), control.dual(q), rcond=None)[0]
-    target = matrix @ optimum + map.offset - p
-    return Objective(StateCost([Quadratic(observation, target)]), cost), map, optimum
+    p = np.concatenate([generator.normal(size=tracked), np.ones(linear)])
+    p[:tracked] *= size / np.abs(control.riesz(matrix.T @ observation.dual(p))).max()
+    optimum = cost.argmin(control.riesz(matrix.T @ observation.dual(p)))
+    targets = observation.split(matrix @ optimum + map.offset - p)
+    functionals = [Quadratic(space, target) for space, target in zip(spaces, targets, strict=False)]
+    functionals += [Affine(observation.factors[-1])] if linear else []
+    return Objective(StateCost(functionals), cost), map, optimum

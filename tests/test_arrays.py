@@ -37,6 +37,7 @@ def test_on_the_distributed_engine(embedded):
         assert same(function, expected[0]) and same(array, expected[1]) and same(moved, expected[2]), name
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("mpi")
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_on_several_ranks(embedded, ranks, tmp_path):

@@ -20,6 +20,7 @@ from pdecontrol.errors import (
     ResultFileError,
     SingularEquationError,
 )
+from pdecontrol.fem.skfem import SkfemEngine
 from pdecontrol.field import draw, export
 from pdecontrol.solvers.primal_dual import AffinePrimalDual
 from pdecontrol.terms import bind
@@ -34,7 +35,7 @@ def never(*args, **options):
 @pytest.fixture
 def no_work(monkeypatch):
     """Lets everything pass but the factorisation of a matrix."""
-    monkeypatch.setattr("pdecontrol.fem.skfem.make_solver", never)
+    monkeypatch.setattr(SkfemEngine, "solver", never)
 
 
 def refused(error, match, stated, mesh=None, **options):

@@ -79,7 +79,7 @@ def test_bounds_where_the_equation_is_definite():
 def test_a_wrong_adjoint_is_caught(monkeypatch):
     """Planted: adjoints that are off by 0.1 %."""
     right = System.couple_transposed
-    monkeypatch.setattr(System, "couple_transposed", lambda system, p: 1.001 * right(system, p))
+    monkeypatch.setattr(System, "couple_transposed", lambda system, *given: 1.001 * right(system, *given))
     made = batch(SOURCES["distributed"]())
     assert sorted(made.failures) == [0, 1, 2] and "the residual is" in made.failures[0]
 
@@ -113,8 +113,12 @@ def test_the_definition_tells_problems_meshes_and_fields_apart():
         pc.ControlSamples(problem(), square, degree=2),
         pc.ControlSamples(problem(), square, linear_solver="amg"),
     ]
+    for line in (0.5, 0.7):  # where a part ends
+        warm = square.tag_part("warm", lambda x, line=line: x[0] < line)
+        sources.append(pc.ControlSamples(problem(pc.Elliptic(source={"warm": 1.0})), warm))
+        assert sources[-1].definition["map"] == pc.discretise(sources[-1].problem, warm).fingerprint
     definitions = [str(source.definition) for source in sources]
-    assert len(set(definitions)) == 11
+    assert len(set(definitions)) == 13
     assert str(pc.ControlSamples(problem(), pc.unit_square(8)).definition) == definitions[0]
 
 
@@ -172,7 +176,7 @@ def test_bad_input(make, message):
 
 def test_bounds_include_rounding():
     """Against extended precision: nearly singular equations, on which plain factors lose six digits."""
-    from extended import Extended, Long
+    from extended import Extended, Long, free_matrix
 
     if np.finfo(np.longdouble).eps > 1e-18:
         pytest.skip("no extended precision here")
@@ -182,8 +186,8 @@ def test_bounds_include_rounding():
         )
         source = pc.ControlSamples(stated, pc.unit_square(5))
         batch = source.batch({}, [np.random.default_rng(7)], 1e-6)
-        map, (u,), (y,) = source._map, batch.arrays["control"], batch.arrays["observation"]
-        matrix = map.system._block.toarray().astype(Long)
+        map, (u,), (y,) = pc.discretise(stated, source.mesh), batch.arrays["control"], batch.arrays["observation"]
+        matrix = free_matrix(map).astype(Long)
         error = y - Extended(stated, map).state(u.astype(Long))
         energy = float(np.sqrt(error @ (matrix @ error)) / np.sqrt(y @ (matrix @ y)))
         assert energy <= batch.bounds[0] <= 1e-6

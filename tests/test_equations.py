@@ -462,15 +462,21 @@ def test_functions_see_the_points_that_users_mean():
     assert bind(below, map).state.functionals[0].target.sum() == 4 * 11
 
 
-@pytest.mark.parametrize(("dim", "degree"), list(CELLS))
+@each_element
 def test_quadrature_is_positive_and_inside(dim, degree):
     """Negative weights make matrices indefinite where coefficients jump; points on facets are on no side of a jump."""
-    map = state_map(pc.Elliptic(), {"left": pc.Dirichlet()}, BOX[dim](1), degree)
-    points, weights = map.system.engine.basis.quadrature
-    assert weights.min() > 0 and points.min() > 0 and points.sum(axis=0).max() < 1
-    for control in (pc.Distributed(element="P0"), pc.Distributed()):
-        rough = pc.Elliptic(lambda x: 10.0 ** (6 * (np.sin(40 * x).sum(axis=0) > 0)))
-        map = state_map(rough, {"left": pc.Dirichlet()}, BOX[dim](4), degree, control)
-        for h in np.random.default_rng(8).standard_normal((5, map.control.size)):
-            image = map.system.couple_transposed(map.field(h).array)
-            assert map.control.inner(h, image) > 0
+    cell, seen = pc.Mesh(np.hstack([np.zeros((dim, 1)), np.eye(dim)]), np.arange(dim + 1)[:, None]), []
+
+    def integral(source):
+        """That of the source, which is that of y where -div(grad y) + y = source with zero flux."""
+        stated = pc.ControlProblem(
+            pc.Elliptic(reaction=1.0, source=source), pc.Distributed(), [], [pc.Linear(1.0), pc.Box(-1, 1)]
+        )
+        map = pc.discretise(stated, cell, pc.Embedded(degree))
+        return map.solve(map.control.zeros())[0]
+
+    assert integral(lambda x: seen.append(x) or 1.0) == pytest.approx(cell.volumes.sum())
+    (points,) = {array.shape: array for array in seen}.values()
+    assert points.shape[1] > dim and points.min() > 0 and points.sum(axis=0).max() < 1
+    weights = [integral(lambda x, i=i: np.eye(x.shape[1])[i]) for i in range(points.shape[1])]
+    assert min(weights) > 0 and sum(weights) == pytest.approx(cell.volumes.sum())

@@ -192,6 +192,7 @@ def table(text):
     return NUMBER.sub("#", joined), [float(number) for number in NUMBER.findall(joined)]
 
 
+@pytest.mark.slow
 def test_the_readme_shows_what_its_listing_and_the_demonstration_print(tmp_path, capsys):
     shown = table(README)
     (listing,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

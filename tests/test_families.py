@@ -55,10 +55,12 @@ def test_the_cases_are_all_families():
     assert len(CASES) == 13
 
 
+@pytest.mark.slow
 def test_darcy_is_darcy():
     assert all(physics(Darcy).values()), physics(Darcy)
 
 
+@pytest.mark.slow
 def test_the_published_operator_is_not():
     assert not any(physics(PublishedDarcy).values()), physics(PublishedDarcy)
 

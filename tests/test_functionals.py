@@ -81,7 +81,7 @@ def test_the_laws_of_functionals(number):
 
 def problem_with(functional, generator, alpha):
     """A random problem with another F on the observation."""
-    objective, map = random_problem(generator, alpha)
+    objective, map, _ = random_problem(generator, alpha, functionals=0, observations=1)
     cost = StateCost([functional(map.observation.factors[0])])
     return Objective(cost, objective.control), map
 

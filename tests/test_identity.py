@@ -1,18 +1,17 @@
 """What belongs together: fingerprints and checkpoints to their problem, maps to theirs, answers to the exact map."""
 
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from cases import BACKENDS
-from matrix_map import MatrixMap, manufactured
+from matrix_map import MatrixMap, random_problem
 
 import pdecontrol as pc
 from pdecontrol.errors import ProblemError, ResultFileError
 from pdecontrol.files import read_arrays, write_arrays
 from pdecontrol.solvers import loop
-from pdecontrol.solvers.certifier import Certifier
 from pdecontrol.solvers.method import Start
 from pdecontrol.terms import bind
 
@@ -20,82 +19,158 @@ amg = pytest.mark.skipif(find_spec("pyamg") is None, reason="needs pyamg")
 ENGINES = ["skfem"] + (["dolfinx"] if find_spec("dolfinx") else [])
 
 
-def square(left=0.5, inlet=0.5, move=0.0, diagonal=False):
-    """A square with a part on the left and an inlet on the bottom; all of `left`, `inlet` and `move` are places."""
+# A tag for each use, so that each can be moved alone.
+PARTS = {
+    "warm": lambda x: x[0] < 0.5, "cold": lambda x: x[0] > 0.5, "driven": lambda x: x[1] > 0.3,
+    "seen": lambda x: x[1] < 0.5, "core": lambda x: np.abs(x - 0.5).max(0) < 0.4,
+}  # fmt: skip
+SIDES = {
+    "inlet": lambda x: (x[1] < 1e-9) & (x[0] < 0.5), "outlet": lambda x: (x[1] < 1e-9) & (x[0] > 0.5),
+    "lid": lambda x: x[1] > 1 - 1e-9,
+}  # fmt: skip
+
+
+def square(moved=(), shift=0.0, mirrored=False):
+    """A square with tags, some of them elsewhere, its points shifted or its cells cut along their other diagonals."""
     mesh = pc.unit_square(6)
-    if diagonal:
+    if mirrored:
         mesh = mesh.transform(lambda x: np.stack([1 - x[0], x[1]]))
-    mesh = mesh.transform(lambda x: x + move * np.sin(np.pi * x[0]) * np.sin(np.pi * x[1]))
-    parts = {
-        "west": lambda x: x[0] < left,
-        "east": lambda x: x[0] > left,
-        "core": lambda x: np.abs(x - 0.5).max(0) < 0.2,
-    }
-    for name, inside in parts.items():
-        mesh = mesh.tag_part(name, inside)
-    mesh = mesh.tag_boundary("inlet", lambda x: (x[1] < 1e-9) & (x[0] < inlet))
-    return mesh.tag_boundary("outlet", lambda x: (x[1] < 1e-9) & (x[0] > inlet))
+    mesh = mesh.transform(lambda x: x + shift * np.sin(np.pi * x[0]) * np.sin(np.pi * x[1]))
+
+    def place(name, inside):
+        return (lambda x: inside(x) & (np.abs(x[0] - 0.5) > 0.15)) if name in moved else inside
+
+    for name, inside in PARTS.items():
+        mesh = mesh.tag_part(name, place(name, inside))
+    for name, inside in SIDES.items():
+        mesh = mesh.tag_boundary(name, place(name, inside))
+    return mesh
 
 
 def stated(**changes):
-    """A problem with a datum of every kind."""
-    given = {
-        "diffusion": {"west": 1.0, "east": 2.0}, "reaction": 0.5, "advection": (0.1, 0.0), "source": {"west": 1.0},
-        "flux": 1.0, "coefficient": 2.0, "value": 0.3, "fixed": 0.2, "on": "west", "element": "P1",
-        "target": 1.0, "part": "east", "points": [[0.25, 0.75], [0.5, 0.5]], "measured": [1.0, 2.0], "weight": 3.0,
-        "functional": 0.5, "where": "core", "alpha": 1e-2, "reference": 0.1, "beta": 1e-3, "lower": -1.0, "upper": 2.0,
-        "first": 1.0,
-    } | changes  # fmt: skip
-    names = ("diffusion", "reaction", "advection", "source")
-    return pc.ControlProblem(
-        pc.Elliptic(**{name: given[name] for name in names}),
-        pc.Distributed(given["on"], given["element"]),
-        [
-            pc.Tracking(given["target"], weight=given["first"]), pc.Tracking(1.0, on=given["part"]),
-            pc.Tracking(given["measured"], points=given["points"], weight=given["weight"]),
+    """A problem with a datum of every kind of a linear equation, or with another equation, control or tracking."""
+    return pc.ControlProblem(**{
+        "equation": pc.Elliptic(1.5, 0.5, (0.1, 0.0), {"warm": 1.0}),
+        "control": pc.Distributed("driven"),
+        "tracking": [
+            pc.Tracking(1.0), pc.Tracking(1.0, on="seen", weight=2.0),
+            pc.Tracking([1.0, 2.0], points=[[0.25, 0.75], [0.5, 0.5]], weight=3.0),
         ],
-        [pc.Tikhonov(given["alpha"], given["reference"]), pc.L1(given["beta"]), pc.Box(given["lower"], given["upper"]),
-         pc.Linear(given["functional"], on=given["where"])],
-        {"inlet": pc.Dirichlet(given["fixed"]), "outlet": pc.Neumann(given["flux"]),
-         "top": pc.Robin(given["coefficient"], given["value"])},
-    )  # fmt: skip
+        "terms": [pc.Tikhonov(1e-2, 0.1), pc.L1(1e-3), pc.Box(-1.0, 2.0), pc.Linear(0.5, on="core")],
+        "boundary": {"inlet": pc.Dirichlet(0.2), "outlet": pc.Neumann(1.0), "lid": pc.Robin(2.0, 0.3)},
+    } | changes)  # fmt: skip
 
 
-DATA = {
-    "diffusion of a part": {"diffusion": {"west": 1.5, "east": 2.0}}, "diffusion": {"diffusion": lambda x: 1 + x[0]},
-    "parts of the diffusion": {"diffusion": {"west": 2.0, "east": 1.0}}, "reaction": {"reaction": 0.25},
-    "reaction of a part": {"reaction": {"west": 0.5}}, "advection": {"advection": (0.0, 0.1)},
-    "source": {"source": {"west": 2.0}}, "part of the source": {"source": {"east": 1.0}},
-    "flux": {"flux": 2.0}, "Robin coefficient": {"coefficient": 3.0}, "Robin value": {"value": 0.4},
-    "Dirichlet value": {"fixed": lambda x: 0.2 + x[0]}, "control on": {"on": "east"},
-    "control everywhere": {"on": None}, "element": {"element": "P0"}, "target": {"target": 2.0},
-    "target by a function": {"target": lambda x: 1 + 1e-9 * x[0]}, "observed part": {"part": "west"},
-    "points": {"points": [[0.3, 0.75], [0.5, 0.5]]}, "measured values": {"measured": [2.0, 1.0]},
-    "weight": {"weight": 2.0}, "first weight": {"first": 2.0}, "functional": {"functional": 0.25},
-    "place of the functional": {"where": "west"}, "functional on the boundary": {"where": "outlet"},
-    "alpha": {"alpha": 2e-2}, "reference": {"reference": lambda x: 0.1 * x[0]}, "beta": {"beta": 2e-3},
-    "lower bound": {"lower": -2.0}, "upper bound": {"upper": lambda x: 2 + x[0]},
+BASES = {
+    "distributed": stated(),
+    "on the boundary": stated(
+        equation=pc.Elliptic(semilinear=pc.Semilinear(np.sinh, np.cosh, {"warm": 2.0})),
+        control=pc.Boundary("outlet"), tracking=pc.Tracking(1.0, on="lid")),
+    "actuators": stated(control=pc.Actuators([1.0, lambda x: x[0]], on="core")),
 }  # fmt: skip
-PLACES = {
-    "the line between the parts": {"left": 0.7}, "the end of the inlet": {"inlet": 0.7},
-    "points of the mesh": {"move": 0.01}, "cells of the mesh": {"diagonal": True},
+OTHER = {
+    pc.Elliptic: {"diffusion": lambda x: 1.5 + 1e-9 * x[0], "reaction": 0.25, "advection": (0.0, 0.1),
+                  "source": {"warm": 2.0}, "semilinear": pc.Semilinear(np.sinh, np.cosh)},
+    pc.Semilinear: {"function": lambda y: np.sinh(y) + 0.1, "coefficient": {"warm": 1.0}},
+    pc.Distributed: {"on": "core", "element": "P0"},
+    pc.Boundary: {"on": "lid", "element": "P0"},
+    pc.Actuators: {"shapes": [1.0, lambda x: x[1]], "on": "driven"},
+    pc.Tracking: {"target": lambda x: 1 + 1e-9 * x[0], "on": "core", "points": [[0.3, 0.75], [0.5, 0.5]],
+                  "weight": 1.5},
+    pc.Linear: {"weight": 0.25, "on": "inlet"},
+    pc.Tikhonov: {"alpha": 2e-2, "reference": 0.2},
+    pc.L1: {"beta": 2e-3},
+    pc.Box: {"lower": -2.0, "upper": 3.0},
+    pc.Dirichlet: {"value": lambda x: 0.2 + x[0]},
+    pc.Neumann: {"flux": 2.0},
+    pc.Robin: {"coefficient": 3.0, "value": 0.4},
 }  # fmt: skip
 
 
-def identity(problem, mesh, engine, degree=1):
+def pieces(whole):
+    """The dataclasses in a problem, and itself."""
+    inside = whole.values() if isinstance(whole, dict) else whole if isinstance(whole, tuple) else ()
+    if is_dataclass(whole):
+        yield whole
+        inside = vars(whole).values()
+    for item in inside:
+        yield from pieces(item)
+
+
+def put(whole, old, new):
+    """A problem with another piece in the place of one of its own."""
+    if isinstance(whole, dict):
+        return {key: put(item, old, new) for key, item in whole.items()}
+    if isinstance(whole, tuple):
+        return tuple(put(item, old, new) for item in whole)
+    if whole is old or not is_dataclass(whole):
+        return new if whole is old else whole
+    return replace(whole, **{name: put(value, old, new) for name, value in vars(whole).items()})
+
+
+def variants(problem):
+    """The class and the name of each field of each piece, with the problem in which it alone is another."""
+    for piece in pieces(problem):
+        for name in (field.name for field in fields(piece)):
+            places = {"on": "points", "points": "on"}  # of which a Tracking has one at most
+            taken = isinstance(piece, pc.Tracking) and name in places and getattr(piece, places[name]) is not None
+            if isinstance(piece, pc.ControlProblem) or isinstance(getattr(piece, name), pc.Semilinear) or taken:
+                continue
+            if (type(piece), name) == (pc.Semilinear, "derivative"):  # which follows from the function
+                continue
+            other = replace(piece, **{name: OTHER[type(piece)][name]})
+            yield type(piece), name, put(problem, piece, other)
+
+
+VARIANTS = {name: list(variants(base)) for name, base in BASES.items()}
+FREE = {(pc.Tracking, "target")} | {(kind, name) for kind in (pc.Tikhonov, pc.L1, pc.Box) for name in OTHER[kind]}
+
+
+def identities(problem, mesh, engine, degree=1):
+    """The fingerprints of the map and of the objective."""
     map = pc.discretise(problem, mesh, BACKENDS[engine](degree))
-    return bind(problem, map).fingerprint(map)
+    return map.fingerprint, bind(problem, map).fingerprint(map)
+
+
+def test_every_field_of_every_piece_is_varied():
+    found = {(kind, name) for cases in VARIANTS.values() for kind, name, _ in cases}
+    assert found == {(kind, name) for kind, others in OTHER.items() for name in others}
+    assert len(OTHER) == 13 and sum(map(len, VARIANTS.values())) > 60
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_every_datum_and_every_place_tells_problems_apart(engine):
-    prints = [identity(stated(), square(), engine), identity(stated(), square(), engine, 2)]
-    assert identity(stated(), square(), engine) == prints[0]
-    prints += [identity(stated(**change), square(), engine) for change in DATA.values()]
-    prints += [identity(stated(), square(**change), engine) for change in PLACES.values()]
-    names = ["nothing", "degree", *DATA, *PLACES]
-    same = [(a, b) for i, a in enumerate(names) for j, b in enumerate(names[:i]) if prints[i] == prints[j]]
-    assert not same
+@pytest.mark.parametrize("base", BASES)
+def test_every_datum_tells_problems_apart(base, engine):
+    """One field alone differs: the fingerprint does, and that of the map unless the field is none of its own."""
+    mesh, first = square(), identities(BASES[base], square(), engine)
+    assert identities(BASES[base], square(), engine) == first != identities(BASES[base], mesh, engine, 2)
+    prints = {first[1]}
+    for kind, name, other in VARIANTS[base]:
+        own, whole = identities(other, mesh, engine)
+        assert (own == first[0]) is ((kind, name) in FREE), (kind, name)
+        assert whole not in prints, (kind, name)
+        prints.add(whole)
+
+
+REGIONAL = {
+    "diffusion by part": pc.Elliptic({"warm": 1.0, "cold": 2.0}), "of a part": pc.Elliptic({"warm": 1.5, "cold": 2.0}),
+    "parts exchanged": pc.Elliptic({"warm": 2.0, "cold": 1.0}), "of all": pc.Elliptic(2.0),
+    "reaction": pc.Elliptic(2.0, 0.5), "of one part": pc.Elliptic(2.0, {"warm": 0.5}),
+    "of the other": pc.Elliptic(2.0, {"cold": 0.5}), "source": pc.Elliptic(2.0, source={"warm": 0.5}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_place_tells_problems_apart(engine):
+    """Each tag is moved alone, or the points or the cells of the mesh are others."""
+    boundary = ["warm", "lid", "outlet"]
+    for base, tags in zip(BASES, ([*PARTS.keys() - {"cold"}, *SIDES], boundary, ["core"]), strict=True):
+        meshes = [square(), *(square([tag]) for tag in tags), square(shift=0.01), square(mirrored=True)]
+        prints = [identities(BASES[base], mesh, engine) for mesh in meshes]
+        assert len({own for own, _ in prints}) == len({whole for _, whole in prints}) == len(meshes)
+    mesh = square()
+    prints = {identities(stated(equation=equation), mesh, engine) for equation in REGIONAL.values()}
+    assert len(prints) == len(REGIONAL)
 
 
 @pytest.mark.parametrize("which", ["parts", "boundaries", "numbers", "functions"])
@@ -117,11 +192,9 @@ def test_what_a_form_of_ufl_hides(which):
 
     tag = "inlet" if which == "boundaries" else "core"
     base = problem(tag, 1.0, square())
-    other = problem(tag, 2.0, square()) if which in ("numbers", "functions") else problem(tag, 1.0, square(inlet=0.7))
-    if which == "parts":
-        other = problem("west", 1.0, square(left=0.7))
-        base = problem("west", 1.0, square())
-    assert identity(*base, "dolfinx") == identity(*base, "dolfinx") != identity(*other, "dolfinx")
+    other = problem(tag, 2.0, square()) if which in ("numbers", "functions") else problem(tag, 1.0, square([tag]))
+    assert identities(*base, "dolfinx") == identities(*base, "dolfinx")
+    assert not set(identities(*base, "dolfinx")) & set(identities(*other, "dolfinx"))
 
 
 def moved(x):
@@ -190,16 +263,15 @@ def test_solves_of_an_earlier_run_are_the_results_not_the_maps(tmp_path):
 def test_the_map_of_another_problem_is_refused(call):
     map = pc.discretise(stated(), square())
     run = {"minimise": lambda p: pc.minimise(p, map, tol=1e-3), "certify": lambda p: pc.certify(p, 0.0, map)}[call]
-    free = {"target", "measured values", "alpha", "reference", "beta", "lower bound", "upper bound"}
-    for name, change in DATA.items():
-        if name.removesuffix(" by a function") in free:
-            run(stated(**change))
+    for kind, name, other in VARIANTS["distributed"]:
+        if (kind, name) in FREE:
+            run(other)
         else:
             with pytest.raises(ProblemError, match="the map belongs to another problem: its"):
-                run(stated(**change))
-    run(stated(diffusion={"west": 1.0, "east": 2.0}))  # the same, stated again
+                run(other)
+    run(stated())  # the same, stated again
     with pytest.raises(ProblemError, match=r"belongs to another problem: its equation.reaction is 0.5, .* is 0.25"):
-        run(stated(reaction=0.25))
+        run(stated(equation=replace(stated().equation, reaction=0.25)))
 
 
 def test_the_map_of_another_form_is_refused():
@@ -221,7 +293,7 @@ class Learned(MatrixMap):
 
 
 def test_only_answers_of_exact_maps_are_called_certified():
-    objective, map, optimum = manufactured(np.random.default_rng(1), 1e-2)
+    objective, map, optimum = random_problem(np.random.default_rng(1), 1e-2)
     learned = Learned(map.matrix, map.offset, map.control, map.observation)
     stopping, start = loop.Stopping(1e-6, 0.0, 100, np.inf), Start(np.zeros(map.control.size), cold=True)
     for one, status in ((map, pc.Status.CERTIFIED), (learned, pc.Status.CONVERGED)):
@@ -235,15 +307,18 @@ def test_only_answers_of_exact_maps_are_called_certified():
 
 
 def test_what_is_returned_without_a_certificate_has_the_least_objective():
-    """A callback that stops the run before the first certificate could be had."""
-    problem, map = moved(0.25), pc.discretise(moved(0.25), pc.unit_square(8))
-    objective = bind(problem, map)
-    algorithm = pc.FISTA(norm=0.1).algorithm_for(objective, map)
-    state = algorithm.begin(objective, map, Start(map.control.zeros() + 3.0))
-    certifier = Certifier(objective, map, loop.Stopping(1e-12, 0.0, 8, 0))
-    certifier.lowest = (-1.0, map.control.zeros() + 3.0)
-    best, status = certifier.finish(state, 0, pc.Status.STOPPED)
-    assert status is pc.Status.STOPPED and best.certificate.bound is None and (best.control == 3.0).all()
+    """-y'' - exp(y) = u has no state at the projected control of these iterates, whose objective grows."""
+    problem = pc.ControlProblem(
+        pc.Elliptic(semilinear=pc.Semilinear(lambda y: -np.exp(y), lambda y: -np.exp(y))), pc.Distributed(),
+        pc.Tracking(lambda x: 0.3 * np.sin(np.pi * x[0])), [pc.Tikhonov(1e-5), pc.Box(-50, 50)],
+        {"boundary": pc.Dirichlet()},
+    )  # fmt: skip
+    map = pc.discretise(problem, pc.unit_interval(16))
+    for iterations in (3, 5):
+        result = pc.minimise(problem, map, "primal-dual", max_iterations=iterations)
+        objectives = result.history["objective"]
+        assert result.certificate.bound is None and "no certificate could be computed" in result.certificate.assumption
+        assert result.objective == pytest.approx(objectives.min()) and objectives[-1] > 1.5 * objectives.min()
 
 
 @pytest.mark.parametrize("linear_solver", ["direct", pytest.param("amg", marks=amg)])

@@ -181,8 +181,8 @@ class WrongLinearisation(Linearisation):
     def tangent(self, h):
         return self.spoil_tangent(self.inner.tangent(h))
 
-    def solve_adjoint(self, w):
-        adjoint = self.inner.solve_adjoint(w)
+    def solve_adjoint(self, w, start=None):
+        adjoint = self.inner.solve_adjoint(w, start)
         return Adjoint(self.spoil_adjoint(adjoint.gradient), 0.0, adjoint.state)
 
     def second(self, h, adjoint, outer):

@@ -54,6 +54,7 @@ def answers(tmp_path_factory):
     return {ranks: dict(np.load(folder / f"{ranks}.npz")) for ranks in printed}, printed, folder
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("mpi")
 class TestSameAnswers:
     @pytest.mark.parametrize("ranks", [2, 3])
@@ -180,6 +181,7 @@ def test_data_that_differ_between_ranks_are_named_by_all(ranks):
         assert messages == "1" and float(seconds) < 10, case
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("mpi")
 class TestRestart:
     @pytest.mark.parametrize(
@@ -235,6 +237,7 @@ def test_kept_results_hold_no_communicators(ranks):
     assert alive <= 1 and grown <= 0
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("mpi")
 def test_the_command_and_the_engine_that_it_chooses(tmp_path):
     outputs = [mpirun(n, "-m", "pdecontrol", "gallery", "threshold", "--output", tmp_path) for n in (1, 2)]
@@ -247,6 +250,7 @@ def test_the_command_and_the_engine_that_it_chooses(tmp_path):
     assert tables[0] == tables[1] and any(line.startswith("objective") for line in tables[0])
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("mpi")
 def test_datasets_on_any_number_of_ranks(tmp_path):
     pytest.importorskip("zarr", reason="datasets need zarr")
@@ -304,6 +308,7 @@ def test_several_ranks_without_dolfinx_are_an_error(monkeypatch):
     compat.check.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("mpi")
 def test_norms_are_the_same_on_any_number_of_ranks():
     printed = {ranks: mpirun(ranks, PROGRAMS / "norms.py").splitlines() for ranks in (1, 2, 3)}
@@ -315,6 +320,7 @@ def test_norms_are_the_same_on_any_number_of_ranks():
             assert numbers[1] == pytest.approx(numbers[0], rel=accuracy), one
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("mpi")
 def test_krylov_solvers_on_any_number_of_ranks(tmp_path):
     printed = {n: mpirun(n, PROGRAMS / "krylov.py", tmp_path / f"{n}.npz").splitlines() for n in (1, 2, 3)}

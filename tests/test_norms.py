@@ -5,6 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 from cases import AFFINE, Case, problem, rotation, wave
+from extended import free_matrix
 
 import pdecontrol as pc
 from pdecontrol.certificate import smallest_curvature
@@ -98,17 +99,17 @@ def test_constants_of_factors_are_from_above(case):
     map = case.map
     system, factors = map.system, map.factors
 
-    def between(functional, transposed):
-        x = factors.solve(system.restrict(functional), not transposed).x
-        return system.extend(factors.solve(factors.diagonal * x, transposed).x)
+    def between(functional, solver):
+        x = solver.transposed.solve(system.restrict(functional)).x
+        return system.extend(solver.solve(factors.diagonal * x).x)
 
-    observed = largest(lambda w: system.observe(between(system.observe_transposed(w), False)), map.observation)
-    controlled = largest(lambda h: system.couple_transposed(between(system.couple(h), True)), map.control)
+    observed = largest(lambda w: system.observe(between(system.observe_transposed(w), factors)), map.observation)
+    controlled = largest(lambda h: system.couple_transposed(between(system.couple(h), factors.transposed)), map.control)
     constants = map.constants
     for constant, exact in zip((constants.observation, constants.gradient), (observed, controlled), strict=True):
         assert np.sqrt(exact) <= constant <= 1.31 * np.sqrt(exact)
     root = np.sqrt(factors.diagonal)
-    inverse = np.linalg.norm(root[:, None] * np.linalg.inv(system._block.toarray()) * root, 2)
+    inverse = np.linalg.norm(root[:, None] * np.linalg.inv(free_matrix(map)) * root, 2)
     assert 0.2 * inverse <= constants.condition <= 2 * inverse
     at = map.at(map.control.zeros())
     assert map.norm_bound**2 >= largest(lambda h: at.adjoint(at.tangent(h)), map.control)

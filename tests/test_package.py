@@ -1,6 +1,7 @@
 """The package as a whole: its doctests, what it imports, the architecture."""
 
 import ast
+import configparser
 import doctest
 import importlib
 import pkgutil
@@ -8,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,18 @@ def test_every_hierarchy_of_pyamg_is_reproducible():
 
 def _is_pyamg(function: ast.expr) -> bool:
     return re.fullmatch(r"pyamg(\.\w+)+", ast.unparse(function)) is not None
+
+
+def test_every_setting_stands_in_one_file():
+    """pyproject.toml has the package and ruff, setup.cfg what mypy and pytest read, environment.yml all packages."""
+    top = ROOT.parent
+    project = tomllib.loads((top / "pyproject.toml").read_text(encoding="utf-8"))
+    settings = configparser.RawConfigParser()
+    settings.read(top / "setup.cfg", encoding="utf-8")
+    assert set(project["tool"]) == {"setuptools", "ruff"}
+    assert {section.split("-")[0] for section in settings.sections()} == {"mypy", "tool:pytest"}
+    assert not [path.name for path in top.glob("*.ini")] + [path.name for path in top.glob("*ruff.toml")]
+    extras = project["project"]["optional-dependencies"]
+    wanted = project["project"]["dependencies"] + [line for name in ("amg", "data", "mpi") for line in extras[name]]
+    listed = re.findall(r"^  - ([\w-]+)", (top / "environment.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {re.match(r"[\w-]+", line)[0] for line in wanted} <= set(listed) and "fenics-dolfinx" in listed

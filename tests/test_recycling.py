@@ -42,6 +42,7 @@ def test_decomposition(benchmark):
     assert benchmark.gcrotmk(systems, greedy(family.features(samples))) > ordered.all
 
 
+@pytest.mark.slow
 def test_tables_print_what_they_say(benchmark, capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "families", lambda small: [Darcy(10), Thermal(10)])
     monkeypatch.setattr(benchmark, "Poisson", lambda n: Thermal(10))

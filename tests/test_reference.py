@@ -163,6 +163,7 @@ def first_certified(problem, map):
     raise AssertionError("no certificate in 300 iterations")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [1e-2, 1e-3, 1e-4])
 def test_iterations_do_not_depend_on_the_mesh(alpha):
     problem = reference.box(alpha).problem

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from extended import Extended, judged, random_problem
+from extended import Extended, free_entries, free_matrix, judged, random_problem
 
 import pdecontrol as pc
 from pdecontrol import reference
@@ -70,9 +70,9 @@ def test_a_singular_equation_has_no_bound():
     """Reaction at minus an eigenvalue of the discrete equation: nothing is certified on hope, and it is named."""
     mesh = pc.unit_square(8)
     map = pc.discretise(reference.poisson(1e-2).problem, mesh)
-    mass = map.solution.mass.toarray()[np.ix_(map.system._free, map.system._free)]
-    stiffness = map.system._block.toarray()
-    eigenvalue = np.linalg.eigvals(np.linalg.solve(mass, stiffness)).real.min()
+    free = free_entries(map)
+    mass = map.solution.mass.toarray()[np.ix_(free, free)]
+    eigenvalue = np.linalg.eigvals(np.linalg.solve(mass, free_matrix(map))).real.min()
     bounds = []
     for distance in (1e-2, 1e-6, 1e-10, 0.0):
         problem = pc.ControlProblem(
@@ -132,16 +132,17 @@ def test_contrasts_on_a_finer_mesh():
     assert error <= bound and pc.solve(problem, mesh).success
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pdecontrol.AdvectionWarning")
 def test_random_problems():
-    """500 small problems of all kinds: no bound below the error, no gap below the excess of the objective."""
+    """300 small problems of all kinds: no bound below the error, no gap below the excess of the objective."""
     generator, count = np.random.default_rng(20261), 0
-    for _ in range(500):
+    for _ in range(300):
         outcome = judged(*random_problem(generator), generator)
         for error, bound, excess, gap in outcome[1] if outcome else ():
             assert excess <= gap and (bound is None or error <= bound)
             count += 1
-    assert count >= 900
+    assert count >= 540
 
 
 def claimed(problem, mesh, degree, generator):
@@ -160,7 +161,7 @@ def claimed(problem, mesh, degree, generator):
 @pytest.mark.filterwarnings("ignore::pdecontrol.AdvectionWarning")
 def test_errors_of_states_and_gradients():
     generator = np.random.default_rng(20262)
-    ratios = [claim / error for _ in range(150) for error, claim in claimed(*random_problem(generator), generator)]
+    ratios = [claim / error for _ in range(100) for error, claim in claimed(*random_problem(generator), generator)]
     assert min(ratios) >= 1.0 and np.median(ratios) <= 300
 
 
@@ -239,9 +240,9 @@ def test_factors_are_refined_where_they_lose_digits():
     b[-1] = 1.0
     exact = 1 / weak + np.arange(n)
     excess = Excess(sums, 1e-16 * sums, True)
-    plain, refined = (direct_solver(matrix, Counter(), True, known) for known in (None, excess))
+    refined = direct_solver(matrix, Counter(), True, excess)
     assert np.abs(refined.solve(b).x / exact - 1).max() <= 1e-14
-    assert np.abs(plain.inverse.apply(b) / exact - 1).max() > 1e-14
+    assert np.abs(sp.linalg.splu(matrix.tocsc()).solve(b) / exact - 1).max() > 1e-14
     solution = refined.solve(b)
     assert refined.recognise(b, solution.x).error < np.inf and refined.recognise(b, 0.9 * solution.x) is None
 
@@ -301,9 +302,11 @@ def test_dirichlet_data_that_cancel(engine, size):
     exact, map = pc.discretise(problem, pc.unit_interval(2)), pc.discretise(problem, pc.unit_interval(2), engine)
     system = exact.system
     matrix, y = system.equation.matrix(system.initial()).toarray(), system.initial()
-    (free,) = system._free
+    (free,) = free_entries(exact)
     a, others = Fraction(matrix[free, free]), [i for i in range(3) if i != free]
-    b = Fraction(system.equation._load[free]) - sum(Fraction(matrix[free, i]) * Fraction(y[i]) for i in others)
+    b = Fraction(system.residual(0 * y, exact.control.zeros())[free]) - sum(
+        Fraction(matrix[free, i]) * Fraction(y[i]) for i in others
+    )
     mass = [Fraction(float(m)) for m in exact.control.mass]
     gain = mass[free] / a
     optimum = float(gain * (Fraction(0.3) - b / a) / (Fraction(1e-3) * mass[free] + gain**2))

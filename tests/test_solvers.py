@@ -4,12 +4,11 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import pytest
+from cases import with_optimum
 from matrix_map import MatrixMap, random_problem
 
 import pdecontrol as pc
 from pdecontrol import reference
-from pdecontrol.arrays import Array
-from pdecontrol.certificate import certify_nonlinear, smallest_curvature
 from pdecontrol.files import read_arrays
 from pdecontrol.linear.cg import conjugate_gradients
 from pdecontrol.maps import map_norm
@@ -60,8 +59,8 @@ def run(objective, map, method, tol=1e-8, iterations=20_000):
 
 def test_first_primal_dual_iterates_by_hand():
     generator = np.random.default_rng(8)
-    objective, map = random_problem(generator, 0.5)
-    c, (target,) = objective.control, (f.target for f in objective.state.functionals)
+    objective, map, _ = random_problem(generator, 0.5, functionals=0)
+    c, target = objective.control, np.concatenate([f.target for f in objective.state.functionals])
     method = pc.PrimalDual(steps=(0.3, 0.7)).algorithm_for(objective, map)
     u = np.clip(np.zeros(map.control.size), c.lower, c.upper)
     p = np.zeros(map.observation.size)
@@ -82,14 +81,13 @@ def test_first_primal_dual_iterates_by_hand():
 def test_every_method_finds_the_optimum_of_random_problems(method):
     generator = np.random.default_rng(9)
     for _ in range(8):
-        objective, map = random_problem(generator, 0.05)
+        objective, map, optimum = random_problem(generator, 0.05)
         result = run(objective, map, method, 1e-9)
         # u = 0 can only be certified where it is found exactly
         assert result.status in (pc.Status.CERTIFIED, pc.Status.STALLED)
-        best = run(objective, map, pc.SemismoothNewton(forcing=1e-3), 1e-12)
-        error = map.control.norm(result.control.array - best.control.array)
-        assert error <= 3e-9 * map.control.norm(best.control.array) + 1e-13
-        assert error <= result.certificate.bound + best.certificate.bound + 1e-14
+        error = map.control.norm(result.control.array - optimum)
+        assert error <= 3e-9 * map.control.norm(optimum) + 1e-13
+        assert error <= result.certificate.bound + 1e-13
 
 
 @pytest.mark.parametrize("alpha", [1e-6, 1e-3, 1.0, 1e3])
@@ -157,18 +155,19 @@ def test_extrapolation_removes_two_modes():
     assert np.abs(extrapolate(trail, Space(np.ones(20))) - limit).max() < 1e-6
 
 
-def test_nonlinear_methods_agree():
-    problem = semilinear()
-    map = pc.discretise(problem, pc.unit_square(12))
-    results = {
-        repr(method): pc.minimise(problem, map, method, tol=3e-7)
-        for method in (pc.SemismoothNewton(), pc.PrimalDual(), pc.PrimalDual(steps="classical"), pc.ProximalGradient())
-    }
-    controls = [result.control.array for result in results.values()]
-    for name, result in results.items():
-        assert result.success, name
-        assert "convex" in result.certificate.assumption
-        assert map.control.norm(result.control.array - controls[0]) <= 1e-6 * map.control.norm(controls[0])
+@pytest.mark.slow
+@pytest.mark.parametrize(("alpha", "tol"), [(1e-1, 3e-7), (1e-2, 1e-5), (1e-3, 1e-4)])
+def test_nonlinear_methods_agree(alpha, tol):
+    problem, methods = semilinear(alpha), [pc.SemismoothNewton(), pc.PrimalDual()]
+    if alpha > 1e-3:
+        methods += [pc.PrimalDual(steps="classical"), pc.ProximalGradient()]
+    map = pc.discretise(problem, pc.unit_square(6))
+    best = pc.minimise(problem, map, tol=1e-9).control.array
+    for method in methods:
+        result = pc.minimise(problem, map, method, tol=tol)
+        assert result.success and "convex" in result.certificate.assumption, method
+        error = map.control.norm(result.control.array - best)
+        assert error <= min(2 * tol * map.control.norm(best), result.certificate.bound + 1e-9), method
     with pytest.raises(pc.ProblemError, match="linear"):
         pc.minimise(problem, map, pc.FISTA())
 
@@ -251,7 +250,7 @@ def test_restart_continues_exactly(small, method, tmp_path):
     assert np.abs(whole.control.array - parts.control.array).max() <= 1e-12 * np.abs(whole.control.array).max()
     assert parts.history["iteration"].tolist() == list(range(len(parts.history)))
     assert parts.history["objective"] == pytest.approx(whole.history["objective"], rel=1e-12)
-    assert parts.solves["total"] >= whole.solves["total"]
+    assert parts.solves["total"] == whole.solves["total"]
 
 
 def test_restart_of_a_nonlinear_run(tmp_path):
@@ -328,7 +327,8 @@ def test_without_tikhonov_term_the_better_of_iterate_and_projection_is_returned(
     """The projection of a nearly singular dual vector chatters; the iterate has the far smaller gap."""
     result = pc.solve(bang_bang(), pc.unit_square(24), tol=2e-3)
     assert result.success
-    assert np.mean(np.abs(result.control.array) < 1.0) > 0.0  # not a projection onto the vertices of the box
+    size = np.abs(result.control.array)
+    assert np.mean((size > 0.0) & (size < 1.0)) >= 0.2  # a projection has values in {-1, 0, 1}
 
 
 def test_zero_is_recognised_from_any_start():
@@ -400,36 +400,31 @@ def test_an_unchecked_modulus_is_not_called_checked():
     assert np.isfinite(limited.state.array).all()
 
 
-def test_the_modulus_of_a_concave_problem():
+def concave(*terms):
     """Where y < 0 and the target is above, -r''(y) p (S' h)^2 is negative and outweighs a small alpha."""
-    problem = pc.ControlProblem(
+    return pc.ControlProblem(
         pc.Elliptic(semilinear=pc.Semilinear(lambda y: 10 * y**3, lambda y: 30 * y**2)),
-        pc.Distributed(),
-        pc.Tracking(3.0),
-        [pc.Tikhonov(1e-5), pc.Box(-20, -19)],
-        {"boundary": pc.Dirichlet()},
-    )
-    map = pc.discretise(problem, pc.unit_square(8))
-    objective = bind(problem, map)
-    at = map.at(np.full(map.control.size, -19.0))
-    adjoint = at.solve_adjoint(objective.state.gradient(at.value))
-    assert smallest_curvature(objective, map, at, adjoint, lambda h: h) < -1e-5
-    assert "with the same active set" in pc.certify(problem, -19.0, map).assumption
-    free = pc.ControlProblem(
-        problem.equation, problem.control, problem.tracking, [pc.Tikhonov(1e-7, reference=-20.0)], problem.boundary
-    )
-    objective = bind(free, map)
-    everywhere = Objective(objective.state, PinnedCost(**vars(objective.control)))
-    certified, modulus = certify_nonlinear(everywhere, map, at)
-    assert modulus < 0 and certified.certificate.bound is None
-    assert certified.certificate.assumption.startswith("nothing")
+        pc.Distributed(), pc.Tracking(3.0), terms, {"boundary": pc.Dirichlet()},
+    )  # fmt: skip
 
 
-class PinnedCost(ControlCost):
-    """A control cost whose projected control is -19, as if that were the stationary point."""
+def test_a_modulus_that_holds_with_the_active_set_alone():
+    problem = concave(pc.Tikhonov(1e-5), pc.Box(-20, -19))
+    certificate = pc.certify(problem, -19.0, pc.discretise(problem, pc.unit_square(8)))
+    assert certificate.bound is not None and "with the same active set" in certificate.assumption
 
-    def argmin(self, q):
-        return np.full_like(q, -19.0)
+
+@pytest.mark.parametrize("method", [pc.SemismoothNewton(), pc.ProximalGradient(), pc.PrimalDual()], ids=repr)
+def test_a_stationary_point_without_convexity_is_not_a_success(method):
+    """u = -19 is one for a reference that is made for it; a weight of 10 makes the same point a minimum."""
+    for alpha, status in ((1e-5, pc.Status.NONCONVEX), (10.0, pc.Status.CERTIFIED)):
+        mesh = pc.unit_square(6)
+        problem, map = with_optimum(concave(pc.Tikhonov(alpha)), mesh, np.full(mesh.points.shape[1], -19.0))
+        result = pc.minimise(problem, map, method, start=-19.0, tol=1e-4)
+        assert result.status is status and result.success is (alpha == 10.0)
+        assert (result.certificate.bound is None) is (alpha == 1e-5) and np.isfinite(result.state.array).all()
+        given = pc.certify(problem, -19.0, map)
+        assert (given.bound is None) is (alpha == 1e-5) and ("nothing" in given.assumption) is (alpha == 1e-5)
 
 
 def test_a_restart_notices_a_change_of_the_semilinear_term_far_out(tmp_path):
@@ -486,8 +481,8 @@ def test_projected_controls_without_a_state_do_not_end_a_run():
     )  # fmt: skip
     map = pc.discretise(problem, pc.unit_interval(16))
     for method in ("semismooth-newton", "proximal-gradient"):
-        result = pc.minimise(problem, map, method, tol=1e-3, max_iterations=300)
-        assert result.objective < 1.0 and len(result.history) > 1
+        result = pc.minimise(problem, map, method, tol=1e-3, max_iterations=40)
+        assert result.objective < 1e-3 and len(result.history) > 1
 
 
 def test_states_whose_linearisation_at_zero_is_singular():
@@ -524,36 +519,6 @@ def test_nonlinear_runs_within_any_limit_return_a_state(method):
         assert result.solves["total"] <= limit and np.isfinite(result.state.array).all()
 
 
-def test_curvature_against_a_dense_matrix():
-    """The value is below the smallest eigenvalue, by at most a twentieth of alpha."""
-    problem = pc.ControlProblem(
-        pc.Elliptic(semilinear=pc.Semilinear(lambda y: 10 * y**3, lambda y: 30 * y**2)),
-        pc.Distributed(), pc.Tracking(3.0), [pc.Tikhonov(1e-3)], {"boundary": pc.Dirichlet()},
-    )  # fmt: skip
-    map = pc.discretise(problem, pc.unit_square(6))
-    objective = bind(problem, map)
-    for level in (-20.0, -3.0, 5.0):
-        at = map.at(np.full(map.control.size, level))
-        adjoint = at.solve_adjoint(objective.state.gradient(at.value))
-        ones = np.ones(map.control.size)
-        columns = np.stack([at.second(e, adjoint, objective.state.second(at.value)) for e in np.eye(ones.size)], axis=1)
-        root = np.sqrt(map.control.mass)
-        dense = np.linalg.eigvalsh((columns + 0.0) * root[:, None] / root[None, :])[0]
-        value = smallest_curvature(objective, map, at, adjoint, lambda h: h)
-        assert min(dense, 0.0) - 0.06e-3 <= value <= min(dense, 0.0) + 1e-9
-
-
-@pytest.mark.parametrize("method", [pc.SemismoothNewton(), pc.ProximalGradient()], ids=repr)
-def test_a_stationary_point_without_convexity_is_not_a_success(method, monkeypatch):
-    problem = semilinear()
-    map = pc.discretise(problem, pc.unit_square(6))
-    assert pc.minimise(problem, map, method, tol=1e-4).success
-    monkeypatch.setattr("pdecontrol.certificate.smallest_curvature", lambda *_: -1.0)
-    result = pc.minimise(problem, map, method, tol=1e-4)
-    assert result.status is pc.Status.NONCONVEX and not result.success
-    assert result.certificate.bound is None and np.isfinite(result.state.array).all()
-
-
 # -- steps of nonlinear maps -----------------------------------------------------------------------------------------
 
 
@@ -566,6 +531,7 @@ def cubic(weight, alpha, linear=0.0, reaction=0.0):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "problem",
     [cubic(1, 1e-4), cubic(100, 1e-5), cubic(1, 1e-2, -20, 1)],
@@ -576,7 +542,7 @@ def test_steps_recover_from_a_wrong_norm(problem):
     map = pc.discretise(problem, pc.unit_square(8))
     norm = map_norm(map, map.at(map.control.zeros()), lambda w: w)
     counts = []
-    for factor in (1.0, 1 / 10, 1 / 3, 3.0):
+    for factor in (1.0, 1 / 10, 3.0):
         result = pc.minimise(problem, map, pc.PrimalDual(norm=factor * norm), tol=1e-4, max_iterations=500)
         assert result.success
         counts.append(len(result.history) - 1)
@@ -596,6 +562,7 @@ def test_primal_dual_is_certified_where_reaction_and_a_cube_hold_the_state(n):
     assert space.norm(result.control.array - newton.control.array) <= 1.1e-6 * space.norm(newton.control.array)
 
 
+@pytest.mark.slow
 def test_steps_that_are_too_long_are_mended_from_the_best_state():
     """A pair is not replaced by a rule: it shrinks, from the state of the least residual."""
     problem = semilinear()
@@ -631,6 +598,7 @@ def test_states_that_do_not_exist_shorten_the_steps():
     assert 2 * state.r <= first and np.isfinite(state.y).all()
 
 
+@pytest.mark.slow
 def test_restart_of_steps_that_were_mended(tmp_path):
     problem = semilinear()
     map = pc.discretise(problem, pc.unit_square(6))

@@ -87,6 +87,14 @@ def test_soft_threshold_gives_exact_zeros():
     assert soft(v, 1.0).tolist() == [-1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
 
 
+def test_the_kink_of_argmin_without_a_tikhonov_term():
+    """beta |u| + q u on a box is least at 0 up to |q| = beta, and at an end beyond, by however little."""
+    beta, near = 0.3, np.nextafter(0.3, 1.0)
+    q = np.array([-1.0, -near, -beta, -0.999 * beta, 0.0, 0.999 * beta, beta, near, 1.0])
+    cost = ControlCost(Space(np.ones(q.size)), 0.0, 0.0, beta, -2.0, 1.0)
+    assert cost.argmin(q).tolist() == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, -2.0, -2.0]
+
+
 def test_inactive_set_is_the_derivative_of_argmin():
     generator = np.random.default_rng(5)
     n = 400

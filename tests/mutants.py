@@ -1,0 +1,118 @@
+"""Errors planted in a copy of the package, one at a time: the tests named must catch each.
+
+    python tests/mutants.py [NAME ...]
+
+Prints the outcome of each, and exits with 1 unless all are caught.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "pdecontrol"
+
+
+class Mutant(NamedTuple):
+    """A text that a file of the package has exactly once, what to put in its place, and the tests that catch it."""
+
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    def planted(self) -> str:
+        """The file with the error in it."""
+        text = (PACKAGE / self.file).read_text(encoding="utf-8")
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.file} has {self.old!r} {text.count(self.old)} times, not once")
+        return text.replace(self.old, self.new)
+
+
+MUTANTS = {
+    "curvature without its residual": Mutant(
+        "spectrum.py", "return value - max(residual, resolution)", "return value",
+        ("test_norms.py::test_curvature_is_from_below_on_random_problems",)),
+    "gap without e ||u - z||": Mutant(
+        "certificate.py", "moved = error * map.control.norm(u - z) + ", "moved = ",
+        ("test_certificate.py::test_never_violated_on_random_problems[0.1-0.01]",)),
+    "gap without e^2/(2 alpha)": Mutant(
+        "terms/control.py", "return error and error**2 / (2 * self.alpha)", "return 0.0",
+        ("test_certificate.py::test_errors_of_solves_enter_the_certificate",)),
+    "gap without e diam(box)": Mutant(
+        "terms/control.py", "return error * self.diameter", "return 0.0",
+        ("test_certificate.py::test_errors_of_solves_enter_the_certificate",)),
+    "modulus assumed to the end": Mutant(
+        "solvers/loop.py", "if self.modulus is not None and certified", "if False and certified",
+        ("test_solvers.py::test_a_stationary_point_without_convexity_is_not_a_success[ProximalGradient(norm=None)]",)),
+    "0.9 in place of a linear functional": Mutant(
+        "terms/state.py", "return np.ones_like(y)", "return 0.9 * np.ones_like(y)",
+        ("test_terms.py::test_state_cost",)),
+    "weight of actuators": Mutant(
+        "fem/engine.py", "numbers(self._group, np.ones(", "numbers(self._group, 1.01 * np.ones(",
+        ("test_rounding.py::test_nearly_singular_equations[reaction-1-0.01]",)),
+    "solves before a restart not counted": Mutant(
+        "solvers/loop.py", 'self.earlier = header["solves"]', 'self.earlier = {"total": 0}',
+        ("test_solvers.py::test_restart_continues_exactly[FISTA(norm=None)]",)),
+    "fingerprint without the element": Mutant(
+        "fem/system.py", 'getattr(control, "element", None)', "None",
+        ("test_identity.py::test_every_datum_tells_problems_apart[distributed-skfem]",)),
+    "nonlinear bound / 20": Mutant(
+        "certificate.py", "error) / modulus, error / modulus", "error) / (20 * modulus), error / modulus",
+        ("test_certificate.py::test_nonlinear_bounds_against_known_optima[1.0-1.01]",)),
+    "nonlinear bound / 2": Mutant(
+        "certificate.py", "error) / modulus, error / modulus", "error) / (2 * modulus), error / modulus",
+        ("test_certificate.py::test_nonlinear_bounds_against_known_optima[1.0-1.01]",)),
+    "u* = 0 whatever the error of q": Mutant(
+        "certificate.py", "_known(fixed.error) + _known(error)", "_known(error)",
+        ("test_identity.py::test_zero_is_not_declared_where_errors_could_hide_a_control[adjoint_noise]",)),
+    "u* = 0 whatever the error of S(0)": Mutant(
+        "certificate.py", "_known(fixed.error) + _known(error) * map.norm_bound", "_known(fixed.error)",
+        ("test_identity.py::test_zero_is_not_declared_where_errors_could_hide_a_control[state_noise]",)),
+    "constants halved": Mutant(
+        "fem/steady.py", "1.3 * float(np.sqrt(max(largest_eigenvalue(", "0.65 * float(np.sqrt(max(largest_eigenvalue(",
+        ("test_norms.py::test_constants_of_iterative_certificates_are_from_above[2D]",
+         "test_norms.py::test_constants_of_factors_are_from_above[2D]")),
+    "mu ten times larger": Mutant(
+        "linear/solver.py", "np.sqrt(0.1 * least)", "np.sqrt(least)",
+        ("test_rounding.py::test_the_constant_of_iterative_bounds_is_from_below[skfem]",)),
+    "discretisation with 4/3": Mutant(
+        "driver.py", "(refined.array - parents) * (4 / 3) ** 0.5", "(refined.array - parents) * (4 / 3)",
+        ("test_identity.py::test_the_estimate_for_controls_on_cells",)),
+    "fingerprint without the box": Mutant(
+        "terms/control.py", "in (self.reference, self.lower, self.upper)]", "in (self.reference,)]",
+        ("test_identity.py::test_every_datum_tells_problems_apart[distributed-skfem]",)),
+    "argmin at 0.99 beta": Mutant(
+        "terms/control.py", "np.where(q < -self.beta, self.upper, np.where(q > self.beta,",
+        "np.where(q < -0.99 * self.beta, self.upper, np.where(q > 0.99 * self.beta,",
+        ("test_terms.py::test_the_kink_of_argmin_without_a_tikhonov_term",)),
+}  # fmt: skip
+
+
+def outcome(mutant: Mutant) -> str:
+    """Whether the tests of a mutant fail on a copy of the package with it: "caught", "survived", or what went wrong."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(PACKAGE, Path(folder, "pdecontrol"), ignore=shutil.ignore_patterns("__pycache__"))
+        Path(folder, "pdecontrol", mutant.file).write_text(mutant.planted(), encoding="utf-8")
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-c", TESTS.parent / "setup.cfg", "--rootdir", TESTS.parent]
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *(TESTS / test for test in mutant.tests)],
+            cwd=folder, env=os.environ | {"PYTHONPATH": folder}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    return {0: "survived", 1: "caught"}.get(run.returncode, f"no outcome:\n{run.stdout}{run.stderr}")
+
+
+def main(names: list[str]) -> int:
+    outcomes = {}
+    for name in names or MUTANTS:
+        outcomes[name] = outcome(MUTANTS[name])
+        print(f"{name:<40} {outcomes[name]}", flush=True)
+    return int(set(outcomes.values()) != {"caught"})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
