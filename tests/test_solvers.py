@@ -9,6 +9,7 @@ from matrix_map import MatrixMap, random_problem
 
 import pdecontrol as pc
 from pdecontrol import reference
+from pdecontrol.arrays import Array
 from pdecontrol.files import read_arrays
 from pdecontrol.linear.cg import conjugate_gradients
 from pdecontrol.maps import map_norm
