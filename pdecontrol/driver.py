@@ -17,7 +17,7 @@ from .arrays import Array, Data, undivided
 from .certificate import Certificate, certify_any
 from .errors import MeshError, ProblemError
 from .fem.engine import Engine
-from .fem.steady import EllipticMap
+from .fem.steady import SteadyMap
 from .fem.system import System
 from .field import Field
 from .maps import SolutionMap
@@ -88,7 +88,7 @@ def discretise(
     if backend == "auto":
         backend = "dolfinx" if started_ranks() > 1 else "skfem"
     with _group(backend).together():
-        return EllipticMap(System(problem, _engine(mesh, backend, degree, linear_solver, petsc_options)))
+        return SteadyMap(System(problem, _engine(mesh, backend, degree, linear_solver, petsc_options)))
 
 
 def _group(backend: str) -> Group:
@@ -314,13 +314,13 @@ def _refuse_other(problem: ControlProblem, map: SolutionMap) -> None:
     Targets and terms may differ: they are not the map's. The same pieces in another problem are the map's without a
     look; others are discretised, and their fingerprints compared.
     """
-    if not isinstance(map, EllipticMap) or _same_pieces(problem, map.system.problem):
+    if not isinstance(map, SteadyMap) or _same_pieces(problem, map.system.problem):
         return
     system = map.system
     other = System(problem, system.engine)
     if other.fingerprint == system.fingerprint:
         return
-    points, tables = system.mesh.points, []
+    points, tables = system.engine.mesh.points, []
     with map.control.group.agree():
         for stated in (system.problem, problem):
             observed = [
