@@ -37,6 +37,7 @@ class DolfinxEngine(Engine):
     """
 
     name = "dolfinx"
+    cells: CellRegion
 
     def __init__(
         self, mesh: Mesh, degree: int, linear_solver: str, petsc_options: Mapping[str, object] | None = None

@@ -211,12 +211,12 @@ class SteadyLinearisation(Linearisation):
         with self._map.solves.solving("tangent"):
             eta, _ = self._solve(factors, self._equation.couple(*point, h))
         with self._map.solves.solving("adjoint"):
-            functional, image = self._observation.transposed(outer(self._observation.apply(eta))), 0.0
-            if not self._map.affine:
-                assert adjoint.state is not None
-                curved, image = self._equation.second(*point, adjoint.state, eta, h)
-                functional -= curved
-            p, _ = self._solve(factors, functional, True)
+            functional = self._observation.transposed(outer(self._observation.apply(eta)))
+            if self._map.affine:
+                return self._equation.couple_transposed(*point, self._solve(factors, functional, True)[0])
+            assert adjoint.state is not None
+            curved, image = self._equation.second(*point, adjoint.state, eta, h)
+            p, _ = self._solve(factors, functional - curved, True)
             return self._equation.couple_transposed(*point, p) - image
 
     def state_errors(self) -> tuple[float, float]:
