@@ -83,7 +83,7 @@ def test_constants_of_iterative_certificates_are_from_above(case):
     pytest.importorskip("pyamg", reason="needs pyamg")
     iterative, direct = case.fresh_map("amg"), case.map
     system, inverse = direct.system, direct.factors
-    lifting, observation, coupling = system.lifting, system.observation, system.equation.affine.coupling
+    lifting, observation, coupling = system.lifting, system.observation, system.equation.coupling
     solve = lambda f: lifting.extend(inverse.solve(lifting.restrict(f)).x)  # noqa: E731
     observed = largest(lambda w: observation.apply(solve(observation.transposed(w))), direct.observation)
     controlled = largest(lambda h: coupling.transposed(solve(coupling.apply(h))), direct.control)
@@ -98,7 +98,7 @@ def test_constants_of_factors_are_from_above(case):
     """||O A^-1 D^1/2|| and ||M_u^-1 C' A^-T D^1/2||, and what they say of ||S|| and of the condition number."""
     map = case.map
     system, factors = map.system, map.factors
-    lifting, observation, coupling = system.lifting, system.observation, system.equation.affine.coupling
+    lifting, observation, coupling = system.lifting, system.observation, system.equation.coupling
 
     def between(functional, transposed):
         x = factors.solve(lifting.restrict(functional), not transposed).x

@@ -23,29 +23,30 @@ class Rounding:
 
     def __init__(self, system: System, affine: Affine) -> None:
         self._system, self._affine = system, affine
+        self._coupling, self._observation = system.equation.coupling.absolute, system.observation.absolute
 
     def load(self, u: Array) -> Array:
         """In f + C u - A y_D, entry by entry."""
-        return ROUNDING * (self._affine.coupling.absolute.apply(np.abs(u)) + self._load_size)
+        return ROUNDING * (self._coupling.apply(np.abs(u)) + self._load_size)
 
     @cached_property
     def _load_size(self) -> Array:
         """The sizes of the terms of f - A y_D."""
         y = self._system.lifting.initial()
-        matrix = self._system.equation.jacobian(y, self._system.equation.control.zeros())
+        matrix = self._system.equation.jacobian(y, self._system.control.zeros())
         return self._affine.load_size + abs(matrix) @ np.abs(y)
 
     def functional(self, w: Array) -> Array:
         """In O' M_y w, entry by entry."""
-        return ROUNDING * self._system.observation.absolute.transposed(np.abs(w))
+        return ROUNDING * self._observation.transposed(np.abs(w))
 
     def observed(self, y: Array) -> float:
         """In y and O y, in the norm."""
-        return SUMS * self._system.observation.space.norm(self._system.observation.absolute.apply(np.abs(y)))
+        return SUMS * self._system.observation.space.norm(self._observation.apply(np.abs(y)))
 
     def gradient(self, p: Array) -> float:
         """In p and M_u^-1 C' p, in the norm."""
-        return SUMS * self._affine.coupling.space.norm(self._affine.coupling.absolute.transposed(np.abs(p)))
+        return SUMS * self._system.control.norm(self._coupling.transposed(np.abs(p)))
 
 
 class Constants(NamedTuple):
@@ -72,8 +73,8 @@ def spectral_constants(system: System, factors: LinearSolver, counter: Counter) 
     A definite matrix whose row sums are known errs by little in its own energy norm, whatever k: it needs factors
     that solve at all.
     """
-    exact, lifting, equation, observation = system.engine.exact, system.lifting, system.equation, system.observation
-    y, u, growth = lifting.initial(), equation.control.zeros(), [0.0]
+    exact, lifting, growth = system.engine.exact, system.lifting, [0.0]
+    coupling, observation = system.equation.coupling, system.observation
 
     def inverse(functional: Array, transposed: bool) -> Array:
         # To full accuracy: at looser residuals soft parts are not there yet, and nor is what they amplify.
@@ -95,28 +96,29 @@ def spectral_constants(system: System, factors: LinearSolver, counter: Counter) 
         return observation.apply(squared(observation.transposed(w), False))
 
     def controlled(h: Array) -> Array:
-        return equation.couple_transposed(y, u, squared(equation.couple(y, u, h), True))
+        return coupling.transposed(squared(coupling.apply(h), True))
 
-    pairs = ((observed, observation.space), (controlled, equation.control))
-    largest = [largest_eigenvalue(apply, space, accuracy=0.3) for apply, space in pairs]
-    first, second = (1.3 * float(np.sqrt(max(value, 0.0))) for value in largest)
+    first, second = (
+        1.3 * float(np.sqrt(max(largest_eigenvalue(apply, space, accuracy=0.3), 0.0)))
+        for apply, space in ((observed, observation.space), (controlled, system.control))
+    )
     if factors.energy:
         return Constants(first, second, None)
     condition = 2.0 * max(growth)
     left = 1.0 - 2.0 * (ROUNDING * factors.width if exact else 1e-10) * condition
-    if exact and equation.definite and system.excess is not None:
+    if exact and system.equation.definite and system.excess is not None:
         left = 1.0 if factors.loss < 0.1 else 0.0
     if left < 0.5:
         return Constants(np.inf, np.inf, condition)
     return Constants(first / left, second / left, condition)
 
 
-def norm_bound(system: System, affine: Affine, factors: LinearSolver, constants: Constants) -> float:
+def norm_bound(system: System, factors: LinearSolver, constants: Constants) -> float:
     """||S|| <= ||O A^-1/2|| ||A^-1/2 C||, or ||O A^-1 D^1/2|| ||D^-1/2 C||, whose last factor is at most the root of
     the largest row sum of M_u^-1 |C|' D^-1 |C|.
     """
     if factors.energy:
         return constants.observation * constants.gradient
-    coupling, lifting = affine.coupling.absolute, system.lifting
-    scaled = lifting.restrict(coupling.apply(coupling.space.zeros() + 1.0)) / factors.diagonal
-    return constants.observation * float(np.sqrt(coupling.space.max(coupling.transposed(lifting.extend(scaled)))))
+    coupling, lifting, space = system.equation.coupling.absolute, system.lifting, system.control
+    scaled = lifting.restrict(coupling.apply(space.zeros() + 1.0)) / factors.diagonal
+    return constants.observation * float(np.sqrt(space.max(coupling.transposed(lifting.extend(scaled)))))

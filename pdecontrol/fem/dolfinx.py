@@ -109,7 +109,7 @@ class DolfinxEngine(Engine):
         if self.group.any(not np.array_equal(outside, self._outside)):
             self._outside, self._columns = outside, self.states.halo_of(outside)
         local = np.empty(columns.size, dtype=np.int64)
-        local[inside] = self.states.numbers_of(columns[inside] - start)
+        local[inside] = self.states.place[columns[inside] - start]
         local[~inside] = self.size + np.searchsorted(outside, columns[~inside])
         theirs = sp.csr_matrix((values, local, indptr), (self.size, self._columns.numbers.size))
         rows = theirs[self.states.taken[: self.size]]

@@ -65,9 +65,7 @@ def newton(system: System, u: Array, y: Array, counter: Counter) -> Array:
     )
 
 
-def _reduce(
-    system: System, u: Array, y: Array, step: Array, size: float, small: bool
-) -> tuple[float, Array, Array]:
+def _reduce(system: System, u: Array, y: Array, step: Array, size: float, small: bool) -> tuple[float, Array, Array]:
     """The first of the lengths 1, 1/2, .. that reduces the residual, with what it leads to.
 
     It is less than 1e-6 where none does, and zero where the first does not and the residual may be rounding (small).

@@ -51,7 +51,7 @@ class Partition:
     def _number_entries(self) -> None:
         """Sort the owned nodes by their keys.
 
-        `_place` has the number of each entry of FEniCSx on this process, `taken` the entry of each number.
+        `place` has the number of each entry of FEniCSx on this process, `taken` the entry of each number.
         """
         dofs = compat.cell_dofs(self.space)
         nodes, keys = self._locate_nodes(dofs)
@@ -59,22 +59,18 @@ class Partition:
         self.nodes, self.keys = nodes[:, order], keys[:, order]
         ghosts = np.asarray(self.space.dofmap.index_map.ghosts, dtype=np.int64)
         self.taken = np.append(order, self.size + np.arange(ghosts.size))
-        self._place = np.argsort(self.taken)
-        self.dofs, self.halo = self._place[dofs], self.halo_of(ghosts)
+        self.place = np.argsort(self.taken)
+        self.dofs, self.halo = self.place[dofs], self.halo_of(ghosts)
 
     def halo_of(self, ghosts: Indices) -> Halo:
         """The halo of entries that have these numbers in FEniCSx."""
         theirs = Halo(self.group, self.size, ghosts)
-        numbers = theirs.forward(theirs.starts[self.group.rank] + self._place[: self.size])
+        numbers = theirs.forward(theirs.starts[self.group.rank] + self.place[: self.size])
         return Halo(self.group, self.size, numbers[self.size :])
-
-    def numbers_of(self, entries: Indices) -> Indices:
-        """The numbers of owned entries of FEniCSx."""
-        return self._place[entries]
 
     def spread(self, a: Array) -> Array:
         """The values of a state at the entries of FEniCSx on this process, ghosts included."""
-        return self.halo.forward(a)[self._place]
+        return self.halo.forward(a)[self.place]
 
     def gathered(self, values: Array) -> Array:
         """A functional from its values at the entries of FEniCSx on every process: the transpose of `spread`."""

@@ -32,7 +32,7 @@ class SteadyMap(SolutionMap):
 
     def __init__(self, system: System) -> None:
         self.system = system
-        self.control, self.observation = system.equation.control, system.observation.space
+        self.control, self.observation = system.control, system.observation.space
         self.solution, self.fingerprint = system.solution, system.fingerprint
         affine = system.equation.affine
         self.rounding = None if affine is None else Rounding(system, affine)
@@ -82,11 +82,10 @@ class SteadyMap(SolutionMap):
 
     @property
     def norm_bound(self) -> float:
-        affine = self.system.equation.affine
-        if affine is None:
+        if not self.affine:
             return 0.0
         try:
-            return norm_bound(self.system, affine, self.factors, self.constants)
+            return norm_bound(self.system, self.factors, self.constants)
         except ConvergenceError:  # of a solver of the user's
             return 0.0
 

@@ -35,7 +35,7 @@ class System:
     lifting : the Dirichlet values and the free entries.
     equation : e and its derivatives.
     observation : O.
-    solution : the space of states.
+    control, solution : the spaces of controls and of states.
     """
 
     def __init__(self, problem: ControlProblem, engine: Engine) -> None:
@@ -44,6 +44,7 @@ class System:
         self._sampler = sampler = Sampler(engine)
         self.lifting = Lifting(problem.boundary, sampler)
         natural, controlled = natural_conditions(problem.boundary, sampler), coupling(problem.control, sampler)
+        self.control = controlled.space
         discretise = next(EQUATIONS[kind] for kind in type(problem.equation).__mro__ if kind in EQUATIONS)
         self.equation = discretise(problem.equation, sampler, natural, controlled)
         affine = self.equation.affine is not None
@@ -60,7 +61,7 @@ class System:
     @cached_property
     def matrix(self) -> Any:
         """The matrix of an affine equation."""
-        return self.jacobian(self.lifting.initial(), self.equation.control.zeros())
+        return self.jacobian(self.lifting.initial(), self.control.zeros())
 
     def jacobian(self, y: Array, u: Array, shift: float = 0.0) -> Any:
         """The matrix of e_y + shift * mass; raises SingularEquationError where constants lie in its kernel."""
@@ -97,7 +98,7 @@ class System:
         if affine is None or affine.row_sums is None:
             return None
         (sums, sizes), fixed = affine.row_sums, self.lifting.fixed.astype(float)
-        matrix = self.equation.jacobian(y, self.equation.control.zeros())
+        matrix = self.equation.jacobian(y, self.control.zeros())
         errors = ROUNDING * (sizes + abs(matrix) @ fixed)
         restrict = self.lifting.restrict
         return Excess(restrict(sums - matrix @ fixed), restrict(errors), affine.symmetric)

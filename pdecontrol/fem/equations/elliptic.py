@@ -38,9 +38,9 @@ class LinearElliptic(StateEquation):
             warn_of_oscillations(engine, kappa, flow)
         source = sampler.on_cells(equation.source, "source", 0.0)
         self._load = natural.load + engine.cells.functional(source)
-        self._engine, self._coupling, self.control = engine, coupling, coupling.space
+        self._engine, self.coupling = engine, coupling
         load_size, symmetric = natural.sizes + engine.cells.functional(np.abs(source)), equation.advection is None
-        self.affine = Affine(coupling, load_size, symmetric, self._row_sums())
+        self.affine = Affine(load_size, symmetric, self._row_sums())
         self.definite = symmetric and not engine.group.any(bool(np.any(reaction < 0)))
 
     def _row_sums(self) -> tuple[Array, Array]:
@@ -55,7 +55,7 @@ class LinearElliptic(StateEquation):
         return self._engine.matrix(self._terms)
 
     def residual(self, y: Array, u: Array) -> Array:
-        return np.asarray(self._matrix @ y - self._load - self._coupling.apply(u))
+        return np.asarray(self._matrix @ y - self._load - self.coupling.apply(u))
 
     def jacobian(self, y: Array, u: Array, shift: float = 0.0) -> Any:
         return self.assemble([constant_mass(self._engine.cells, shift)]) if shift else self._matrix
@@ -63,18 +63,6 @@ class LinearElliptic(StateEquation):
     def assemble(self, more: Sequence[Term]) -> Any:
         """The matrix with more terms."""
         return self._engine.matrix([*self._terms, *more])
-
-    def definite_at(self, y: Array, u: Array) -> bool:
-        return self.definite
-
-    def couple(self, y: Array, u: Array, h: Array) -> Array:
-        return self._coupling.apply(h)
-
-    def couple_transposed(self, y: Array, u: Array, p: Array) -> Array:
-        return self._coupling.transposed(p)
-
-    def second(self, y: Array, u: Array, p: Array, eta: Array, h: Array) -> tuple[Array, Array]:
-        return np.zeros_like(y), self.control.zeros()
 
 
 def _refuse_not_positive(kappa: Array, engine: Engine) -> None:

@@ -6,51 +6,47 @@ from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 from ...arrays import Array
-from ...space import Space
 from ..control import Coupling
 
 
 class Affine(NamedTuple):
-    """The parts of e(y, u) = A y - f - C u besides A, on which bounds of its rounding rest.
+    """What bounds of rounding need to know of e(y, u) = A y - f - C u.
 
     Attributes
     ----------
-    coupling : C.
     load_size : the sizes of the terms of f, entry by entry, however much of them cancels.
     symmetric : whether A is.
     row_sums : A 1 and the sizes of its terms, where they are known better than from A.
     """
 
-    coupling: Coupling
     load_size: Array
     symmetric: bool
     row_sums: tuple[Array, Array] | None = None
 
 
 class StateEquation(ABC):
-    """e(y, u) = 0 with its first and second derivatives.
+    """e(y, u) = 0 with its derivatives.
 
-    States y have the entries of this process, with those that Dirichlet conditions fix; e(y, u) is a functional on
-    states, of which the map takes the free entries. Data are sampled at quadrature points.
+    States y have the entries of this process, those that Dirichlet conditions fix among them; e(y, u) is a functional
+    on states, of which the map takes the free entries. An equation has a residual, a matrix and, unless it is affine, a
+    second derivative; one in which the control is not a load, -C u, has its own `couple` and `couple_transposed` too.
 
     Attributes
     ----------
-    control : the space of u.
-    affine : for affine equations their parts, else None.
-    definite : whether e_y is symmetric positive definite wherever `definite_at` does not deny it.
+    coupling : C, and the space of u.
+    affine : what is known of an affine equation, None for others.
+    definite : whether e_y is symmetric positive definite, wherever `definite_at` does not deny it.
     fingerprint : a digest of what the sampled data do not tell.
 
     Notes
     -----
-    The signs are such that S' h = e_y^-1 couple(h) and S'* w = couple_transposed(e_y^-T w). For the derivative of
-    S'* w along h, with p = e_y^-T w, eta = e_y^-1 couple(h), (f, g) = second(p, eta, h) and the derivative dw of w,
+    The signs are such that S' h = e_y^-1 couple(h) and S'* w = couple_transposed(p) with p = e_y^-T w. With
+    eta = e_y^-1 couple(h) and (f, g) = second(p, eta, h), the derivative of S'* w along h is
 
-        p2 = e_y^-T (dw - f),      couple_transposed(p2) - g.
-
-    Affine equations have couplings that depend on neither y nor u, and no second derivatives.
+        couple_transposed(e_y^-T (w' - f)) - g,    w' the derivative of w.
     """
 
-    control: Space
+    coupling: Coupling
     affine: Affine | None
     definite: bool
     fingerprint: str
@@ -63,18 +59,18 @@ class StateEquation(ABC):
     def jacobian(self, y: Array, u: Array, shift: float = 0.0) -> Any:
         """The matrix of e_y + shift * mass; the shift is that of implicit time steps."""
 
-    @abstractmethod
-    def definite_at(self, y: Array, u: Array) -> bool:
-        """Whether e_y is symmetric positive definite there."""
-
-    @abstractmethod
-    def couple(self, y: Array, u: Array, h: Array) -> Array:
-        """-e_u h."""
-
-    @abstractmethod
-    def couple_transposed(self, y: Array, u: Array, p: Array) -> Array:
-        """-M_u^-1 e_u' p."""
-
-    @abstractmethod
     def second(self, y: Array, u: Array, p: Array, eta: Array, h: Array) -> tuple[Array, Array]:
         """<p, e_yy eta + e_yu h>, a functional on states, and M_u^-1 <p, e_uy eta + e_uu h>."""
+        raise NotImplementedError(f"{type(self).__name__} has no second derivatives.")
+
+    def definite_at(self, y: Array, u: Array) -> bool:
+        """Whether e_y is symmetric positive definite there."""
+        return self.definite
+
+    def couple(self, y: Array, u: Array, h: Array) -> Array:
+        """-e_u h."""
+        return self.coupling.apply(h)
+
+    def couple_transposed(self, y: Array, u: Array, p: Array) -> Array:
+        """-M_u^-1 e_u' p."""
+        return self.coupling.transposed(p)

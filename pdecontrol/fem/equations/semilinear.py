@@ -27,7 +27,7 @@ class SemilinearElliptic(StateEquation):
         self._linear, self._engine, self._cells = linear, sampler.engine, sampler.engine.cells
         self._r, self._slope = term.function, term.derivative
         self._weight = sampler.on_cells(term.coefficient, "the coefficient of Semilinear", 0.0)
-        self.control, self.definite = linear.control, linear.definite
+        self.coupling, self.definite = linear.coupling, linear.definite
         far = np.append(np.geomspace(2.0, 1e6, 60), np.geomspace(1e7, 1e150, 40))
         probe = np.concatenate([np.linspace(-2.0, 2.0, 41), far, -far])
         self.fingerprint = hashlib.sha256(_probed(self._r, probe) + _probed(self._slope, probe)).hexdigest()
@@ -42,19 +42,15 @@ class SemilinearElliptic(StateEquation):
     def definite_at(self, y: Array, u: Array) -> bool:
         return self.definite and not self._engine.group.any(bool(np.any(self._reaction(y) < 0)))
 
-    def couple(self, y: Array, u: Array, h: Array) -> Array:
-        return self._linear.couple(y, u, h)
-
-    def couple_transposed(self, y: Array, u: Array, p: Array) -> Array:
-        return self._linear.couple_transposed(y, u, p)
-
     def second(self, y: Array, u: Array, p: Array, eta: Array, h: Array) -> tuple[Array, Array]:
         cells, values = self._cells, self._cells.values(y)
         # r'' only steers Newton's method for the control: a difference quotient of r' is exact enough.
         step = 1e-5 * (1.0 + np.abs(values))
         above, below = (self._evaluate(self._slope, values + s) for s in (step, -step))
         second = (above - below) / (2 * step)
-        return cells.functional(self._weight * second * cells.values(p) * cells.values(eta)), self.control.zeros()
+        return cells.functional(
+            self._weight * second * cells.values(p) * cells.values(eta)
+        ), self.coupling.space.zeros()
 
     def _reaction(self, y: Array) -> Array:
         """c r'(y)."""

@@ -30,12 +30,11 @@ class WeakEquation(StateEquation):
         from dolfinx import fem
 
         self._engine, self._states, self._natural = sampler.engine, sampler.engine.states, natural
-        self._coupling, self.control = coupling, coupling.space
-        space, dim = self._states.space, self._engine.mesh.dim
+        space, self.coupling = self._states.space, coupling
         self._y, self._p, self._eta = (fem.Function(space) for _ in range(3))
         v = ufl.TestFunction(space)
         residual = scalar_residual(equation, self._y, v, Domain(self._states, sampler))
-        residual = soundly_integrated(residual, dim)
+        residual = soundly_integrated(residual, self._engine.mesh.dim)
         jacobian = ufl.derivative(residual, self._y, ufl.TrialFunction(space))
         affine = self._y not in ufl.algorithms.expand_derivatives(jacobian).coefficients()
         second = ufl.derivative(ufl.derivative(ufl.replace(residual, {v: self._p}), self._y, self._eta), self._y, v)
@@ -50,13 +49,13 @@ class WeakEquation(StateEquation):
         self.definite, self.affine = equation.definite, None
         if affine:
             sizes = np.abs(self._assemble(self._residual, 0.0 * natural.load)) + natural.sizes
-            self.affine = Affine(coupling, sizes, equation.definite)
+            self.affine = Affine(sizes, equation.definite)
 
     def residual(self, y: Array, u: Array) -> Array:
         result = self._assemble(self._residual, y) - self._natural.load
         if self._robin is not None:
             result += self._robin @ y
-        return result - self._coupling.apply(u)
+        return result - self.coupling.apply(u)
 
     def jacobian(self, y: Array, u: Array, shift: float = 0.0) -> SharedMatrix:
         self._set(self._y, y)
@@ -66,19 +65,10 @@ class WeakEquation(StateEquation):
             self._refuse_unsymmetric(matrix)
         return matrix
 
-    def definite_at(self, y: Array, u: Array) -> bool:
-        return self.definite
-
-    def couple(self, y: Array, u: Array, h: Array) -> Array:
-        return self._coupling.apply(h)
-
-    def couple_transposed(self, y: Array, u: Array, p: Array) -> Array:
-        return self._coupling.transposed(p)
-
     def second(self, y: Array, u: Array, p: Array, eta: Array, h: Array) -> tuple[Array, Array]:
         self._set(self._p, p)
         self._set(self._eta, eta)
-        return self._assemble(self._second, y), self.control.zeros()
+        return self._assemble(self._second, y), self.coupling.space.zeros()
 
     def _set(self, function: Any, array: Array) -> None:
         function.x.array[:] = self._states.spread(array)
