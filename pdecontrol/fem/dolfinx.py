@@ -60,7 +60,9 @@ class DolfinxEngine(Engine):
         self._outside, self._columns = none, self.states.halo_of(none)
 
     def members(self, tag: str) -> Indices:
-        return self.states.members(tag)
+        inside = np.zeros(self.mesh.cells.shape[1], dtype=bool)
+        inside[self.mesh.part(tag)] = True
+        return np.flatnonzero(inside[self.states.cell_numbers[: self.states.owned_cells]])
 
     def part(self, tag: str) -> CellRegion:
         return CellRegion(self.states, self.members(tag))
@@ -158,34 +160,21 @@ class DolfinxEngine(Engine):
         return Space(mass, points=self.nodes[:, dofs], diameter=self.mesh.diameter, layout=layout)
 
     def control(self, control: Distributed | Boundary) -> tuple[Space, HaloMatrix]:
-        region = self._support(control)
+        states, region = self.states, self._support(control)
         if control.element == "P0":
-            return self._piecewise_control(control, region)
-        states, total = self.states, self.states.halo.numbers.size
-        at = self._vertex_dofs(region)
+            order, one = np.argsort(region.numbers), np.ones((region.quadrature, 1))
+            middles = self.mesh.points[:, np.sort(region.corners[order], axis=1)].mean(axis=2)
+            space = self._control_space(control, region.measures[order], middles, region.numbers[order])
+            return space, HaloMatrix(region.mixed_mass(np.argsort(order)[:, None], one, region.count), states.halo)
+        at, total = self._vertex_dofs(region), states.halo.numbers.size
         shares = np.broadcast_to((region.measures / at.shape[1])[:, None], at.shape)
         lumped, nodes = states.accumulate(at, shares), states.owned_among(at)
         space = self._control_space(control, lumped[nodes], self.nodes[:, nodes], states.keys[1, nodes])
+        local = sp.csr_matrix((lumped[nodes], (nodes, nodes)), (total, total))
         if isinstance(control, Boundary) and self.degree > 1:
             # Nodal loads on the boundary would cost states of higher degree half an order.
-            entries = np.einsum("cq,cql,qi->cli", region.dx, region.shapes, region.rule[0])
-            rows = np.broadcast_to(region.local[:, :, None], entries.shape)
-            columns = np.broadcast_to(at[:, None, :], entries.shape)
-            local = sp.csr_matrix((entries.ravel(), (rows.ravel(), columns.ravel())), (total, total))
-            return space, HaloMatrix(local, states.halo, nodes)
-        return space, HaloMatrix(sp.csr_matrix((lumped[nodes], (nodes, nodes)), (total, total)), states.halo, nodes)
-
-    def _piecewise_control(
-        self, control: Distributed | Boundary, region: DistributedRegion
-    ) -> tuple[Space, HaloMatrix]:
-        order = np.argsort(region.numbers)
-        dofs, values = region.local[order], region.integrals()[order]
-        columns = np.broadcast_to(np.arange(region.count)[:, None], dofs.shape)
-        shape = (self.states.halo.numbers.size, region.count)
-        local = sp.csr_matrix((values.ravel(), (dofs.ravel(), columns.ravel())), shape)
-        middles = self.mesh.points[:, np.sort(region.corners[order], axis=1)].mean(axis=2)
-        space = self._control_space(control, region.measures[order], middles, region.numbers[order])
-        return space, HaloMatrix(local, self.states.halo, None)
+            local = region.mixed_mass(at, region.rule[0], total)
+        return space, HaloMatrix(local, states.halo, nodes)
 
     def _control_space(self, control: Distributed | Boundary, mass: Array, points: Array, keys: Indices) -> Space:
         whole = partial(_whole_control, self.mesh, self.group, control)

@@ -35,9 +35,9 @@ class Domain:
     @cached_property
     def dx(self) -> TaggedMeasure:
         """The measure of the domain; dx("inside") that of a part."""
-        states, tags = self._states, list(self._states.mesh.parts)
-        cells = np.arange(states.owned_cells)
-        return TaggedMeasure("dx", states, cells, {tag: np.isin(cells, states.members(tag)) for tag in tags})
+        cells, members = np.arange(self._states.owned_cells), self._sampler.engine.members
+        inside = {tag: np.isin(cells, members(tag)) for tag in self._states.mesh.parts}
+        return TaggedMeasure("dx", self._states, cells, inside)
 
     @cached_property
     def ds(self) -> TaggedMeasure:

@@ -21,12 +21,13 @@ class Partition:
 
     Attributes
     ----------
-    domain, space : the mesh and the space of FEniCSx.
-    order, rule : of quadrature on cells, which is that of the embedded engine.
-    owned_cells : how many cells the process owns, which come before those it sees.
-    vertices, cell_numbers : (cells, dim + 1) and (cells,), in the numbers of the mesh.
-    size, nodes, keys : the entries that the process owns, where they sit and what identifies them.
+    domain, space : of FEniCSx.
+    order, rule : of quadrature on cells: those of the embedded engine.
+    owned_cells, vertices, cell_numbers : how many cells are the process's own, which come first; (cells, dim + 1) and
+        (cells,), in the numbers of the mesh.
+    size, nodes, keys : of the entries that the process owns, as in `Engine` and `Layout`.
     dofs, halo : the entries (cells, local) of each cell, and how entries are shared.
+    place, taken : the number of each entry of FEniCSx on this process, and the entry of each number.
     """
 
     def __init__(self, mesh: Mesh, degree: int) -> None:
@@ -49,10 +50,7 @@ class Partition:
         self._number_entries()
 
     def _number_entries(self) -> None:
-        """Sort the owned nodes by their keys.
-
-        `place` has the number of each entry of FEniCSx on this process, `taken` the entry of each number.
-        """
+        """Sort the owned nodes by their keys."""
         dofs = compat.cell_dofs(self.space)
         nodes, keys = self._locate_nodes(dofs)
         order = np.lexsort(keys[::-1])
@@ -135,12 +133,6 @@ class Partition:
         total = np.zeros(self.halo.numbers.size)
         np.add.at(total, dofs.ravel(), values.ravel())  # bincount returns integers where there is nothing to count
         return self.halo.reverse(total)
-
-    def members(self, tag: str) -> Indices:
-        """The numbers, among the owned cells, of those of a part."""
-        inside = np.zeros(self.mesh.cells.shape[1], dtype=bool)
-        inside[self.mesh.part(tag)] = True
-        return np.flatnonzero(inside[self.cell_numbers[: self.owned_cells]])
 
     def facet_numbers(self, cells: Indices, opposite: Indices) -> Indices:
         """The numbers that FEniCSx gives to the facets of cells opposite to some of their corners."""

@@ -51,7 +51,7 @@ class HaloMatrix:
         are the controls of this process.
     """
 
-    def __init__(self, local: sp.csr_matrix, halo: Halo, nodes: Indices | None) -> None:
+    def __init__(self, local: sp.csr_matrix, halo: Halo, nodes: Indices | None = None) -> None:
         self._local, self._transpose, self._halo, self._nodes = local, local.T.tocsr(), halo, nodes
 
     def __matmul__(self, u: Array) -> Array:

@@ -7,32 +7,24 @@ from abc import abstractmethod
 from functools import cached_property
 
 import numpy as np
+import scipy.sparse as sp
 
 from ..arrays import Array, Indices
+from ..mesh.mesh import number_columns
 from . import compat
 from .engine import CHUNK, Region
 from .partition import Partition, facet_order
 
 
 class DistributedRegion(Region):
-    """A region whose integrals are sums over tabulated basis functions.
-
-    Attributes
-    ----------
-    states : the elements.
-    cells : (count,), the cell of each cell or facet.
-    corners : (count, k), their vertices in the numbers of the mesh.
-    rule : barycentric coordinates (quadrature, k) of the points, and the shares (quadrature,) of their weights.
-    shapes : the basis functions (count, quadrature, local) of the cells; (1, ..) where they are the same for all.
-    numbers : what orders them on every partition, and identifies them together with `keys`.
-    """
+    """A region whose integrals are sums over tabulated basis functions."""
 
     states: Partition
-    cells: Indices
-    corners: Indices
-    numbers: Indices
-    rule: tuple[Array, Array]
-    shapes: Array
+    cells: Indices  # of each cell or facet
+    corners: Indices  # (count, k), the vertices, in the numbers of the mesh
+    numbers: Indices  # what orders them on every partition
+    rule: tuple[Array, Array]  # barycentric coordinates (quadrature, k) of the points, and shares of the measure
+    shapes: Array  # the basis functions (count or 1, quadrature, local) of the cells
 
     @property
     @abstractmethod
@@ -76,9 +68,12 @@ class DistributedRegion(Region):
         """(count, dim, dim): gradients are these times derivatives on the reference cell."""
         return np.linalg.inv(self.states.edges(self.cells))
 
-    def integrals(self) -> Array:
-        """The integrals (count, local) of the basis functions."""
-        return np.einsum("cq,cql->cl", self.dx, self.shapes)
+    def mixed_mass(self, at: Indices, functions: Array, columns: int) -> sp.csr_matrix:
+        """int w v for functions w (quadrature, k), of which each cell or facet has those at its columns (count, k)."""
+        entries = np.einsum("cq,cql,qi->cli", self.dx, self.shapes, functions)
+        rows = np.broadcast_to(self.local[:, :, None], entries.shape)
+        place = (rows.ravel(), np.broadcast_to(at[:, None, :], entries.shape).ravel())
+        return sp.csr_matrix((entries.ravel(), place), (self.states.halo.numbers.size, columns))
 
 
 class CellRegion(DistributedRegion):
@@ -169,29 +164,21 @@ def own_facets(states: Partition, facets: Indices) -> tuple[Indices, Indices, In
 
     Of the two cells of a facet inside the domain, the one that comes first in the mesh has it.
     """
-    dim = states.mesh.dim
+    dim, count = states.mesh.dim, facets.shape[1]
     touched = np.zeros(states.mesh.points.shape[1], dtype=bool)
     touched[facets] = True
-    compact = np.cumsum(touched) - 1  # large meshes have too many points for the products of their numbers
     owned = states.vertices[: states.owned_cells]
     near = np.flatnonzero(touched[owned].sum(axis=1) >= dim)
-    shape = (int(touched.sum()),) * dim
-    keys = np.ravel_multi_index(tuple(compact[facets]), shape)
-    order = np.argsort(keys)
-    found = []
-    for opposite in range(dim + 1):
-        candidates = np.delete(owned[near], opposite, axis=1)
-        possible = touched[candidates].all(axis=1)
-        corners = np.sort(compact[candidates[possible]].T, axis=0)
-        own = np.ravel_multi_index(tuple(corners), shape)
-        place = np.searchsorted(keys[order], own).clip(max=max(len(keys) - 1, 0))
-        hit = np.flatnonzero(keys[order][place] == own) if len(keys) else np.zeros(0, dtype=int)
-        found.append(np.stack([near[possible][hit], np.full(hit.size, opposite), order[place[hit]]]))
-    cells, opposites, numbers = np.hstack(found)
-    first = np.full(len(keys), np.iinfo(np.int64).max)
+    candidates = np.hstack([np.delete(owned[near], opposite, axis=1).T for opposite in range(dim + 1)])
+    _, distinct = number_columns(np.hstack([facets, np.sort(candidates, axis=0)]))
+    place = np.full(distinct.max(initial=-1) + 1, -1)
+    place[distinct[:count]] = np.arange(count)
+    numbers = place[distinct[count:]].reshape(dim + 1, near.size)
+    opposites, which = np.nonzero(numbers >= 0)
+    cells, numbers = near[which], numbers[opposites, which]
+    first = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(first, numbers, states.cell_numbers[cells])
-    if states.group.size > 1:
-        first = np.min(states.group.collect(first), axis=0)
+    first = np.min(states.group.collect(first), axis=0)
     kept = np.flatnonzero(first[numbers] == states.cell_numbers[cells])
     kept = kept[np.argsort(numbers[kept])]
     return cells[kept], opposites[kept], numbers[kept]
