@@ -50,5 +50,6 @@ def coupling(control: Control, sampler: Sampler) -> Coupling:
         return Coupling(numbers(group, np.ones(len(loads))), NarrowMatrix(group, np.stack(loads, axis=1)))
     if isinstance(control, Distributed) and control.on is not None:
         sampler.tags.members(control.on, "Distributed control")
-    sampler.place(sampler.tags.region(control.on, f"{type(control).__name__} control"), "the control")
+    kind = type(control).__name__
+    sampler.note(f"{kind} {control.element}", sampler.tags.region(control.on, f"{kind} control"))
     return Coupling(*sampler.engine.control(control))

@@ -62,10 +62,11 @@ def _track(tracking: Tracking, sampler: Sampler, solution: Space) -> tuple[Space
     engine, points = sampler.engine, tracking.points
     if points is not None:
         columns = NarrowMatrix(engine.group, _probe(points, sampler))
+        sampler.digests.append((f"Tracking at points, weight {tracking.weight!r}", repr(points.tolist())))
         return numbers(engine.group, np.full(points.shape[1], tracking.weight), points), columns
     region = sampler.tags.region(tracking.on, "Tracking")
     dofs = region.dofs()
-    sampler.place(region, "Tracking")
+    sampler.note(f"Tracking, weight {tracking.weight!r}", region)
     whole = region is engine.cells
     gram = solution.mass if whole else engine.block(engine.matrix([constant_mass(region)]), dofs)
     mass = gram if tracking.weight == 1.0 else tracking.weight * gram

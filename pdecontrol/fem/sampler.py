@@ -15,8 +15,10 @@ from .tags import Tags
 
 
 class Sampler:
-    """Values of data at quadrature points and nodes, with a digest of each and of where they are: a restart knows the
-    problem by these.
+    """Values of data at quadrature points and nodes.
+
+    `digests` has what each was and where: whoever discretises a problem samples or notes all of its data here, and a
+    restart knows it by these.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -60,8 +62,8 @@ class Sampler:
             )
         return values
 
-    def place(self, region: Region, name: str, chosen: Indices | None = None) -> None:
-        """Take note of a region, or of some of its cells."""
+    def note(self, name: str, region: Region, chosen: Indices | None = None) -> None:
+        """Take note of what is on a region, or on some of its cells."""
         keys = region.keys if chosen is None else region.keys[:, chosen]
         self.digests.append((name, digest(self.engine.group, keys, np.zeros(keys.shape[1]))))
 
@@ -79,7 +81,7 @@ class Sampler:
         shape, data = (rows, cells.size, region.quadrature), undivided(data)
         if isinstance(data, (int, float)):
             value = float(evaluate(data, np.zeros((self.engine.mesh.dim, 1)), name)[0, 0])
-            self.place(region, f"{name}: {value!r}", cells)
+            self.note(f"{name}: {value!r}", region, cells)
             return np.broadcast_to(value, shape)
         values, sums = np.empty(shape), np.empty(shape[:2])
         with self.engine.group.agree():
