@@ -1,4 +1,4 @@
-"""Boundary conditions: Dirichlet values, which are lifted, and natural ones, which add to the equation."""
+"""Boundary conditions: where they may be, Dirichlet values, which are lifted, and natural ones, which add terms."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 
 from ..arrays import Array
 from ..errors import ProblemError
-from ..problem import Condition, Dirichlet, Neumann
+from ..mesh.mesh import Mesh
+from ..problem import Actuators, Boundary, Condition, ControlProblem, Dirichlet, Distributed, Neumann
 from .engine import Region, Term, mass
-from .sampler import Sampler
+from .sampler import Sampler, unknown
 
 
 class Lifting:
@@ -25,7 +26,7 @@ class Lifting:
         self.fixed, self._values = np.zeros(size, dtype=bool), np.zeros(size)
         for tag, condition in conditions.items():
             if isinstance(condition, Dirichlet):
-                dofs = sampler.tags.boundary(tag, "boundary").dofs()
+                dofs = sampler.boundary(tag, "boundary").dofs()
                 self.fixed[dofs] = True
                 self._values[dofs] = sampler.at_nodes(condition.value, dofs, f"Dirichlet value on {tag!r}")
         self.free = np.flatnonzero(~self.fixed)
@@ -68,7 +69,7 @@ def natural_conditions(conditions: Mapping[str, Condition], sampler: Sampler) ->
     for tag, condition in conditions.items():
         if isinstance(condition, Dirichlet):
             continue
-        region = sampler.tags.boundary(tag, "boundary")
+        region = sampler.boundary(tag, "boundary")
         if isinstance(condition, Neumann):
             values = sampler(condition.flux, region, f"Neumann flux on {tag!r}")
         else:
@@ -85,3 +86,44 @@ def _refuse_negative(coefficient: Array, region: Region, name: str, sampler: Sam
     with sampler.engine.group.agree():
         if np.any(coefficient < 0):
             raise ProblemError(f"the {name} must not be negative, its least value is {coefficient.min():.6g}.")
+
+
+def check_conditions(problem: ControlProblem, mesh: Mesh) -> None:
+    """Conditions lie on the boundary and do not overlap; the control meets no Dirichlet condition."""
+    conditions = list(problem.boundary.items())
+    owners = _owners(conditions, mesh)
+    control, on = problem.control, problem.control.on
+    if isinstance(control, Distributed) or (isinstance(control, Actuators) and on not in mesh.boundaries):
+        return
+    if on not in mesh.boundaries:
+        raise unknown(mesh, on, "boundary", "Boundary control")
+    for number in sorted({owners.get(tuple(facet), -2) for facet in mesh.boundaries[str(on)].T.tolist()}):
+        if number == -2 and isinstance(control, Boundary):
+            raise ProblemError(f"Boundary control: the tag {on!r} names facets inside the domain.")
+        if number >= 0 and isinstance(conditions[number][1], Dirichlet):
+            raise ProblemError(
+                f"{type(control).__name__} control on {on!r} meets the Dirichlet condition on "
+                f"{conditions[number][0]!r}: Dirichlet control is not supported. Give that part a Neumann or "
+                "Robin condition."
+            )
+
+
+def _owners(conditions: list[tuple[str, Condition]], mesh: Mesh) -> dict[tuple[int, ...], int]:
+    """The number of the condition on each facet of the boundary, -1 for none."""
+    for tag, _ in conditions:
+        if tag not in mesh.boundaries:
+            raise unknown(mesh, tag, "boundary", "boundary")
+    owners = {tuple(facet): -1 for facet in mesh.boundaries["boundary"].T.tolist()}
+    for number, (tag, _) in enumerate(conditions):
+        for facet in map(tuple, mesh.boundaries[tag].T.tolist()):
+            if facet not in owners:
+                raise ProblemError(
+                    f"boundary[{tag!r}]: the tag names facets inside the domain, where there are no conditions."
+                )
+            if owners[facet] >= 0:
+                raise ProblemError(
+                    f"boundary: the tags {conditions[owners[facet]][0]!r} and {tag!r} share facets, each with a "
+                    "condition. Give every facet at most one."
+                )
+            owners[facet] = number
+    return owners

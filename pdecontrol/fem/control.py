@@ -41,7 +41,7 @@ class Coupling:
 def coupling(control: Control, sampler: Sampler) -> Coupling:
     """The coupling of a control to the equation."""
     if isinstance(control, Actuators):
-        region = sampler.tags.region(control.on, "Actuators")
+        region = sampler.region(control.on, "Actuators")
         loads = [
             region.functional(sampler(shape, region, f"shape {number} of Actuators"))
             for number, shape in enumerate(control.shapes, start=1)
@@ -49,7 +49,7 @@ def coupling(control: Control, sampler: Sampler) -> Coupling:
         group = sampler.engine.group
         return Coupling(numbers(group, np.ones(len(loads))), NarrowMatrix(group, np.stack(loads, axis=1)))
     if isinstance(control, Distributed) and control.on is not None:
-        sampler.tags.members(control.on, "Distributed control")
+        sampler.members(control.on, "Distributed control")
     kind = type(control).__name__
-    sampler.note(f"{kind} {control.element}", sampler.tags.region(control.on, f"{kind} control"))
+    sampler.note(f"{kind} {control.element}", sampler.region(control.on, f"{kind} control"))
     return Coupling(*sampler.engine.control(control))

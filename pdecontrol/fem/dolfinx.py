@@ -84,15 +84,17 @@ class DolfinxEngine(Engine):
 
     def matrix(self, terms: Sequence[Term], form: Any = None) -> SharedMatrix:
         """The sum of bilinear forms, and of a compiled form of UFL."""
-        matrix = compat.create_matrix(self._form(mass))
+        from dolfinx.fem import petsc
+
+        matrix = petsc.create_matrix(self._form(mass))
         if form is not None:
-            compat.add_to_matrix(matrix, form)
+            petsc.assemble_matrix(matrix, form)
         for integrand, region, weight in terms:
             if isinstance(region, CellRegion):
                 weights = np.atleast_3d(region.everywhere(weight).T).T
                 for function, values in zip(self._weights, weights, strict=False):
                     function.x.array[self._quadrature_dofs] = values
-                compat.add_to_matrix(matrix, self._form(integrand, weight.ndim == 3))
+                petsc.assemble_matrix(matrix, self._form(integrand, weight.ndim == 3))
             elif isinstance(region, FacetRegion):
                 taken = self.states.taken[region.local].astype(np.int32)
                 for dofs, entries in zip(taken, region.mass(weight), strict=True):
@@ -222,11 +224,12 @@ class DolfinxEngine(Engine):
         compat.write_functions(self.states.domain, functions, path, 0 if piecewise else self.degree)
 
     def probe(self, points: Array) -> sp.csr_matrix:
-        states = self.states
-        own = np.arange(states.owned_cells)
-        elements = Lagrange(self.mesh.points, states.vertices[own].T, own[None], 0)
+        states, own = self.states, slice(0, self.states.owned_cells)
+        elements = Lagrange.from_nodes(
+            self.mesh.points, states.vertices[own].T, states.dofs[own].T, self.degree, states.barycentric_nodes()
+        )
         with self.group.agree():
-            inside = elements.contains(points) if own.size else np.zeros(points.shape[1], dtype=bool)
+            inside = elements.contains(points) if states.owned_cells else np.zeros(points.shape[1], dtype=bool)
         hits = np.array(self.group.collect(inside))
         missing = ~hits.any(axis=0)
         if missing.any():
@@ -236,21 +239,16 @@ class DolfinxEngine(Engine):
                 f"point {first} at x = {points[:, first].tolist()}; evaluate at points of the domain only."
             )
         mine = np.flatnonzero(hits.argmax(axis=0) == self.group.rank)
-        rows, columns, entries = np.zeros((3, 0))
+        numbers, columns, entries = np.zeros((3, 0))
         if mine.size:
-            cells = elements.evaluate(own, points[:, mine]).round().astype(int)
-            offsets = (points[:, mine] - self.mesh.points[:, states.vertices[cells, 0]]).T
-            edges = np.moveaxis(states.edges(cells), 1, 2)
-            reference = np.linalg.solve(edges, offsets[:, :, None])[:, :, 0]
-            dofs = states.halo.numbers[states.dofs[cells]]
-            rows, entries = dofs.ravel(), states.shapes(reference).ravel()
-            columns = np.repeat(mine, dofs.shape[1])
-        parts = self.group.collect((rows, columns, entries))
-        rows, columns, entries = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        local = rows.astype(np.int64) - states.halo.starts[self.group.rank]
-        own_rows = (local >= 0) & (local < self.size)
-        place = (local[own_rows], columns[own_rows].astype(np.int64))
-        return sp.csr_matrix((entries[own_rows], place), (self.size, points.shape[1]))
+            found = elements.sampling(points[:, mine]).tocoo()
+            numbers, columns, entries = states.halo.numbers[found.col], mine[found.row], found.data
+        parts = self.group.collect((numbers, columns, entries))
+        numbers, columns, entries = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        rows = numbers.astype(np.int64) - states.halo.starts[self.group.rank]
+        here = (rows >= 0) & (rows < self.size)
+        place = (rows[here], columns[here].astype(np.int64))
+        return sp.csr_matrix((entries[here], place), (self.size, points.shape[1]))
 
 
 def _whole_states(

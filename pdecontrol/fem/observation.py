@@ -53,7 +53,7 @@ def observation(items: Sequence[Tracking | Linear], sampler: Sampler, solution: 
 
 
 def _integrate(term: Linear, sampler: Sampler) -> tuple[Space, Any]:
-    region, group = sampler.tags.region(term.on, "Linear"), sampler.engine.group
+    region, group = sampler.region(term.on, "Linear"), sampler.engine.group
     load = region.functional(sampler(term.weight, region, "the weight of Linear"))
     return numbers(group, np.ones(1)), NarrowMatrix(group, load[:, None])
 
@@ -64,7 +64,7 @@ def _track(tracking: Tracking, sampler: Sampler, solution: Space) -> tuple[Space
         columns = NarrowMatrix(engine.group, _probe(points, sampler))
         sampler.digests.append((f"Tracking at points, weight {tracking.weight!r}", repr(points.tolist())))
         return numbers(engine.group, np.full(points.shape[1], tracking.weight), points), columns
-    region = sampler.tags.region(tracking.on, "Tracking")
+    region = sampler.region(tracking.on, "Tracking")
     dofs = region.dofs()
     sampler.note(f"Tracking, weight {tracking.weight!r}", region)
     whole = region is engine.cells

@@ -8,22 +8,47 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, Data, Indices, call, sample, undivided
-from ..errors import DataError, ProblemError
+from ..errors import DataError, MeshError, ProblemError
+from ..mesh.mesh import Mesh
 from ..space import digest
 from .engine import CHUNK, Engine, Region
-from .tags import Tags
 
 
 class Sampler:
-    """Values of data at quadrature points and nodes.
+    """Values of data at quadrature points and nodes, and the regions of tags.
 
     `digests` has what each was and where: whoever discretises a problem samples or notes all of its data here, and a
     restart knows it by these.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self.engine, self.tags = engine, Tags(engine)
+        self.engine, self._mesh = engine, engine.mesh
         self.digests: list[tuple[str, str]] = []
+        self._regions: dict[str | None, Region] = {None: engine.cells}
+
+    def members(self, tag: str, name: str) -> Indices:
+        """The cells of a part."""
+        if tag not in self._mesh.parts:
+            raise unknown(self._mesh, tag, "part", name)
+        return self.engine.members(tag)
+
+    def boundary(self, tag: str, name: str) -> Region:
+        """The facets of a boundary."""
+        if tag not in self._mesh.boundaries:
+            raise unknown(self._mesh, tag, "boundary", name)
+        if tag not in self._regions:
+            self._regions[tag] = self.engine.facets(tag)
+        return self._regions[tag]
+
+    def region(self, tag: str | None, name: str) -> Region:
+        """The domain, a part or a boundary."""
+        if tag in self._mesh.boundaries:
+            return self.boundary(str(tag), name)
+        if tag not in self._regions:
+            if tag not in self._mesh.parts:
+                raise unknown(self._mesh, tag, "part or boundary", name)
+            self._regions[tag] = self.engine.part(str(tag))
+        return self._regions[tag]
 
     def __call__(self, data: Data, region: Region, name: str, chosen: Indices | None = None) -> Array:
         """Values (count, quadrature) on a region, or on the chosen cells of it."""
@@ -31,7 +56,7 @@ class Sampler:
 
     def components(self, data: Any, region: Region, name: str, chosen: Indices | None = None) -> Array:
         """Values (dim, count, quadrature) of a vector field given by its components, or by a function with those."""
-        return self._sample(data, region, name, chosen, self._vector, self.engine.mesh.dim)
+        return self._sample(data, region, name, chosen, self._vector, self._mesh.dim)
 
     def on_cells(self, coefficient: Any, name: str, default: float | None, vector: bool = False) -> Array:
         """Values (.., cells, quadrature) of a coefficient, which may differ from part to part.
@@ -42,13 +67,13 @@ class Sampler:
         cells, group = self.engine.cells, self.engine.group
         if not isinstance(coefficient, Mapping):
             return evaluate(coefficient, cells, name)
-        leading = (self.engine.mesh.dim,) if vector else ()
+        leading = (self._mesh.dim,) if vector else ()
         values = np.full((*leading, cells.count, cells.quadrature), default or 0.0)
         known = np.zeros(cells.count, dtype=bool)
         if not coefficient:
             raise ProblemError(f"{name}: its parts are given no value, the dictionary is empty.")
         for tag, data in coefficient.items():
-            chosen = self.tags.members(tag, name)
+            chosen = self.members(tag, name)
             with group.agree():
                 if known[chosen].any():
                     raise ProblemError(f"{name}: the part {tag!r} overlaps another part that has a value too.")
@@ -70,7 +95,7 @@ class Sampler:
     def at_nodes(self, data: Data, dofs: Indices, name: str) -> Array:
         space = self.engine.nodal(dofs, np.ones(dofs.size))
         values = space.interpolate(data, name)
-        rounded = np.round(space.nodes / self.engine.mesh.diameter * 1e9).astype(np.int64)
+        rounded = np.round(space.nodes / self._mesh.diameter * 1e9).astype(np.int64)
         self.digests.append((name, digest(self.engine.group, rounded, values)))
         return values
 
@@ -80,7 +105,7 @@ class Sampler:
         cells = np.arange(region.count) if chosen is None else chosen
         shape, data = (rows, cells.size, region.quadrature), undivided(data)
         if isinstance(data, (int, float)):
-            value = float(evaluate(data, np.zeros((self.engine.mesh.dim, 1)), name)[0, 0])
+            value = float(evaluate(data, np.zeros((self._mesh.dim, 1)), name)[0, 0])
             self.note(f"{name}: {value!r}", region, cells)
             return np.broadcast_to(value, shape)
         values, sums = np.empty(shape), np.empty(shape[:2])
@@ -90,7 +115,7 @@ class Sampler:
                 points = region.points(cells[part])
                 sampled = evaluate(data, points.reshape(len(points), -1), name)
                 values[:, part] = sampled.reshape(rows, -1, region.quadrature)
-                sums[:, part] = _sums(values[:, part], points / self.engine.mesh.diameter)
+                sums[:, part] = _sums(values[:, part], points / self._mesh.diameter)
         self.digests.append((name, digest(self.engine.group, region.keys[:, cells], sums)))
         return values
 
@@ -103,10 +128,10 @@ class Sampler:
         return self._values(data, points, name)
 
     def _values(self, data: Data, points: Array, name: str) -> Array:
-        return sample(data, points, self.engine.mesh.diameter, name)[None]
+        return sample(data, points, self._mesh.diameter, name)[None]
 
     def _vector(self, data: Any, points: Array, name: str) -> Array:
-        dim, diameter = self.engine.mesh.dim, self.engine.mesh.diameter
+        dim, diameter = self._mesh.dim, self._mesh.diameter
         if not points.shape[1]:
             return np.zeros((dim, 0))
         values, evaluate = (
@@ -126,3 +151,9 @@ def _sums(values: Array, points: Array) -> Array:
     ordered = np.take_along_axis(values, np.broadcast_to(order, values.shape), axis=2)
     weights = np.arange(1.0, ordered.shape[2] + 1)
     return np.asarray((ordered @ weights).reshape(len(values), -1))
+
+
+def unknown(mesh: Mesh, tag: object, kind: str, name: str) -> MeshError:
+    """The error for a tag that a mesh does not have."""
+    parts, boundaries = list(mesh.parts), list(mesh.boundaries)
+    return MeshError(f"{name}: the mesh has no {kind} {tag!r}; its parts are {parts}, its boundaries {boundaries}.")

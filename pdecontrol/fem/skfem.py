@@ -163,14 +163,7 @@ class SkfemEngine(Engine):
         return space, sp.csr_matrix((lumped, (rows, columns)), (self.size, elements.size))
 
     def probe(self, points: Array) -> sp.csr_matrix:
-        count = self.mesh.cells.shape[1]
-        cells = cell_lagrange(self.mesh, 0).evaluate(np.arange(count), points).round().astype(int)
-        mapping, dofs = self.basis.mapping, np.asarray(self.basis.element_dofs)[:, cells]
-        local = mapping.invF(points[:, :, None], tind=cells)
-        values = [self._element.gbasis(mapping, local, i, tind=cells)[0] for i in range(len(dofs))]
-        columns = np.broadcast_to(np.arange(len(cells)), dofs.shape)
-        entries = np.stack([np.asarray(v).reshape(-1) for v in values])
-        return sp.csr_matrix((entries.ravel(), (dofs.ravel(), columns.ravel())), (self.size, len(cells)))
+        return self.elements.sampling(points).T.tocsr()
 
 
 def integrals(basis: skfem.Basis) -> sp.csr_matrix:

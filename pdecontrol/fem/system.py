@@ -14,13 +14,12 @@ from ..errors import SingularEquationError
 from ..linear.residual import ROUNDING, Excess
 from ..linear.solvers import LinearSolver
 from ..problem import ControlProblem, Weak
-from .conditions import Lifting, natural_conditions
+from .conditions import Lifting, check_conditions, natural_conditions
 from .control import coupling
 from .engine import Engine
 from .equations import EQUATIONS
 from .observation import observation
 from .sampler import Sampler
-from .tags import check_conditions
 
 
 class System:

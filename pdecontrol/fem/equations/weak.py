@@ -75,8 +75,10 @@ class WeakEquation(StateEquation):
 
     def _assemble(self, form: Any, y: Array) -> Array:
         """The values of a linear form at the state y."""
+        from dolfinx import fem
+
         self._set(self._y, y)
-        return self._states.gathered(compat.assemble_vector(form, self._states.halo.numbers.size))
+        return self._states.gathered(np.array(fem.assemble_vector(form).array[: self._states.halo.numbers.size]))
 
     def _refuse_unsymmetric(self, matrix: SharedMatrix) -> None:
         """Compare <A x, z> with <x, A z> for two rough functions of the coordinates."""
