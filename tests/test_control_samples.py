@@ -182,7 +182,7 @@ def test_bounds_include_rounding():
         )
         source = pc.ControlSamples(stated, pc.unit_square(5))
         batch = source.batch({}, [np.random.default_rng(7)], 1e-6)
-        map, (u,), (y,) = source._map, batch.arrays["control"], batch.arrays["observation"]
+        map, (u,), (y,) = pc.discretise(stated, source.mesh), batch.arrays["control"], batch.arrays["observation"]
         matrix = map.system.matrix.toarray().astype(Long)
         error = y - Extended(stated, map).state(u.astype(Long))
         energy = float(np.sqrt(error @ (matrix @ error)) / np.sqrt(y @ (matrix @ y)))

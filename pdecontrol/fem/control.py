@@ -30,7 +30,7 @@ class Coupling:
 
     def transposed(self, p: Array) -> Array:
         """M_u^-1 C' p."""
-        return self.space.riesz(self._matrix.T @ p)
+        return self.space.riesz(p @ self._matrix)
 
     @cached_property
     def absolute(self) -> Coupling:

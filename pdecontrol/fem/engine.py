@@ -59,25 +59,25 @@ class Region(ABC):
         """The entries of a state on this process that belong to nodes of the region, ascending."""
 
 
-def diffusion(y: Any, v: Any, weight: Any, grad: Callable[[Any], Any], dot: Callable[[Any, Any], Any]) -> Any:
+def diffusion(y: Any, v: Any, weight: Any, grad: Any, dot: Any) -> Any:
     """Weight grad y . grad v."""
     return weight * dot(grad(y), grad(v))
 
 
-def advection(y: Any, v: Any, weight: Any, grad: Callable[[Any], Any], dot: Callable[[Any, Any], Any]) -> Any:
+def advection(y: Any, v: Any, weight: Any, grad: Any, dot: Any) -> Any:
     """Weight . grad y v."""
     return dot(weight, grad(y)) * v
 
 
-def mass(y: Any, v: Any, weight: Any, grad: Callable[[Any], Any], dot: Callable[[Any, Any], Any]) -> Any:
-    """Weight y v, which alone may be on facets."""
+def mass(y: Any, v: Any, weight: Any, grad: Any, dot: Any) -> Any:
+    """Weight y v."""
     return weight * y * v
 
 
 class Term(NamedTuple):
     """The bilinear form int integrand(y, v): an integrand in either engine's terms, and its weight on a region.
 
-    Weights are numbers (count, quadrature) or vectors (dim, count, quadrature) at the quadrature points.
+    Weights are numbers (count, quadrature) or vectors (dim, count, quadrature). Facets take `mass` alone.
     """
 
     integrand: Callable[..., Any]
@@ -93,7 +93,7 @@ def constant_mass(region: Region, weight: float = 1.0) -> Term:
 class Engine(ABC):
     """Finite elements of one degree on a mesh, on one process or on several.
 
-    Matrices take and return the entries of this process, by `A @ y` and `A.T @ y`.
+    Matrices take and return the entries of this process.
 
     Attributes
     ----------

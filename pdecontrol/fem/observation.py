@@ -23,7 +23,7 @@ class Observation:
 
     Parameters
     ----------
-    parts : of each part the space, and the matrix (states, entries of the space) whose transpose gives it.
+    parts : of each part its space, and the matrix (states, entries of the space) that is the transpose of O.
     """
 
     def __init__(self, parts: Sequence[tuple[Space, Any]]) -> None:
@@ -32,7 +32,7 @@ class Observation:
 
     def apply(self, y: Array) -> Array:
         """O y."""
-        return np.concatenate([matrix.T @ y for _, matrix in self._parts])
+        return np.concatenate([y @ matrix for _, matrix in self._parts])
 
     def transposed(self, w: Array) -> Array:
         """O' M_y w."""

@@ -1,4 +1,4 @@
-"""Matrices with a row for each entry of states, divided among the processes as states are."""
+"""Matrices B with a row for each entry of states, divided among the processes: B @ h, and p @ B for B' p."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from ..space import Layout, Space
 class NarrowMatrix:
     """A matrix with few columns: rank 0 holds the vectors that it is applied to, every process has its rows."""
 
+    __array_ufunc__ = None  # arrays leave p @ B to this class
+
     def __init__(self, group: Group, rows: Any) -> None:
         self._group, self._rows = group, rows
 
@@ -25,13 +27,7 @@ class NarrowMatrix:
     def __abs__(self) -> NarrowMatrix:
         return NarrowMatrix(self._group, abs(self._rows))
 
-    @property
-    def T(self) -> Transposed:
-        """The transposed matrix."""
-        return Transposed(self)
-
-    def transposed(self, p: Array) -> Array:
-        """The product of the transposed matrix with p."""
+    def __rmatmul__(self, p: Array) -> Array:
         if isinstance(self._rows, np.ndarray):  # in pairs: equal terms would round alike in a row
             sums = np.sum(np.ascontiguousarray(self._rows.T) * p, axis=1)
         else:
@@ -51,6 +47,8 @@ class HaloMatrix:
         are the controls of this process.
     """
 
+    __array_ufunc__ = None
+
     def __init__(self, local: sp.csr_matrix, halo: Halo, nodes: Indices | None = None) -> None:
         self._local, self._transpose, self._halo, self._nodes = local, local.T.tocsr(), halo, nodes
 
@@ -64,25 +62,9 @@ class HaloMatrix:
     def __abs__(self) -> HaloMatrix:
         return HaloMatrix(abs(self._local), self._halo, self._nodes)
 
-    @property
-    def T(self) -> Transposed:
-        """The transposed matrix."""
-        return Transposed(self)
-
-    def transposed(self, p: Array) -> Array:
-        """The product of the transposed matrix with p."""
+    def __rmatmul__(self, p: Array) -> Array:
         result = self._transpose @ self._halo.forward(p)
         return np.asarray(result if self._nodes is None else self._halo.reverse(result)[self._nodes])
-
-
-class Transposed:
-    """The transpose of a matrix that has a method `transposed`."""
-
-    def __init__(self, matrix: Any) -> None:
-        self._matrix = matrix
-
-    def __matmul__(self, p: Array) -> Array:
-        return np.asarray(self._matrix.transposed(p))
 
 
 def numbers(group: Group, weights: Array, points: Array | None = None) -> Space:
