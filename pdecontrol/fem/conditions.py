@@ -11,7 +11,7 @@ from ..arrays import Array
 from ..errors import ProblemError
 from ..mesh.mesh import Mesh
 from ..problem import Actuators, Boundary, Condition, ControlProblem, Dirichlet, Distributed, Neumann
-from .engine import Region, Term, mass
+from .engine import Term, mass
 from .sampler import Sampler, unknown
 
 
@@ -26,7 +26,7 @@ class Lifting:
         self.fixed, self._values = np.zeros(size, dtype=bool), np.zeros(size)
         for tag, condition in conditions.items():
             if isinstance(condition, Dirichlet):
-                dofs = sampler.boundary(tag, "boundary").dofs()
+                dofs = sampler.region(tag, "boundary", "boundary").dofs()
                 self.fixed[dofs] = True
                 self._values[dofs] = sampler.at_nodes(condition.value, dofs, f"Dirichlet value on {tag!r}")
         self.free = np.flatnonzero(~self.fixed)
@@ -69,23 +69,20 @@ def natural_conditions(conditions: Mapping[str, Condition], sampler: Sampler) ->
     for tag, condition in conditions.items():
         if isinstance(condition, Dirichlet):
             continue
-        region = sampler.boundary(tag, "boundary")
+        region = sampler.region(tag, "boundary", "boundary")
         if isinstance(condition, Neumann):
             values = sampler(condition.flux, region, f"Neumann flux on {tag!r}")
         else:
             coefficient = sampler(condition.coefficient, region, f"Robin coefficient on {tag!r}")
-            _refuse_negative(coefficient, region, f"Robin coefficient on {tag!r}", sampler)
+            with sampler.engine.group.agree():
+                if np.any(coefficient < 0):
+                    what = f"the Robin coefficient on {tag!r} must not be negative"
+                    raise ProblemError(f"{what}, its least value is {coefficient.min():.6g}.")
             terms.append(Term(mass, region, coefficient))
             values = sampler(condition.value, region, f"Robin value on {tag!r}")
         load += region.functional(values)
         sizes += region.functional(np.abs(values))
     return Natural(terms, load, sizes)
-
-
-def _refuse_negative(coefficient: Array, region: Region, name: str, sampler: Sampler) -> None:
-    with sampler.engine.group.agree():
-        if np.any(coefficient < 0):
-            raise ProblemError(f"the {name} must not be negative, its least value is {coefficient.min():.6g}.")
 
 
 def check_conditions(problem: ControlProblem, mesh: Mesh) -> None:

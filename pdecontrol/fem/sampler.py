@@ -32,22 +32,14 @@ class Sampler:
             raise unknown(self._mesh, tag, "part", name)
         return self.engine.members(tag)
 
-    def boundary(self, tag: str, name: str) -> Region:
-        """The facets of a boundary."""
-        if tag not in self._mesh.boundaries:
-            raise unknown(self._mesh, tag, "boundary", name)
-        if tag not in self._regions:
-            self._regions[tag] = self.engine.facets(tag)
-        return self._regions[tag]
-
-    def region(self, tag: str | None, name: str) -> Region:
+    def region(self, tag: str | None, name: str, kind: str = "part or boundary") -> Region:
         """The domain, a part or a boundary."""
-        if tag in self._mesh.boundaries:
-            return self.boundary(str(tag), name)
+        parts, boundaries = self._mesh.parts, self._mesh.boundaries
+        if tag not in boundaries and tag is not None and (kind == "boundary" or tag not in parts):
+            raise unknown(self._mesh, tag, kind, name)
         if tag not in self._regions:
-            if tag not in self._mesh.parts:
-                raise unknown(self._mesh, tag, "part or boundary", name)
-            self._regions[tag] = self.engine.part(str(tag))
+            make = self.engine.facets if tag in boundaries else self.engine.part
+            self._regions[tag] = make(str(tag))
         return self._regions[tag]
 
     def __call__(self, data: Data, region: Region, name: str, chosen: Indices | None = None) -> Array:

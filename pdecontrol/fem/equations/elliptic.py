@@ -27,7 +27,11 @@ class LinearElliptic(StateEquation):
     def __init__(self, equation: Elliptic, sampler: Sampler, natural: Natural, coupling: Coupling) -> None:
         engine = sampler.engine
         kappa = sampler.on_cells(equation.diffusion, "diffusion", None)
-        _refuse_not_positive(kappa, engine)
+        with engine.group.agree():
+            if np.any(kappa <= 0):
+                cell, point = np.argwhere(kappa <= 0)[0]
+                where = engine.cells.points(np.array([cell]))[:, 0, point].round(6).tolist()
+                raise ProblemError(f"diffusion must be positive, it is {kappa[cell, point]:.6g} at x = {where}.")
         reaction = sampler.on_cells(equation.reaction, "reaction", 0.0)
         self._terms = [Term(diffusion, engine.cells, kappa), *natural.terms]
         if engine.group.any(bool(reaction.any())):
@@ -63,14 +67,6 @@ class LinearElliptic(StateEquation):
     def assemble(self, more: Sequence[Term]) -> Any:
         """The matrix with more terms."""
         return self._engine.matrix([*self._terms, *more])
-
-
-def _refuse_not_positive(kappa: Array, engine: Engine) -> None:
-    with engine.group.agree():
-        if np.any(kappa <= 0):
-            cell, point = np.argwhere(kappa <= 0)[0]
-            where = engine.cells.points(np.array([cell]))[:, 0, point].round(6).tolist()
-            raise ProblemError(f"diffusion must be positive, it is {kappa[cell, point]:.6g} at x = {where}.")
 
 
 def warn_of_oscillations(engine: Engine, kappa: Array, flow: Array) -> None:
