@@ -105,8 +105,9 @@ class SteadyLinearisation(Linearisation):
 
     def __init__(self, map: SteadyMap, u: Array, start: Array | None, accuracy: float | None) -> None:
         self._map, self._system, self._u = map, map.system, u
-        self._equation, self._observation, self._rounding = map.system.equation, map.system.observation, map.rounding
+        self._equation, self._observation = map.system.equation, map.system.observation
         self._start, self._accuracy = start, accuracy
+        self._rounding = map.rounding if accuracy is None else None  # where bounds are asked for
         self._own: LinearSolver | None = None
         if not map.affine:
             _ = self._solved  # an equation that cannot be solved fails here
@@ -118,7 +119,7 @@ class SteadyLinearisation(Linearisation):
         with self._map.solves.solving("state"):
             y, error = self._system.lifting.initial(), 0.0
             if factors is not None:
-                noise = self._noise(Rounding.load, self._u)
+                noise = None if self._rounding is None else self._rounding.load(self._u)
                 step, error = self._solve(factors, -self._equation.residual(y, self._u), False, self._start, noise)
                 y += step
             else:
@@ -127,20 +128,14 @@ class SteadyLinearisation(Linearisation):
                 y = newton(self._system, self._u, y, self._map.solves)
             return y, self._observation.apply(y), error
 
-    def _noise(self, of: Callable[[Rounding, Array], Array], a: Array) -> Array | None:
-        """What rounding may be in a right-hand side, where its bound is asked for."""
-        return None if self._rounding is None or self._accuracy is not None else of(self._rounding, a)
-
     def _solve(
         self, factors: LinearSolver, functional: Array, transposed: bool = False, start: Array | None = None,
         noise: Array | None = None,
     ) -> tuple[Array, float]:  # fmt: skip
         """e_y^-1 or e_y^-T of a functional, zero on the fixed entries, and the bound on its residual."""
         restrict = self._system.lifting.restrict
-        near, least = (None if a is None else restrict(a) for a in (start, noise))
-        solution = factors.solve(
-            restrict(functional), transposed, near, self._accuracy, 0.0 if least is None else least
-        )
+        near, least = (None if start is None else restrict(start)), (0.0 if noise is None else restrict(noise))
+        solution = factors.solve(restrict(functional), transposed, near, self._accuracy, least)
         return self._system.lifting.extend(solution.x), solution.error
 
     @property
@@ -185,7 +180,8 @@ class SteadyLinearisation(Linearisation):
             return self._observation.apply(self._solve(factors, self._equation.couple(*self._point, h))[0])
 
     def solve_adjoint(self, w: Array, start: Array | None = None) -> Adjoint:
-        factors, functional, noise = self._factors, self._observation.transposed(w), self._noise(Rounding.functional, w)
+        factors, functional = self._factors, self._observation.transposed(w)
+        noise = None if self._rounding is None else self._rounding.functional(w)
         if noise is not None and start is not None:
             restrict = self._system.lifting.restrict
             with self._map.solves.timing():
