@@ -23,11 +23,11 @@ class Rounding:
 
     def __init__(self, system: System, affine: Affine) -> None:
         self._system, self._affine = system, affine
-        self._coupling, self._observation = system.equation.coupling.absolute, system.observation.absolute
+        self._coupling, self._observation = system.equation.coupling, system.observation
 
     def load(self, u: Array) -> Array:
         """In f + C u - A y_D, entry by entry."""
-        return ROUNDING * (self._coupling.apply(np.abs(u)) + self._load_size)
+        return ROUNDING * (self._coupling.absolute.apply(np.abs(u)) + self._load_size)
 
     @cached_property
     def _load_size(self) -> Array:
@@ -38,15 +38,15 @@ class Rounding:
 
     def functional(self, w: Array) -> Array:
         """In O' M_y w, entry by entry."""
-        return ROUNDING * self._observation.transposed(np.abs(w))
+        return ROUNDING * self._observation.absolute.transposed(np.abs(w))
 
     def observed(self, y: Array) -> float:
         """In y and O y, in the norm."""
-        return SUMS * self._system.observation.space.norm(self._observation.apply(np.abs(y)))
+        return SUMS * self._observation.space.norm(self._observation.absolute.apply(np.abs(y)))
 
     def gradient(self, p: Array) -> float:
         """In p and M_u^-1 C' p, in the norm."""
-        return SUMS * self._system.control.norm(self._coupling.transposed(np.abs(p)))
+        return SUMS * self._coupling.space.norm(self._coupling.absolute.transposed(np.abs(p)))
 
 
 class Constants(NamedTuple):

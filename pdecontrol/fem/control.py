@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ class Coupling:
         """M_u^-1 C' p."""
         return self.space.riesz(p @ self._matrix)
 
-    @cached_property
+    @property
     def absolute(self) -> Coupling:
         """|C|, for the sizes of the sums that the others take."""
         return Coupling(self.space, abs(self._matrix))
