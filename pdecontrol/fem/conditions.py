@@ -49,18 +49,11 @@ class Lifting:
 
 
 class Natural(NamedTuple):
-    """What Neumann and Robin conditions add to an equation.
+    """What Neumann and Robin conditions add to an equation."""
 
-    Attributes
-    ----------
-    terms : the forms int c y v of Robin coefficients.
-    load : the functional int g v.
-    sizes : the sizes of its terms, entry by entry, however much of them cancels.
-    """
-
-    terms: list[Term]
-    load: Array
-    sizes: Array
+    terms: list[Term]  # int c y v
+    load: Array  # int g v
+    sizes: Array  # of its terms, entry by entry, however much of them cancels
 
 
 def natural_conditions(conditions: Mapping[str, Condition], sampler: Sampler) -> Natural:

@@ -25,18 +25,11 @@ CHUNK = 100_000  # cells whose points are made at a time
 
 
 class Region(ABC):
-    """Cells or facets on this process, with the quadrature points at which data are sampled.
+    """Cells or facets on this process, with the quadrature points at which data are sampled."""
 
-    Attributes
-    ----------
-    count : the number of cells or facets.
-    quadrature : the number of points on each.
-    keys : (k, count), what identifies them on every partition.
-    """
-
-    count: int
-    quadrature: int
-    keys: Indices
+    count: int  # of cells or facets
+    quadrature: int  # points on each
+    keys: Indices  # (k, count), what identifies them on every partition
 
     @abstractmethod
     def points(self, chosen: Indices) -> Array:
@@ -94,25 +87,16 @@ class Engine(ABC):
     """Finite elements of one degree on a mesh, on one process or on several.
 
     Matrices take and return the entries of this process.
-
-    Attributes
-    ----------
-    group : the processes.
-    mesh, degree : what is discretised.
-    size : the number of entries of a state on this process.
-    nodes : (dim, size), where they sit.
-    cells : the region of all cells.
-    exact : whether linear systems are solved to rounding, once `prepare` has chosen how.
     """
 
     name: str
     group: Group
     mesh: Mesh
     degree: int
-    size: int
-    nodes: Array
-    cells: Region
-    exact: bool
+    size: int  # of a state on this process
+    nodes: Array  # (dim, size), where its entries sit
+    cells: Region  # all of them
+    exact: bool  # whether linear systems are solved to rounding, once `prepare` has chosen how
 
     @abstractmethod
     def members(self, tag: str) -> Indices:

@@ -16,12 +16,8 @@ REMEDY = "the semilinear term, or start from a control nearer to the solution."
 def newton(system: System, u: Array, y: Array, counter: Counter) -> Array:
     """e(y, u) = 0 by Newton's method with backtracking on the residual, from y.
 
-    Iterates to the rounding of the residual, which the exactness of tangents and adjoints rests on.
-
-    Raises
-    ------
-    ConvergenceError
-        If 50 steps do not suffice, or no step length reduces the residual.
+    Iterates to the rounding of the residual, which the exactness of tangents and adjoints rests on. Raises
+    ConvergenceError if 50 steps do not suffice, or no step length reduces the residual.
     """
     r = system.residual(y, u)
     first = size = system.norm(r)

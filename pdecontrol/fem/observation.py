@@ -18,12 +18,7 @@ from .sampler import Sampler
 
 
 class Observation:
-    """O y, and the transpose O' M_y of its inner product.
-
-    Parameters
-    ----------
-    parts : of each part its space, and the matrix (states, entries of the space) that is the transpose of O.
-    """
+    """O y, in parts: of each a space, and the matrix (states, entries of the space) that is the transpose of O."""
 
     def __init__(self, parts: Sequence[tuple[Space, Any]]) -> None:
         self._parts = parts

@@ -17,17 +17,8 @@ class Partition:
     """The cells, nodes and entries of states that a process owns, and those that it sees.
 
     Every process holds the arrays of the mesh. Entries of a process are in the order of whole vectors, not in that of
-    FEniCSx: on one process arrays mean what they mean elsewhere.
-
-    Attributes
-    ----------
-    domain, space : of FEniCSx.
-    order, rule : of quadrature on cells: those of the embedded engine.
-    owned_cells, vertices, cell_numbers : how many cells are the process's own, which come first; (cells, dim + 1) and
-        (cells,), in the numbers of the mesh.
-    size, nodes, keys : of the entries that the process owns, as in `Engine` and `Layout`.
-    dofs, halo : the entries (cells, local) of each cell, and how entries are shared.
-    place, taken : the number of each entry of FEniCSx on this process, and the entry of each number.
+    FEniCSx: on one process arrays mean what they mean elsewhere. `place` has the number of each entry of FEniCSx on
+    this process, `taken` the entry of each number.
     """
 
     def __init__(self, mesh: Mesh, degree: int) -> None:
@@ -41,8 +32,8 @@ class Partition:
             mesh.dim,
         )  # fmt: skip
         topology = self.domain.topology
-        self.owned_cells = topology.index_map(mesh.dim).size_local
-        self.vertices = compat.cell_vertices(self.domain)
+        self.owned_cells = topology.index_map(mesh.dim).size_local  # which come first
+        self.vertices = compat.cell_vertices(self.domain)  # (cells, dim + 1), in the numbers of the mesh
         self.cell_numbers = np.array(topology.original_cell_index, dtype=np.int64)
         self.space = compat.lagrange_space(self.domain, degree)
         self.size = self.space.dofmap.index_map.size_local

@@ -37,14 +37,9 @@ class NarrowMatrix:
 
 
 class HaloMatrix:
-    """A matrix (states, controls) through a local one, both with ghosts; controls may sit at nodes of states.
+    """A matrix (states, controls) through a local one (states with ghosts, columns).
 
-    Parameters
-    ----------
-    local : (states with ghosts, columns).
-    halo : of states.
-    nodes : the entries of states that the controls are, where the columns are those of states; None where the columns
-        are the controls of this process.
+    Columns are the controls of this process, or states with ghosts, of which the controls are the entries `nodes`.
     """
 
     __array_ufunc__ = None

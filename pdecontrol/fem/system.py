@@ -27,14 +27,6 @@ class System:
 
     States are Lagrange elements; targets and Dirichlet values are sampled at nodes. Functionals on states are arrays of
     their values on the basis, of the free entries where this class returns them.
-
-    Attributes
-    ----------
-    problem, engine : what is discretised, and how.
-    lifting : the Dirichlet values and the free entries.
-    equation : e and its derivatives.
-    observation : O.
-    control, solution : the spaces of controls and of states.
     """
 
     def __init__(self, problem: ControlProblem, engine: Engine) -> None:

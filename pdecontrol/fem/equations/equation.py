@@ -10,18 +10,11 @@ from ..control import Coupling
 
 
 class Affine(NamedTuple):
-    """What bounds of rounding need to know of e(y, u) = A y - f - C u.
+    """What bounds of rounding need to know of e(y, u) = A y - f - C u."""
 
-    Attributes
-    ----------
-    load_size : the sizes of the terms of f, entry by entry, however much of them cancels.
-    symmetric : whether A is.
-    row_sums : A 1 and the sizes of its terms, where they are known better than from A.
-    """
-
-    load_size: Array
-    symmetric: bool
-    row_sums: tuple[Array, Array] | None = None
+    load_size: Array  # of the terms of f, entry by entry, however much of them cancels
+    symmetric: bool  # A
+    row_sums: tuple[Array, Array] | None = None  # A 1 and the sizes of its terms, where known better than from A
 
 
 class StateEquation(ABC):
@@ -31,13 +24,6 @@ class StateEquation(ABC):
     on states, of which the map takes the free entries. An equation has a residual, a matrix and, unless it is affine, a
     second derivative; one in which the control is not a load, -C u, has its own `couple` and `couple_transposed` too.
 
-    Attributes
-    ----------
-    coupling : C, and the space of u.
-    affine : what is known of an affine equation, None for others.
-    definite : whether e_y is symmetric positive definite, wherever `definite_at` does not deny it.
-    fingerprint : a digest of what the sampled data do not tell.
-
     Notes
     -----
     The signs are such that S' h = e_y^-1 couple(h) and S'* w = couple_transposed(p) with p = e_y^-T w. With
@@ -46,10 +32,10 @@ class StateEquation(ABC):
         couple_transposed(e_y^-T (w' - f)) - g,    w' the derivative of w.
     """
 
-    coupling: Coupling
-    affine: Affine | None
-    definite: bool
-    fingerprint: str
+    coupling: Coupling  # C, and the space of u
+    affine: Affine | None  # None for equations that are not
+    definite: bool  # whether e_y is symmetric positive definite, wherever `definite_at` does not deny it
+    fingerprint: str  # of what the sampled data do not tell
 
     @abstractmethod
     def residual(self, y: Array, u: Array) -> Array:
