@@ -35,19 +35,19 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from published import PublishedDarcy, PublishedHelmholtz
 from threadpoolctl import threadpool_limits
 
 from pdecontrol.errors import ProblemError
 from pdecontrol.learn.data import generate
 from pdecontrol.learn.families import ConvectionDiffusion, Darcy, Helmholtz, Poisson, Thermal
 from pdecontrol.learn.family import Family
-from pdecontrol.learn.published import PublishedDarcy, PublishedHelmholtz
 from pdecontrol.learn.strategy.candidates import CANDIDATES
 from pdecontrol.learn.strategy.ordering import greedy
 from pdecontrol.learn.strategy.precondition import ReferenceInverse, mean_operator
 from pdecontrol.linear.cg import cg
 from pdecontrol.linear.gcrodr import gcrodr
-from pdecontrol.linear.solution import KrylovSolution
+from pdecontrol.linear.krylov import KrylovResult
 
 System = tuple[sp.csr_matrix, np.ndarray]
 
@@ -90,12 +90,12 @@ def diagonal(matrix: sp.csr_matrix) -> Any:
 
 
 def sequence(
-    name: str, systems: Sequence[System], method: Callable[..., KrylovSolution] = gcrodr,
+    name: str, systems: Sequence[System], method: Callable[..., KrylovResult] = gcrodr,
     preconditioner: Callable[[sp.csr_matrix], Any] = none, side: str = "right", carry: bool = True,
     order: Sequence[int] | None = None, **options: Any,
 ) -> Row:  # fmt: skip
     """Solve systems in an order, carrying the space; `side` right is U in solution space, "space" in that of M x."""
-    space, found, start = None, list[KrylovSolution](), perf_counter()
+    space, found, start = None, list[KrylovResult](), perf_counter()
     for i in range(len(systems)) if order is None else order:
         matrix, b = systems[i]
         inverse = preconditioner(matrix)
@@ -201,7 +201,7 @@ def correct(count: int) -> None:
 
 def mean_of(family: Family) -> Callable[[sp.csr_matrix], Any]:
     build = mean_operator(ReferenceInverse(family.reference(), family.grid))
-    return lambda matrix: build(matrix, True)[0]
+    return lambda matrix: build(matrix, True)
 
 
 def helmholtz(count: int) -> None:

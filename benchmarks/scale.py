@@ -61,7 +61,7 @@ def work(dimension: int, unknowns: int, tol: float) -> None:
     from mpi4py import MPI
 
     comm, example = MPI.COMM_WORLD, reference.box(ALPHA, dimension)
-    engine = {"backend": "dolfinx", "linear_solver": "amg"}
+    engine = {"backend": pc.Parallel(linear_solver="amg")}
     pc.solve(example.problem, build(dimension, 50), **engine, progress=False)  # compiles the forms
     comm.Barrier()
 
@@ -94,9 +94,9 @@ def bare(map: pc.SolutionMap, b: np.ndarray) -> tuple[float, int, float]:
     from mpi4py import MPI
     from petsc4py import PETSc
 
-    from pdecontrol.linear.petsc_solver import Options
+    from pdecontrol.linear.ksp import PetscOptions
 
-    matrix = map.factors._matrix
+    matrix = map.factors.inverse.matrix
     x, right = matrix.createVecs()
     right.array[:] = b
     ksp = PETSc.KSP().create(matrix.getComm())
@@ -104,7 +104,7 @@ def bare(map: pc.SolutionMap, b: np.ndarray) -> tuple[float, int, float]:
     ksp.setTolerances(rtol=1e-10, atol=0.0, max_it=1000)
     MPI.COMM_WORLD.Barrier()
     begin = perf_counter()
-    Options(None).apply(ksp, "state_", "amg", definite=True)
+    PetscOptions(None).apply(ksp, "state_", "amg", definite=True)
     setup, times = perf_counter() - begin, []
     for _ in range(3):
         MPI.COMM_WORLD.Barrier()

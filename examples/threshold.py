@@ -43,7 +43,7 @@ def main(output: Path | None = None, n: int = 64, alpha: float = 1e-5) -> list[p
     pc.report(f"threshold {threshold:.6f}; greatest |u| above {above.control.space.max(abs(above.control.array)):.4f}, "
           f"below {below.control.space.max(abs(below.control.array)):.4f}")  # fmt: skip
     if output is not None:
-        from pdecontrol.plot import draw
+        from pdecontrol.field import draw
 
         panels = {
             r"$S^* y_d$": pc.Field(-nothing.adjoint.array, nothing.adjoint.space),

@@ -2,7 +2,7 @@
 
 from . import reference, verify
 from .certificate import Certificate
-from .driver import certify, continuation, discretise, minimise, solve
+from .driver import continuation, discretise, solve
 from .errors import (
     AdvectionWarning,
     ConvergenceError,
@@ -14,13 +14,15 @@ from .errors import (
     ResultFileError,
     SingularEquationError,
 )
+from .fem.backends import Embedded, Parallel
 from .field import Field
 from .learn.control import ControlSamples
 from .learn.data import Dataset, generate, open_dataset
-from .maps import Linearisation, SolutionMap
+from .maps import Adjoint, Linearisation, SolutionMap
 from .mesh.gmsh import read_mesh
 from .mesh.mesh import Mesh
 from .mesh.shapes import disc, unit_cube, unit_interval, unit_square
+from .optimise import certify, minimise
 from .parallel import report
 from .problem import (
     L1,
@@ -49,6 +51,7 @@ __all__ = [
     "FISTA",
     "L1",
     "Actuators",
+    "Adjoint",
     "AdvectionWarning",
     "Boundary",
     "Box",
@@ -62,6 +65,7 @@ __all__ = [
     "Dirichlet",
     "Distributed",
     "Elliptic",
+    "Embedded",
     "Field",
     "History",
     "Linear",
@@ -69,6 +73,7 @@ __all__ = [
     "Mesh",
     "MeshError",
     "Neumann",
+    "Parallel",
     "PdecontrolError",
     "PrimalDual",
     "ProblemError",

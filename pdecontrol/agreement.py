@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .arrays import Array
+from .arrays import Array, takes_time
 from .errors import ProblemError
 from .field import Field
 from .parallel import Group
@@ -41,8 +41,8 @@ def compare(group: Group, call: str, data: Mapping[str, Any], points: Array | No
     with group.agree():
         facts = [Fact("the function called", call)]
         for name, value in data.items():
-            facts += describe(name, value, sites)
-    if len(set(group.collect(_digest(repr(facts).encode())))) == 1:
+            facts += facts_of(name, value, sites)
+    if len(set(group.collect(_hash(repr(facts).encode())))) == 1:
         return
     tables = [{fact.name: fact for fact in table} for table in group.collect(facts)]
     for name in dict.fromkeys(name for table in tables for name in table):
@@ -57,30 +57,30 @@ def compare(group: Group, call: str, data: Mapping[str, Any], points: Array | No
 
 
 class Fact(NamedTuple):
-    """What is compared of a datum: a phrase, and a digest of its values."""
+    """What is compared of a datum: a phrase, and a hash of its values."""
 
     name: str
     phrase: str
-    digest: str = ""
+    values: str = ""
 
 
-def describe(name: str, value: Any, sites: Array) -> Iterator[Fact]:
+def facts_of(name: str, value: Any, sites: Array) -> Iterator[Fact]:
     """The facts of a datum and of all that is in it, functions by their values at sites (dim, n)."""
     if isinstance(value, Field):
-        yield Fact(name, "a field", _hash(value.array) if value.space.group.size == 1 else "")
+        yield Fact(name, "a field", _hash(value.array.tobytes()) if value.space.group.size == 1 else "")
     elif is_dataclass(value) and not isinstance(value, type):
         yield Fact(name, type(value).__name__)
         for item in fields(value):
-            yield from describe(f"{name}.{item.name}", getattr(value, item.name), sites)
+            yield from facts_of(f"{name}.{item.name}", getattr(value, item.name), sites)
     elif isinstance(value, Mapping):
         keys = value if name.endswith("boundary") else sorted(value, key=repr)  # the order of conditions matters
         yield Fact(name, f"{{{', '.join(map(repr, keys))}}}")
         for key, item in value.items() if name.endswith("boundary") else sorted(value.items(), key=repr):
-            yield from describe(f"{name}[{key!r}]", item, sites)
+            yield from facts_of(f"{name}[{key!r}]", item, sites)
     elif isinstance(value, np.ndarray):
-        yield Fact(name, f"an array of shape {value.shape}", _hash(value))
+        yield Fact(name, f"an array of shape {value.shape}", _hash(value.tobytes()))
     elif isinstance(value, Sequence) and not isinstance(value, str):
-        yield from _describe_items(name, value, sites)
+        yield from _items(name, value, sites)
     elif callable(value):
         yield Fact(name, *_function(value, sites))
     elif isinstance(value, Real) and not isinstance(value, bool):
@@ -90,19 +90,19 @@ def describe(name: str, value: Any, sites: Array) -> Iterator[Fact]:
         yield Fact(name, repr(value) if plain else type(value).__name__)
 
 
-def _describe_items(name: str, value: Sequence[Any], sites: Array) -> Iterator[Fact]:
+def _items(name: str, value: Sequence[Any], sites: Array) -> Iterator[Fact]:
     kinds = [type(item).__name__ for item in value]
     if all(isinstance(item, Real) for item in value):
-        yield from describe(name, np.array(value, dtype=float), sites)
+        yield from facts_of(name, np.array(value, dtype=float), sites)
     elif all(map(is_dataclass, value)):  # the terms of a problem are known by their kinds
         yield Fact(name, f"[{', '.join(kinds)}]")
         for number, (kind, item) in enumerate(zip(kinds, value, strict=True), start=1):
             several = f" {kinds[:number].count(kind)}" if kinds.count(kind) > 1 else ""
-            yield from describe(f"{kind}{several}", item, sites)
+            yield from facts_of(f"{kind}{several}", item, sites)
     else:
         yield Fact(name, f"{len(value)} items")
         for number, item in enumerate(value, start=1):
-            yield from describe(f"{name}, item {number}", item, sites)
+            yield from facts_of(f"{name}, item {number}", item, sites)
 
 
 def _function(function: Callable[..., Any], sites: Array) -> tuple[str, str]:
@@ -111,25 +111,26 @@ def _function(function: Callable[..., Any], sites: Array) -> tuple[str, str]:
         return getattr(function, "__name__", "a function"), _code(function)
     far = np.geomspace(1e-2, 1e6, 60)  # for functions of y
     others = 0.5 * (sites[:, 1:] + sites[:, :-1]), np.tile([*far, *-far], (len(sites), 1))
-    phrase, *digests = _values(function, sites), *(_values(function, points)[1] for points in others)
-    return phrase[0], " ".join([phrase[1], *digests, _code(function)])
+    phrase, *hashes = _values(function, sites), *(_values(function, points)[1] for points in others)
+    return phrase[0], " ".join([phrase[1], *hashes, _code(function)])
 
 
 def _values(function: Callable[..., Any], points: Array) -> tuple[str, str]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            values = np.asarray(function(points.copy()), dtype=float)
+            time = [0.5] if takes_time(function) else []
+            values = np.asarray(function(points.copy(), *time), dtype=float)
         except Exception as error:  # it need not be one of x, nor defined there
             return f"a function that raises {type(error).__name__}", type(error).__name__
         size = 10.0 ** np.floor(np.log10(np.abs(values[np.isfinite(values)]).max(initial=1e-300)))
-        digest = _hash(np.round(values / size, 9) + 0.0)
-    return f"a function with values of shape {values.shape}", f"{size:g} {digest}"
+        hashed = _hash((np.round(values / size, 9) + 0.0).tobytes())
+    return f"a function with values of shape {values.shape}", f"{size:g} {hashed}"
 
 
 def _code(function: Callable[..., Any]) -> str:
-    """A digest of what a function does and of the numbers and words that it takes from elsewhere."""
-    return _digest(repr(_plain(function, 4)).encode())
+    """A hash of what a function does and of the numbers and words that it takes from elsewhere."""
+    return _hash(repr(_plain(function, 4)).encode())
 
 
 def _plain(value: Any, depth: int) -> Any:
@@ -153,9 +154,5 @@ def _plain(value: Any, depth: int) -> Any:
     return type(value).__name__
 
 
-def _hash(array: np.ndarray[Any, Any]) -> str:
-    return _digest(np.ascontiguousarray(array).tobytes())
-
-
-def _digest(data: bytes) -> str:
+def _hash(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=8).hexdigest()

@@ -1,7 +1,8 @@
-"""Arrays of numbers, and data as users give them: numbers, arrays, or functions of space."""
+"""Arrays of numbers, and data as users give them: numbers, arrays, or functions of space and time."""
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from .errors import DataError
 
 Array = NDArray[Any]
 Indices = NDArray[Any]
-Data = float | Callable[[Array], Array] | Array
+Data = float | Callable[..., Array] | Array  # functions of x, of x and t where there is time
 LARGEST = 1e150  # of data: squares do not overflow
 
 
@@ -93,6 +94,16 @@ def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = 
     if not infinite and np.abs(values).max(initial=0.0) > LARGEST:
         raise DataError(f"{name} reaches {np.abs(values).max():.1e}, where squares overflow: choose other units.")
     return values
+
+
+def takes_time(function: Callable[..., Any]) -> bool:
+    """Whether a function is one of x and t: two positional parameters without defaults, where others have one."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some functions of C have none
+        return False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(item.kind in kinds and item.default is item.empty for item in parameters) == 2
 
 
 def undivided(data: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Files of fields for ParaView and other viewers, through meshio."""
+"""Files of functions for ParaView and other viewers, from elements and arrays, through meshio."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import numpy as np
 
 from .arrays import Array
 from .errors import DataError
-from .field import Field, check_fields
 from .files import replacing
 from .mesh.lagrange import Lagrange
-from .space import Space
 
 # By number of corners, and whether the cells are quadratic; the nodes are in the order of Lagrange.
 _CELL_TYPES = {
@@ -25,52 +23,19 @@ _HDF5 = (".cgns", ".h5m", ".hmf", ".med", ".xdmf", ".xmf")
 _EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
 
 
-def export(fields: Mapping[str, Field], path: str | Path) -> Path:
-    """Write functions on the same cells to one file for ParaView and other viewers; returns its path.
-
-    Nodal functions become point data, those that are constant on cells cell data; functions of degree 2 keep it.
-
-    Parameters
-    ----------
-    fields : the functions by name.
-    path : the ending tells the format: .vtu by default, .xdmf, which needs h5py, or any other of meshio, and on the
-        distributed engine .bp (VTX), where dolfinx has it. There .xdmf and .bp are written by all processes at once,
-        without h5py, controls as functions that vanish outside of their domain; other formats by rank 0. Folders on the
-        way are made.
-
-    Raises
-    ------
-    DataError
-        If the functions are on different cells, are vectors of plain numbers, or the format is unknown or needs h5py,
-        which is not there.
-
-    Examples
-    --------
-    >>> export({"state": result.state, "adjoint": result.adjoint}, "state.vtu")    # doctest: +SKIP
-    """
-    check_fields(fields, "export")
-    if not fields:
-        raise DataError("there is nothing to write: give at least one field.")
-    group = next(iter(fields.values())).space.group
-    path = Path(group.share(str(path)))
-    path = path if path.suffix else path.with_name(path.name + ".vtu")
-    spaces = [field.space for field in fields.values()]
-    if spaces and spaces[0].layout is not None:
-        write = spaces[0].layout.write
-        group.on_root(lambda: path.parent.mkdir(parents=True, exist_ok=True))
-        if write is not None and path.suffix in (".xdmf", ".bp"):
-            if any(space is not spaces[0] for space in spaces):
-                raise DataError("an .xdmf or .bp file takes functions of one space: write each to its own file.")
-            with group.agree():
-                arrays = {name: field.finite_values() for name, field in fields.items()}
-            write(path, arrays)
-            return path
-        _check_format(path)
-        whole = {name: field.gather() for name, field in fields.items()}
-        return group.on_root(lambda: _write(whole, path))
+def write(functions: Mapping[str, tuple[Lagrange | None, Array]], path: Path) -> None:
+    """Write functions on the same cells, by name, to one file, whose ending tells the format (see `field.export`)."""
     _check_format(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return _write(fields, path)
+    mesh = _meshio_mesh(functions)
+    try:
+        if path.suffix.lower() in _HDF5:  # with a file beside it, of its name
+            meshio.write(path, mesh)
+        else:
+            with replacing(path) as temporary:
+                meshio.write(temporary, mesh)
+    except (meshio.WriteError, meshio.ReadError, KeyError, ImportError) as error:
+        raise DataError(f"{path}: meshio cannot write this format ({error}); take .vtu or .vtk.") from None
 
 
 def _check_format(path: Path) -> None:
@@ -82,30 +47,15 @@ def _check_format(path: Path) -> None:
         )
 
 
-def _write(fields: Mapping[str, Field], path: Path) -> Path:
-    mesh = _meshio_mesh(fields)
-    try:
-        if path.suffix.lower() in _HDF5:  # with a file beside it, of its name
-            meshio.write(path, mesh)
-        else:
-            with replacing(path) as temporary:
-                meshio.write(temporary, mesh)
-    except (meshio.WriteError, meshio.ReadError, KeyError, ImportError) as error:
-        raise DataError(f"{path}: meshio cannot write this format ({error}); take .vtu or .vtk.") from None
-    return path
-
-
-def _meshio_mesh(fields: Mapping[str, Field]) -> meshio.Mesh:
-    fields = {name: _at_most_quadratic(name, field) for name, field in fields.items()}
-    spaces = {name: _elements(name, field) for name, field in fields.items()}
-    frame = max(spaces.values(), key=lambda elements: elements.degree)
+def _meshio_mesh(functions: Mapping[str, tuple[Lagrange | None, Array]]) -> meshio.Mesh:
+    known = {name: _at_most_quadratic(name, *function) for name, function in functions.items()}
+    frame = max((elements for elements, _ in known.values()), key=lambda elements: elements.degree)
     nodes = frame.dofs if frame.degree == 2 else frame.simplices
     points = frame.points if frame.degree == 2 else frame.vertices
     used, cells = np.unique(nodes, return_inverse=True)
     cells = cells.reshape(nodes.shape)
     point_data, cell_data = {}, {}
-    for name, elements in spaces.items():
-        array = fields[name].finite_values()
+    for name, (elements, array) in known.items():
         if not _same_cells(elements, frame):
             raise DataError(f"{name} lives on other cells than the other fields: write it to its own file.")
         if elements.degree == 0:
@@ -119,21 +69,13 @@ def _meshio_mesh(fields: Mapping[str, Field]) -> meshio.Mesh:
     return meshio.Mesh(padded, [(kind, cells.T)], point_data, cell_data)
 
 
-def _at_most_quadratic(name: str, field: Field) -> Field:
+def _at_most_quadratic(name: str, elements: Lagrange | None, array: Array) -> tuple[Lagrange, Array]:
     """The function, or its interpolant of degree 2: viewers know no higher degree."""
-    elements = _elements(name, field)
-    if elements.degree <= 2:
-        return field
-    quadratic, array = elements.quadratic(field.array)
-    return Field(array, Space(np.zeros(quadratic.size), quadratic), name)
-
-
-def _elements(name: str, field: Field) -> Lagrange:
-    if field.space.elements is None:
+    if elements is None:
         raise DataError(
-            f"{name} is a vector of {field.space.size} numbers, not a function of space: save the result instead."
+            f"{name} is a vector of {array.size} numbers, not a function of space: save the result instead."
         )
-    return field.space.elements
+    return (elements, array) if elements.degree <= 2 else elements.quadratic(array)
 
 
 def _same_cells(one: Lagrange, other: Lagrange) -> bool:

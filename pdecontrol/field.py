@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .arrays import Array, real_array
 from .errors import DataError
 from .mesh.lagrange import Lagrange
+from .parallel import Group
 from .space import Space
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,19 +41,11 @@ class Field:
 
         Under MPI all processes call it, each with its own points.
         """
-        group, whole = self.space.group, self.gather()
-        with group.agree():
-            points = real_array(points, "points")
-        parts = group.collect_on_root(points)
+        return self.space.evaluate(self.array, points, self.name)
 
-        def evaluate() -> list[Array]:
-            return [whole._elements().evaluate(whole.array, part) for part in parts]
-
-        if group.size == 1:
-            return evaluate()[0]
-        with group.agree():
-            values = evaluate() if group.root else []
-        return group.distribute(values)
+    def at(self, t: float) -> Field:
+        """The function of space at a time t, of one of space and time."""
+        return Field(self.space.at(self.array, t), self.space.base, f"{self.name} at t = {t:g}")
 
     def gather(self) -> Field:
         """The whole function on a single process: on rank 0, where it is divided; an empty one on others."""
@@ -61,15 +57,18 @@ class Field:
 
     def save(self, path: str | Path) -> Path:
         """Write the function to a file for ParaView, in the format of its ending, .vtu by default."""
-        from .export import export
-
         return export({self.name: self}, path)
 
-    def plot(self, path: str | Path | None = None) -> Any:
+    def plot(self, path: str | Path | None = None) -> Figure | None:
         """Draw the function; returns the matplotlib figure (on rank 0), written to `path` if one is given."""
-        from .plot import draw
-
         return draw({self.name: self}, path)
+
+    @property
+    def panel(self) -> tuple[Lagrange | None, Array]:
+        """What figures and files know of it: elements and values, checked by `finite_values`."""
+        if self.space.levels is not None:
+            raise DataError(f"{self.name} depends on time: take {self.name}.at(t), at a time t.")
+        return self.space.elements, self.finite_values()
 
     def finite_values(self) -> Array:
         """The values; raises DataError if some are NaN or infinite, as those of an unknown state are."""
@@ -77,13 +76,85 @@ class Field:
             raise DataError(f"{self.name} has values that are NaN or infinite.")
         return self.array
 
-    def _elements(self) -> Lagrange:
-        if self.space.elements is None:
-            raise DataError(f"{self.name} is a vector of {self.space.size} numbers, not a function of space.")
-        return self.space.elements
+
+def draw(fields: Mapping[str, Field], path: str | Path | None = None) -> Figure | None:
+    """Draw functions, a panel each; the figure (on rank 0) is written to `path` if one is given.
+
+    Functions on solids are shown on a plane through the middle, functions on curves in the plane against arc length.
+
+    Parameters
+    ----------
+    fields : the functions by title.
+    path : file, its ending tells the format; folders on the way are made.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to draw, or values are not finite.
+
+    Examples
+    --------
+    >>> from pdecontrol.mesh.elements import cell_lagrange
+    >>> from pdecontrol.mesh.shapes import unit_square
+    >>> elements = cell_lagrange(unit_square(8), 1)
+    >>> figure = draw({"x": Field(elements.points[0], Space(elements.lumped_mass(), elements))})
+    >>> figure.axes[0].get_title()
+    'x'
+    """
+    from . import plot
+
+    group = _group(fields, "draw", "draw")
+    whole = {title: field.gather() for title, field in fields.items()}
+    return group.only_on_root(lambda: plot.draw({title: field.panel for title, field in whole.items()}, path))
 
 
-def check_fields(fields: Any, name: str) -> None:
-    """Raise DataError unless fields are given by their names."""
+def export(fields: Mapping[str, Field], path: str | Path) -> Path:
+    """Write functions on the same cells to one file for ParaView and other viewers; returns its path.
+
+    Nodal functions become point data, those that are constant on cells cell data; functions of degree 2 keep it.
+
+    Parameters
+    ----------
+    fields : the functions by name.
+    path : the ending tells the format: .vtu by default, .xdmf, which needs h5py, or any other of meshio, and on the
+        distributed engine .bp (VTX), where dolfinx has it. There .xdmf and .bp are written by all processes at once,
+        without h5py, controls as functions that vanish outside of their domain; other formats by rank 0. Folders on the
+        way are made.
+
+    Raises
+    ------
+    DataError
+        If the functions are on different cells, are vectors of plain numbers, or the format is unknown or needs h5py,
+        which is not there.
+
+    Examples
+    --------
+    >>> export({"state": result.state, "adjoint": result.adjoint}, "state.vtu")    # doctest: +SKIP
+    """
+    from .export import write
+
+    group = _group(fields, "export", "write")
+    path = Path(group.share(str(path)))
+    path = path if path.suffix else path.with_name(path.name + ".vtu")
+    first, *others = (field.space for field in fields.values())
+    if first.layout is not None and first.layout.write is not None and path.suffix in (".xdmf", ".bp"):
+        group.on_root(lambda: path.parent.mkdir(parents=True, exist_ok=True))
+        if any(space is not first for space in others):
+            raise DataError("an .xdmf or .bp file takes functions of one space: write each to its own file.")
+        with group.agree():
+            arrays = {name: field.finite_values() for name, field in fields.items()}
+        first.layout.write(path, arrays)
+    else:
+        whole = {name: field.gather() for name, field in fields.items()}
+        group.only_on_root(lambda: write({name: field.panel for name, field in whole.items()}, path))
+    return path
+
+
+def _group(fields: Any, name: str, verb: str) -> Group:
+    """The processes that share some fields, given by their names; raises DataError for anything else."""
     if not isinstance(fields, Mapping) or not all(isinstance(field, Field) for field in fields.values()):
         raise DataError(f"{name} takes fields by name, {{name: field}}.")
+    if not fields:
+        raise DataError(f"there is nothing to {verb}: give at least one field.")
+    first: Field = next(iter(fields.values()))
+    return first.space.group

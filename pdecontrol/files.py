@@ -1,13 +1,22 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and archives of arrays whose contents are checked."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from .arrays import Array
 from .errors import ResultFileError
+
+FORMAT = 2
 
 
 @contextmanager
@@ -23,3 +32,69 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _path(path: Any) -> Path:
+    """The path of a file; raises ResultFileError for what is none."""
+    if not isinstance(path, (str, os.PathLike)) or not Path(path).name:
+        raise ResultFileError(f"a path is text or a pathlib.Path, got {path!r}.")
+    return Path(path)
+
+
+def npz(path: str | Path) -> Path:
+    """The path with the ending .npz, which is added if missing."""
+    path = _path(path)
+    return path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+
+
+def write_arrays(path: str | Path, header: dict[str, Any], arrays: dict[str, Array]) -> Path:
+    """Write a JSON header and arrays to one .npz file, whole or not at all; raises ResultFileError."""
+    path = npz(path)
+    header = {"format": FORMAT, **header}
+    text = json.dumps(header | {"digest": _checksum(header, arrays)}).encode()
+    contents: dict[str, Any] = {"header": np.frombuffer(text, dtype=np.uint8), **arrays}
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **contents)
+        file.flush()
+        os.fsync(file.fileno())
+    return path
+
+
+def read_arrays(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The header and arrays of a file of `write_arrays`, checked; raises ResultFileError."""
+    path = _path(path) if _path(path).is_file() else npz(path)
+    try:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(arrays.pop("header").tobytes().decode())
+    except FileNotFoundError:
+        raise ResultFileError(f"there is no file {path}.") from None
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise ResultFileError(f"{path} is damaged or not a file of pdecontrol ({error}).") from None
+    except Exception as error:  # zlib and struct errors of truncated files have no common base
+        raise ResultFileError(f"{path} is damaged ({error}).") from None
+    if not isinstance(header, dict) or header.get("kind") != kind or header.get("format") != FORMAT:
+        raise ResultFileError(f"{path} is not a {kind} of this version of pdecontrol.")
+    if header.pop("digest", None) != _checksum(header, arrays):
+        raise ResultFileError(f"{path} is damaged: its contents are not those that were written.")
+    return header, arrays
+
+
+@contextmanager
+def readable(path: str | Path) -> Iterator[None]:
+    """A block that takes the contents of a file apart: what it lacks or has of the wrong kind is a ResultFileError."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ResultFileError(f"{path} is damaged, or not of this version of pdecontrol ({reason}).") from None
+
+
+def _checksum(header: dict[str, Any], arrays: dict[str, Array]) -> str:
+    """A checksum of all that a file holds."""
+    checksum = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        checksum.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        checksum.update(array.tobytes())
+    return checksum.hexdigest()

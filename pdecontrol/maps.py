@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -83,7 +84,8 @@ class SolutionMap(ABC):
 
     Attributes
     ----------
-    control, observation, solution : the spaces of u, of what is observed of y, and of y itself.
+    control, observation, solution : the spaces of u, of what is observed of y, and of y itself, the observation where
+        there is no more. That of the control has a diagonal mass.
     affine : whether S(u) = S(0) + L u.
     twice : whether linearisations have second derivatives; methods that need them say so.
     exact : whether it is the discrete equation's, not an approximation such as a learned map: only then are answers
@@ -101,17 +103,23 @@ class SolutionMap(ABC):
 
     control: Space
     observation: Space
-    solution: Space
     affine: bool
     twice: bool = False
     exact: bool = False
-    solves: Counter
     fingerprint: str
     arithmetic: str = "rounding and other errors of the map neglected"
 
     def __repr__(self) -> str:
         kind = "affine" if self.affine else "nonlinear"
         return f"<{type(self).__name__}: {kind}, {self.control.size} controls, {self.observation.size} observed values>"
+
+    @cached_property
+    def solution(self) -> Space:
+        return self.observation
+
+    @cached_property
+    def solves(self) -> Counter:
+        return Counter()
 
     @property
     def norm_bound(self) -> float:

@@ -90,12 +90,14 @@ class Group:
         """Whether all processes raised this error, so that they may go on to communicate."""
         return self.size == 1 or error is self._agreed
 
+    def only_on_root(self, action: Callable[[], T]) -> T | None:
+        """What an action without communication returns on rank 0, None on others; if it raises there, all raise."""
+        with self.agree():
+            return action() if self.root else None
+
     def on_root(self, action: Callable[[], T]) -> T:
         """What an action without communication returns on rank 0, on all; if it raises there, all raise."""
-        value: Any = None
-        with self.agree():
-            if self.root:
-                value = action()
+        value: Any = self.only_on_root(action)
         return self.share(value)
 
     def exchange_counts(self, counts: Array) -> Array:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import zipfile
+import math
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,8 +14,8 @@ import scipy.sparse as sp
 
 from .arrays import Array
 from .certificate import Certificate
-from .errors import ResultFileError
-from .field import Field
+from .field import Field, export
+from .files import read_arrays, readable, write_arrays
 from .mesh.lagrange import Lagrange
 from .parallel import Group
 from .space import Space
@@ -27,7 +23,8 @@ from .space import Space
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMAT = 2
+
+_PLAIN = ("method", "solves", "seconds", "tol", "fingerprint")  # what a file has of a result as it is
 
 
 class Status(Enum):
@@ -99,9 +96,8 @@ class History:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Array]) -> History:
-        history = cls()
-        for row in zip(*(arrays[f"history.{name}"].tolist() for name in Row._fields), strict=True):
-            history.append(Row(*row))
+        history, columns = cls(), (arrays[f"history.{name}"].tolist() for name in Row._fields)
+        history._rows = [Row(*row) for row in zip(*columns, strict=True)]
         return history
 
 
@@ -136,10 +132,10 @@ class Result:
     seconds: float
     tol: float
     fingerprint: str
-    dual: Field | None = field(default=None, repr=False)
-    lower: Field | None = field(default=None, repr=False)
-    upper: Field | None = field(default=None, repr=False)
-    sensors: Array | None = field(default=None, repr=False)
+    dual: Field | None = None
+    lower: Field | None = None
+    upper: Field | None = None
+    sensors: Array | None = None
 
     @property
     def success(self) -> bool:
@@ -176,14 +172,11 @@ class Result:
     def save(self, path: str | Path) -> Path:
         """Write everything to one .npz file, whole or not at all; `pdecontrol.load` reads it."""
         whole = self.gather()
-        return self.group.on_root(lambda: whole._write(npz(path)))
+        return self.group.on_root(lambda: whole._write(path))
 
-    def _write(self, path: Path) -> Path:
-        header = {
-            "kind": "result", "status": self.status.name, "method": self.method, "solves": self.solves,
-            "seconds": self.seconds, "tol": self.tol, "fingerprint": self.fingerprint,
-            "certificate": asdict(self.certificate),
-        }  # fmt: skip
+    def _write(self, path: str | Path) -> Path:
+        header = {"kind": "result", "status": self.status.name, "certificate": asdict(self.certificate)}
+        header |= {name: getattr(self, name) for name in _PLAIN}
         arrays = self.history.arrays()
         for item in (self.control, self.state, self.adjoint):
             arrays[f"{item.name}.array"] = item.array
@@ -211,22 +204,33 @@ class Result:
 
     def plot(self, path: str | Path | None = None) -> Figure | None:
         """Draw state, control, adjoint and the zero set of the control; the figure (on rank 0), written to `path`."""
-        from .plot import draw_result
+        whole = self.gather()
+        return self.group.only_on_root(lambda: whole._draw(path))
 
-        return draw_result(self, path)
+    def _draw(self, path: str | Path | None) -> Figure:
+        from . import plot
+
+        certificate, history, space = self.certificate, self.history, self.control.space
+        by_gap = certificate.bound is None
+        title = "relative duality gap" if by_gap else r"distance to the optimum, $\|u-u^*\|/\|u\|$"
+        unit = 1.0 if by_gap or certificate.norm == 0.0 else certificate.norm
+        return plot.draw_result(
+            {"state $y$": self.state.panel, "control $u$": self.control.panel, "adjoint state $p$": self.adjoint.panel},
+            [bound if bound is None else bound.array for bound in (self.lower, self.upper)],
+            space.dual(np.ones(space.size)),
+            self.sensors,
+            plot.Convergence(title, self.tol, history["solves"], history["estimate"] / unit, history["bound"] / unit),
+            _headline(self),
+            path,
+        )
 
     def export(self, path: str | Path) -> list[Path]:
         """Write state, adjoint and control for ParaView, in the format of the ending (see `Field.save`)."""
-        from .export import export
-
         path = Path(path)
         states = export({"state": self.state, "adjoint": self.adjoint}, path)
         if self.control.space.points is None:
             return [states]
-        return [
-            states,
-            export({"control": self.control}, path.with_name(f"{path.stem}-control{path.suffix}")),
-        ]
+        return [states, self.control.save(path.with_name(f"{path.stem}-control{path.suffix}"))]
 
 
 def load(path: str | Path) -> Result:
@@ -237,55 +241,63 @@ def load(path: str | Path) -> Result:
     >>> result = load("sparse.npz")                          # doctest: +SKIP
     >>> result.control(np.array([[0.5], [0.5]]))             # doctest: +SKIP
     """
-    header, arrays = read_arrays(_path(path), "result")
+    header, arrays = read_arrays(path, "result")
     with readable(path):
         spaces = {name: _space(arrays, name) for name in ("control", "state")}
         spaces["adjoint"] = spaces["state"]
-        fields = {name: Field(arrays[f"{name}.array"], space, name) for name, space in spaces.items()}
+        fields: dict[str, Any] = {name: Field(arrays[f"{name}.array"], spaces[name], name) for name in spaces}
+        if "dual" in arrays:
+            fields["dual"] = Field(arrays["dual"], Space(np.ones(arrays["dual"].size)), "dual")
+        for name in ("lower", "upper"):
+            if name in arrays:
+                fields[name] = Field(arrays[name], spaces["control"], f"{name} bound")
         return Result(
-            control=fields["control"],
-            state=fields["state"],
-            adjoint=fields["adjoint"],
+            **fields,
             certificate=Certificate(**header["certificate"]),
             status=Status[header["status"]],
-            method=header["method"],
             history=History.from_arrays(arrays),
-            solves=header["solves"],
-            seconds=header["seconds"],
-            tol=header["tol"],
-            fingerprint=header["fingerprint"],
-            dual=Field(arrays["dual"], Space(np.ones(arrays["dual"].size)), "dual") if "dual" in arrays else None,
-            lower=Field(arrays["lower"], spaces["control"], "lower bound") if "lower" in arrays else None,
-            upper=Field(arrays["upper"], spaces["control"], "upper bound") if "upper" in arrays else None,
             sensors=arrays.get("sensors"),
+            **{name: header[name] for name in _PLAIN},
         )
 
 
-@contextmanager
-def readable(path: str | Path) -> Iterator[None]:
-    """A block that takes the contents of a file apart: what it lacks or has of the wrong kind is a ResultFileError."""
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ResultFileError(f"{path} is damaged, or not of this version of pdecontrol ({reason}).") from None
+def _headline(result: Result) -> str:
+    """The method, how good the control is, the objective and the effort."""
+    certificate = result.certificate
+    if certificate.optimal:
+        quality = "$u = 0$ shown optimal"
+    elif certificate.relative == 0.0:
+        quality = "certified $u = u^*$ up to rounding"
+    elif certificate.relative is not None:
+        quality = rf"certified $\|u-u^*\| \leq {_rounded_up(certificate.relative)}\,\|u\|$"
+    elif certificate.relative_gap is not None:
+        quality = rf"certified $J(u)-J(u^*) \leq {_rounded_up(certificate.relative_gap)}\,|J(u)|$"
+    else:
+        quality = "no certificate"
+    method = result.method.split(" (")[0]
+    return f"{method}: {quality},  $J = {_tex(f'{result.objective:.7g}')}$,  {result.solves['total']:.0f} PDE solves"
+
+
+def _rounded_up(bound: float) -> str:
+    """A positive bound to two digits."""
+    unit = 10.0 ** (math.floor(math.log10(bound)) - 1)
+    return _tex(f"{math.ceil(bound / unit) * unit:.1e}")
+
+
+def _tex(number: str) -> str:
+    digits, _, exponent = number.partition("e")
+    return rf"{digits} \times 10^{{{int(exponent)}}}" if exponent else digits
 
 
 def _space_arrays(space: Space) -> dict[str, Array]:
-    arrays = {}
-    if space.diagonal:
-        arrays["mass"] = space.mass
-    else:
+    arrays = {"mass": space.mass}
+    if not space.diagonal:
         mass = sp.csr_matrix(space.mass)
-        arrays |= {"mass.data": mass.data, "mass.indices": mass.indices, "mass.indptr": mass.indptr}
+        arrays = {"mass.data": mass.data, "mass.indices": mass.indices, "mass.indptr": mass.indptr}
     if space.elements is not None:
-        elements = space.elements
-        arrays |= {
-            "vertices": elements.vertices, "simplices": elements.simplices, "dofs": elements.dofs,
-            "degree": np.array(elements.degree),
-        }  # fmt: skip
-        if elements.nodes is not None:
-            arrays["nodes"] = elements.nodes
+        names = ("vertices", "simplices", "dofs", "degree", "nodes")
+        values = {name: getattr(space.elements, name) for name in names}
+        arrays |= {name: np.array(value) for name, value in values.items() if value is not None}
     return arrays
 
 
@@ -300,68 +312,3 @@ def _space(arrays: dict[str, Array], name: str) -> Space:
         return Space(mass)
     elements = Lagrange(own["vertices"], own["simplices"], own["dofs"], int(own["degree"]), own.get("nodes"))
     return Space(mass, elements)
-
-
-def _path(path: Any) -> Path:
-    if not isinstance(path, (str, os.PathLike)) or not Path(path).name:
-        raise ResultFileError(f"a path is text or a pathlib.Path, got {path!r}.")
-    return Path(path)
-
-
-def npz(path: str | Path) -> Path:
-    """The path with the ending .npz, which is added if missing."""
-    path = _path(path)
-    return path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
-
-
-def write_arrays(path: Path, header: dict[str, Any], arrays: dict[str, Array]) -> Path:
-    """Write a JSON header and arrays to one .npz file, whole or not at all; raises ResultFileError."""
-    path = npz(path)
-    header = {"format": FORMAT, **header}
-    text = json.dumps(header | {"digest": _digest(header, arrays)}).encode()
-    contents: dict[str, Any] = {"header": np.frombuffer(text, dtype=np.uint8), **arrays}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, **contents)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise ResultFileError(f"{path} cannot be written ({error.strerror or error}).") from error
-        raise
-    return path
-
-
-def read_arrays(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The header and arrays of a file of `write_arrays`, checked; raises ResultFileError."""
-    path = path if path.is_file() else npz(path)
-    try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        header = json.loads(arrays.pop("header").tobytes().decode())
-    except FileNotFoundError:
-        raise ResultFileError(f"there is no file {path}.") from None
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise ResultFileError(f"{path} is damaged or not a file of pdecontrol ({error}).") from None
-    except Exception as error:  # zlib and struct errors of truncated files have no common base
-        raise ResultFileError(f"{path} is damaged ({error}).") from None
-    if not isinstance(header, dict) or header.get("kind") != kind or header.get("format") != FORMAT:
-        raise ResultFileError(f"{path} is not a {kind} of this version of pdecontrol.")
-    if header.pop("digest", None) != _digest(header, arrays):
-        raise ResultFileError(f"{path} is damaged: its contents are not those that were written.")
-    return header, arrays
-
-
-def _digest(header: dict[str, Any], arrays: dict[str, Array]) -> str:
-    """A checksum of all that a file holds."""
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

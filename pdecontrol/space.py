@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .arrays import Array, Data, real_array, sample, undivided
+from .arrays import Array, Data, real_array, sample, takes_time, undivided
 from .errors import DataError
+from .layout import Layout, digest
 from .mesh.lagrange import Lagrange
 from .parallel import ALONE, Group
 
@@ -26,26 +25,37 @@ def _shape(data: Any) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
-    """How the vectors of a space are divided among the processes of a group.
+class Levels:
+    """Times t_1 < .. < t_N with weights w_1, .., w_N, and the mass diag(w) x M of vectors over all of them.
 
     Parameters
     ----------
-    group : the processes.
-    keys : (k, n), what identifies each entry of this process on every partition. Whole vectors, and the entries of
-        each process, are ordered by keys, the first row counting most; those of different entries differ.
-    whole : the same space on a single process, with its entries in the order of the keys: on rank 0, an empty one on
-        others; called by all.
-    write : writes functions, by name, to an .xdmf or .bp file, from all processes at once; None where that cannot be.
+    base : the space of one level, with the mass M.
+    times, weights : (N,).
     """
 
-    group: Group
-    keys: NDArray[np.int64]
-    whole: Callable[[], Space]
-    write: Callable[[Path, dict[str, Array]], None] | None = None
+    base: Space
+    times: Array
+    weights: Array
+    ndim: ClassVar[int] = 2
 
-    def __repr__(self) -> str:
-        return f"<Layout: {self.keys.shape[1]} entries on rank {self.group.rank} of {self.group.size}>"
+    @property
+    def shape(self) -> tuple[int, int]:
+        size = self.times.size * self.base.size
+        return size, size
+
+    def __matmul__(self, a: Array) -> Array:
+        rows = zip(self.weights, a.reshape(self.times.size, self.base.size), strict=True)
+        return np.concatenate([weight * self.base.dual(row) for weight, row in rows])
+
+    def sample(self, function: Callable[..., Array], scale: float, name: str, infinite: bool) -> Array:
+        """Values of a function of x, or of x and t, a level at a time; see `arrays.sample`."""
+        if not takes_time(function):
+            return np.tile(sample(function, self.base.nodes, scale, name, infinite), self.times.size)
+        return np.concatenate([
+            sample(lambda x, t=t: function(x, t), self.base.nodes, scale, f"{name} at t = {t:g}", infinite)
+            for t in self.times.tolist()
+        ])  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,33 +64,41 @@ class Space:
 
     Every reduction that an algorithm needs goes through its spaces, so that algorithms are array expressions. Where
     several processes share a space, each holds the n entries that it owns, in the order that they have in the whole
-    vector, and every method but `zeros`, `dual`, `riesz` and `split` is called by all of them.
+    vector, and every method but `zeros`, `riesz`, `split`, `steps` and `at` is called by all of them.
 
     Parameters
     ----------
     mass : the matrix M, as its diagonal (n,) where it is diagonal; None for products.
     elements : the finite elements whose coefficients the vectors are; None for plain numbers, and where the space is
         divided.
-    points : (dim, n), where data are sampled; the nodes of `elements` by default.
+    points : (dim, n), where data are sampled; the nodes of `elements` by default. Over time (dim + 1, n), time last.
     factors : the spaces of which this one is the product, in order.
     diameter : of the domain; that of the elements or points by default.
     layout : how it is divided; None on a single process.
+    evaluator : takes coefficients and points (dim, p) to the values (p,) there; that of `elements` by default.
+    levels : of a space over time, which `over` makes.
     """
 
     mass: Any
     elements: Lagrange | None = None
     points: Array | None = None
-    factors: tuple[Space, ...] = field(default=())
+    factors: tuple[Space, ...] = ()
     diameter: float | None = None
     layout: Layout | None = None
+    evaluator: Callable[[Array, Array], Array] | None = None
+    levels: Levels | None = None
 
     def __post_init__(self) -> None:
         if self.points is None and self.elements is not None:
             object.__setattr__(self, "points", self.elements.points)
+        if self.evaluator is None and self.elements is not None:
+            object.__setattr__(self, "evaluator", self.elements.evaluate)
 
     def __repr__(self) -> str:
         if self.factors:
             return f"<Space: a product of {len(self.factors)} spaces, {self.size} entries>"
+        if self.levels is not None:
+            return f"<Space: {self.times.size} levels of {self.base!r}>"
         what = "plain numbers" if self.points is None else f"entries at points in {len(self.points)}D"
         share = "" if self.group.size == 1 else f" on rank {self.group.rank} of {self.group.size}"
         return f"<Space: {self.size} {what}{share}>"
@@ -104,7 +122,7 @@ class Space:
 
     @property
     def nodes(self) -> Array:
-        """The points (dim, n) where data are sampled; raises DataError for plain numbers."""
+        """The points where data are sampled; raises DataError for plain numbers."""
         if self.points is None:
             raise DataError(f"a space of {self.count} plain numbers has no points.")
         return self.points
@@ -157,16 +175,19 @@ class Space:
         """The greatest entry."""
         return max(self.group.collect(float(a.max(initial=-np.inf))))
 
-    def any(self, a: NDArray[Any]) -> bool:
+    def any(self, a: Array) -> bool:
         """Whether an entry is not zero (or true)."""
         return self.group.any(a.any())
 
     def interpolate(self, data: Data, name: str = "data", infinite: bool = False) -> Array:
-        """Nodal values of a number, an array or a function of x; raises DataError (see `sample`).
+        """Nodal values of a number, an array or a function; raises DataError (see `arrays.sample`).
 
-        An array is a whole vector, in the order of `gather`, the same on all processes that share the space.
+        An array is a whole vector, in the order of `gather`, the same on all processes that share the space; over time
+        (N, n) will do. There, functions may have two arguments, x and a number t.
         """
         data = undivided(data)
+        if self.levels is not None and _shape(data) == (self.times.size, self.base.count):
+            data = np.asarray(data).ravel()
         if self.group.size > 1:
             count, shapes = self.count, set(self.group.collect(_shape(data)))
             if shapes - {()}:
@@ -182,14 +203,73 @@ class Space:
     def checked(self, data: Data, name: str, infinite: bool = False) -> Array:
         """Like `interpolate`, for arrays that have the entries of this process already."""
         with self.group.agree():
-            points = self.points if self.points is not None else np.zeros((0, self.size))
             if callable(data) and self.points is None:
                 raise DataError(f"{name}: this space has no points, give {self.size} numbers instead of a function.")
+            if callable(data) and self.levels is not None:
+                return self.levels.sample(data, self.scale, name, infinite)
+            points = self.points if self.points is not None else np.zeros((0, self.size))
             return sample(data, points, self.scale, name, infinite)
 
     def split(self, a: Array) -> list[Array]:
         """The components of a vector of a product space."""
         return np.split(a, np.cumsum([factor.size for factor in self.factors])[:-1])
+
+    # -- over time --------------------------------------------------------------------------------------------
+
+    def over(self, times: Array, weights: Array) -> Space:
+        """Functions of time with values in this space at t_1 < .. < t_N: <a, b> = sum_k w_k <a_k, b_k>.
+
+        Vectors stay flat, (N n,), one level after the other: all that algorithms do with a space goes on to hold.
+        Raises DataError unless times ascend and weights are positive.
+
+        Examples
+        --------
+        >>> space = Space(np.ones(2)).over([0.5, 1.0], [0.5, 0.5])
+        >>> a = np.array([1.0, 2.0, 3.0, 4.0])
+        >>> space.inner(a, a), space.at(a, 1.0).tolist()
+        (15.0, [3.0, 4.0])
+        """
+        times, weights = real_array(times, "times"), real_array(weights, "weights")
+        fit = times.ndim == 1 and times.size > 0 and times.shape == weights.shape
+        if not (fit and (np.diff(times) > 0).all() and (weights > 0).all()):
+            raise DataError("a space over time takes ascending times and as many positive weights.")
+        if self.factors:
+            return product([factor.over(times, weights) for factor in self.factors])
+        levels, points, layout = Levels(self, times, weights), self.points, self.layout
+        if points is not None:
+            points = np.vstack([np.tile(points, times.size), np.repeat(times, self.size)])
+        if layout is not None:
+            numbers = self.scatter(np.arange(self.count, dtype=float)).astype(np.int64)
+            keys = (self.count * np.arange(times.size)[:, None] + numbers).reshape(1, -1)
+            layout = Layout(layout.group, keys, lambda: self.whole.over(times, weights))
+        mass = np.outer(weights, self.mass).ravel() if self.diagonal else levels
+        return Space(mass, points=points, diameter=self.scale, layout=layout, levels=levels)
+
+    @property
+    def times(self) -> Array:
+        """The times t_1 < .. < t_N of a space over time; raises DataError for others."""
+        if self.levels is None:
+            raise DataError(f"{self} is not one over time.")
+        return self.levels.times
+
+    @property
+    def base(self) -> Space:
+        """The space of one level, of a space over time; others are their own."""
+        return self if self.levels is None else self.levels.base
+
+    def steps(self, a: Array) -> Array:
+        """The view (N, n) of a vector over time."""
+        return a.reshape(self.times.size, self.base.size)
+
+    def at(self, a: Array, t: float) -> Array:
+        """The values at a time (n,), those of a vector of the space of one level; raises DataError where none are."""
+        times = self.times
+        level = int(np.argmin(np.abs(times - t)))
+        if not abs(times[level] - t) <= 1e-9 * np.abs(times).max():
+            raise DataError(
+                f"there are no values at t = {t:g}, but {times.size} from t = {times[0]:g} to {times[-1]:g}."
+            )
+        return self.steps(a)[level]
 
     # -- between the processes --------------------------------------------------------------------------------
 
@@ -198,19 +278,15 @@ class Space:
         """The same space on a single process: on rank 0, where this one is divided; it has no entries on others."""
         if self.factors:
             return product([factor.whole for factor in self.factors])
-        if self.layout is None:
-            return self
-        return self.layout.whole()
+        whole: Space = self if self.layout is None else self.layout.whole()
+        return whole
 
     def gather(self, a: Array) -> Array:
         """The whole vector, in an order that does not depend on the partition: on rank 0, empty on others."""
         if self.factors:
             pairs = zip(self.factors, self.split(a), strict=True)
             return np.concatenate([factor.gather(part) for factor, part in pairs])
-        if self.layout is None:
-            return a
-        parts, order = self.group.collect_on_root(np.asarray(a)), self._order
-        return np.concatenate(parts)[order] if self.group.root else np.zeros(0)
+        return a if self.layout is None else self.layout.gather(a)
 
     def scatter(self, whole: Array) -> Array:
         """The entries of this process of a whole vector on rank 0, what others give being ignored."""
@@ -222,13 +298,23 @@ class Space:
             if self.group.root and np.shape(whole) != (count,):
                 raise DataError(f"expected a whole vector of shape ({count},), got {np.shape(whole)}.")
             whole = real_array(whole, "a whole vector")
-        if self.layout is None:
-            return whole
-        sizes, order = self.group.collect_on_root(self.size), self._order
-        ordered = np.empty(len(whole))
-        if self.group.root:
-            ordered[order] = whole
-        return np.array(self.group.distribute(np.split(ordered, np.cumsum(sizes)[:-1])))
+        return whole if self.layout is None else self.layout.scatter(whole)
+
+    def evaluate(self, a: Array, points: Array, name: str = "a function") -> Array:
+        """Values at points (dim, p), of which each process has its own; raises DataError for points outside."""
+        whole, array = self.whole, self.gather(a)
+        with self.group.agree():
+            points = real_array(points, "points")
+        parts = self.group.collect_on_root(points)
+
+        def values() -> list[Array]:
+            if self.levels is not None:
+                raise DataError(f"{name} depends on time: take {name}.at(t), at a time t.")
+            if whole.evaluator is None:
+                raise DataError(f"{name} is a vector of {whole.size} numbers, not a function of space.")
+            return [whole.evaluator(array, part) for part in parts]
+
+        return self.group.distribute(self.group.only_on_root(values) or [])
 
     def digest(self, a: Array | float) -> str:
         """A hash of the values, the same on every partition."""
@@ -237,24 +323,6 @@ class Space:
             return "".join(factor.digest(part) for factor, part in pairs)
         keys = np.arange(self.size)[None] if self.layout is None else self.layout.keys
         return digest(self.group, keys, a + self.zeros())
-
-    @cached_property
-    def _order(self) -> NDArray[np.intp]:
-        """On rank 0, where the entries of the whole vector stand among those of the processes."""
-        assert self.layout is not None
-        keys = self.group.collect_on_root(self.layout.keys)
-        return np.lexsort(np.hstack(keys)[::-1]) if self.group.root else np.zeros(0, dtype=np.intp)
-
-
-def digest(group: Group, keys: NDArray[np.int64], values: Array) -> str:
-    """A hash of the values (n,) or (rows, n) of entries with keys (k, n), in any order and on any partition."""
-    columns = np.vstack([keys.astype(np.uint64), (np.atleast_2d(values) + 0.0).view(np.uint64)])
-    mixed = np.zeros(keys.shape[1], dtype=np.uint64)
-    for column in columns:  # multiply and shift, as hash functions for tables do; overflow is meant
-        mixed = (mixed ^ column) * np.uint64(0x9E3779B97F4A7C15)
-        mixed ^= mixed >> np.uint64(29)
-    total = sum(int(part) for part in group.collect(int(mixed.sum(dtype=np.uint64))))
-    return f"{total % 2**64:016x}"
 
 
 def product(factors: Sequence[Space]) -> Space:

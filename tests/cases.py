@@ -12,6 +12,8 @@ from pdecontrol.spectrum import smooth_start
 
 TWO_MATERIALS = Path(__file__).parent.parent / "meshes" / "two_materials.msh"
 
+BACKENDS = {"skfem": pc.Embedded, "dolfinx": pc.Parallel}
+
 
 @dataclass(frozen=True)
 class Case:
@@ -37,7 +39,7 @@ class Case:
         return self.fresh_map()
 
     def fresh_map(self, linear_solver="direct", backend="skfem"):
-        return pc.discretise(self.problem, self.mesh, backend, self.degree, linear_solver)
+        return pc.discretise(self.problem, self.mesh, BACKENDS[backend](self.degree, linear_solver))
 
     def control(self):
         """A smooth control, with some noise."""

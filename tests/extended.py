@@ -135,7 +135,7 @@ def judged(problem, mesh, degree, generator):
     The controls are the answer and one near to it. Errors and excesses are less what the optimum may err by; without
     alpha there is no error, and the better control stands for the optimum. None where the optimum is not found.
     """
-    map = pc.discretise(problem, mesh, degree=degree)
+    map = pc.discretise(problem, mesh, pc.Embedded(degree=degree))
     extended, tol = Extended(problem, map), 10.0 ** generator.uniform(-13, -4)
     result = pc.minimise(problem, map, tol=tol, max_solves=300)
     u, cost = result.control.array, extended.objective.control

@@ -17,7 +17,7 @@ pytest.importorskip("dolfinx", reason="the distributed engine needs dolfinx")
 
 @pytest.fixture(scope="module")
 def embedded():
-    return arrays.compared("skfem")
+    return arrays.compared(pc.Embedded)
 
 
 def same(a, b, accuracy=1e-9):
@@ -32,7 +32,7 @@ def test_on_the_embedded_engine(embedded):
 
 
 def test_on_the_distributed_engine(embedded):
-    for name, (function, array, moved) in arrays.compared("dolfinx").items():
+    for name, (function, array, moved) in arrays.compared(pc.Parallel).items():
         expected = embedded[name]
         assert same(function, expected[0]) and same(array, expected[1]) and same(moved, expected[2]), name
 
@@ -51,17 +51,19 @@ def test_on_several_ranks(embedded, ranks, tmp_path):
 @pytest.mark.parametrize("control", [pc.Distributed(), pc.Distributed("patch", "P0")], ids=["P1", "P0 on a part"])
 def test_arrays_of_results_are_whole_vectors_on_one_process(control, degree):
     stated = problem(control=control)
-    one, other = (pc.solve(stated, square(), backend, degree=degree) for backend in ("dolfinx", "skfem"))
+    one, other = (pc.solve(stated, square(), backend(degree=degree)) for backend in (pc.Parallel, pc.Embedded))
     for name in ("control", "state", "adjoint", "dual"):
         field = getattr(one, name)
         assert same(field.array, getattr(other, name).array, 1e-7), name
         assert np.array_equal(field.array, field.gather().array), name
     again = problem(tracking=pc.Tracking(one.state.array), control=control)
-    assert pc.solve(again, square(), "dolfinx", degree=degree).objective == pytest.approx(
-        pc.solve(problem(tracking=pc.Tracking(other.state), control=control), square(), degree=degree).objective,
+    assert pc.solve(again, square(), pc.Parallel(degree=degree)).objective == pytest.approx(
+        pc.solve(
+            problem(tracking=pc.Tracking(other.state), control=control), square(), pc.Embedded(degree=degree)
+        ).objective,
         rel=1e-6,
     )
-    with pc.discretise(stated, square(), "dolfinx", degree) as map:
+    with pc.discretise(stated, square(), pc.Parallel(degree)) as map:
         assert pc.certify(stated, one.control.array, map).bound <= 2e-6 * one.certificate.norm
         assert pc.minimise(stated, map, "primal-dual", start=one.control.array).solves["total"] < 20
 

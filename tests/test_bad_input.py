@@ -20,8 +20,7 @@ from pdecontrol.errors import (
     ResultFileError,
     SingularEquationError,
 )
-from pdecontrol.export import export
-from pdecontrol.plot import draw
+from pdecontrol.field import draw, export
 from pdecontrol.terms import bind
 
 MESH = square()
@@ -318,7 +317,7 @@ def test_singular_equations(dim, degree, no_work):
         for wrong in (pc.Elliptic(lambda x: 1 + x[0]), pc.Elliptic(1e-9), pc.Elliptic(advection=advection)):
             refused(
                 SingularEquationError, "no unique solution: .*around x = .*Add a Dirichlet or Robin condition, or",
-                lambda b=boundary, w=wrong: problem(w, b), mesh, degree=degree,
+                lambda b=boundary, w=wrong: problem(w, b), mesh, backend=pc.Embedded(degree),
             )  # fmt: skip
 
 
@@ -525,10 +524,7 @@ def test_controls_of_the_wrong_type():
         (ProblemError, "unknown method 'simplex': take one of", {"method": "simplex"}),
         (ProblemError, "unknown method None", {"method": None}),
         (ProblemError, "unknown method", {"method": pc.PrimalDual}),
-        (ProblemError, "degree of the state is 1 or 2, not 3", {"degree": 3}),
-        (ProblemError, "degree of the state is a positive integer, not '1'", {"degree": "1"}),
-        (ProblemError, "unknown linear_solver 'lu': take", {"linear_solver": "lu"}),
-        (ProblemError, "unknown linear_solver None", {"linear_solver": None}),
+        (ProblemError, "degree of the state is 1 or 2, not 3", {"backend": pc.Embedded(3)}),
         (ProblemError, "tol must be positive", {"tol": 0.0}),
         (ProblemError, "tol must be positive", {"tol": -1e-6}),
         (ProblemError, "tol must be a finite number", {"tol": np.nan}),
@@ -540,7 +536,6 @@ def test_controls_of_the_wrong_type():
         (ProblemError, "tol must be a finite number, got True", {"tol": True}),
         (ProblemError, "unknown method", {"method": ["fista"]}),
         (ProblemError, "unknown method", {"method": {}}),
-        (ProblemError, "degree of the state is a positive integer, not True", {"degree": True}),
         (ProblemError, "max_iterations must be at least zero", {"max_iterations": -1}),
         (ProblemError, "max_iterations must be a finite number", {"max_iterations": "10"}),
         (ProblemError, "max_solves must be a finite number", {"max_solves": np.nan}),
@@ -558,6 +553,16 @@ def test_controls_of_the_wrong_type():
 )
 def test_arguments_of_solve(error, message, options, no_work):
     refused(error, message, problem, **options)
+
+
+@pytest.mark.parametrize("backend", [pc.Embedded, pc.Parallel])
+def test_engines(backend):
+    for degree in ("1", True, 0, 1.5):
+        with pytest.raises(ProblemError, match="degree of the state is a positive integer, not "):
+            backend(degree)
+    for wrong in ("lu", None):
+        with pytest.raises(ProblemError, match=f"unknown linear_solver {wrong!r}: take"):
+            backend(linear_solver=wrong)
 
 
 def test_meshes_and_problems_of_the_wrong_type():
@@ -646,7 +651,12 @@ def test_multigrid_takes_definite_equations(no_work):
         pc.Elliptic(semilinear=pc.Semilinear(np.sinh, np.cosh)),
         pc.Elliptic(reaction=-1.0),
     ):
-        refused(ProblemError, "symmetric positive.*'direct'", lambda w=wrong: problem(w), linear_solver="amg")
+        refused(
+            ProblemError,
+            "symmetric positive.*'direct'",
+            lambda w=wrong: problem(w),
+            backend=pc.Embedded(linear_solver="amg"),
+        )
 
 
 def test_methods_of_the_wrong_type():

@@ -12,7 +12,7 @@ from pdecontrol.certificate import certify_any, certify_by_gap, certify_projecti
 from pdecontrol.driver import loop
 from pdecontrol.solvers.method import Start
 from pdecontrol.space import Space
-from pdecontrol.terms import ControlCost, Objective, StateCost
+from pdecontrol.terms import ControlCost, Objective, Quadratic, StateCost
 
 ALPHAS = [1.0, 1e-2, 1e-4, 1e-6, 1e-8]
 
@@ -133,7 +133,7 @@ def test_bound_is_sharp():
     alpha = 1e-2
     map = MatrixMap(np.array([[np.sqrt(alpha)]]), np.zeros(1), Space(np.ones(1)), Space(np.ones(1)))
     cost = ControlCost(map.control, alpha, np.zeros(1), 0.0, np.full(1, -np.inf), np.full(1, np.inf))
-    objective = Objective(StateCost(map.observation, np.ones(1), np.ones(1)), cost)
+    objective = Objective(StateCost([Quadratic(map.control, np.ones(1))]), cost)
     u_star = np.sqrt(alpha) / (2 * alpha)
     certified = certify_projection(objective, map, np.array([0.3]))
     error = abs(certified.control[0] - u_star)
@@ -163,7 +163,7 @@ def test_inexact_linear_solvers(method):
     mesh = pc.unit_square(20)
     exact_map = pc.discretise(problem, mesh)
     u_star = pc.minimise(problem, exact_map, tol=1e-11).control.array
-    map = pc.discretise(problem, mesh, linear_solver="amg")
+    map = pc.discretise(problem, mesh, pc.Embedded(linear_solver="amg"))
     for tol in (1e-3, 1e-6):
         result = pc.minimise(problem, map, method, tol=tol)
         assert result.success and "estimated" in result.certificate.assumption and result.solves["inner"] > 0
@@ -181,7 +181,7 @@ def test_the_gap_is_primal_minus_dual():
         adjoint = map.at(u).solve_adjoint(p)
         z = c.argmin(adjoint.gradient)
         conjugate_g = -c.value(z) - map.control.inner(adjoint.gradient, z)
-        conjugate_f = 0.5 * map.observation.norm(p) ** 2 + map.observation.inner(p, f.target)
+        conjugate_f = 0.5 * map.observation.norm(p) ** 2 + map.observation.inner(p, f.functionals[0].target)
         dual = map.observation.inner(p, map.offset) - conjugate_f - conjugate_g
         for control in (u, z):
             primal = objective.value(control, map.solve(control))

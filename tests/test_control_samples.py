@@ -60,7 +60,7 @@ def test_samples_are_those_of_the_map(name):
     made = batch(source)
     assert not made.failures and made.residuals.max() <= 1e-10
     assert {key: array.shape[1:] for key, array in made.arrays.items()} == source.shapes
-    map = pc.discretise(source.problem, source.mesh, degree=source.degree)
+    map = pc.discretise(source.problem, source.mesh, pc.Embedded(degree=source.degree))
     for u, y, w, q in zip(*(made.arrays[key] for key in ("control", "observation", "dual", "gradient")), strict=True):
         at = map.at(u)
         np.testing.assert_allclose(y, at.value, rtol=1e-12, atol=1e-13)
@@ -161,7 +161,7 @@ def test_a_sample_that_cannot_be_solved_is_named(tmp_path):
     [
         (lambda: pc.ControlSamples(problem(), pc.unit_square(8), deviation=0.0), "deviation must be positive"),
         (lambda: pc.ControlSamples(problem(), pc.unit_square(8), length=0.01), "length must be at least the cell size"),
-        (lambda: pc.ControlSamples(problem(), pc.unit_square(8), degree=3), "higher ones need backend='dolfinx'"),
+        (lambda: pc.ControlSamples(problem(), pc.unit_square(8), degree=3), "higher ones need backend=Parallel"),
         (lambda: SOURCES["distributed"]().plan(generators(3), 3, 1e-8, "lu"), "is solved by its map"),
     ],
 )

@@ -298,7 +298,7 @@ class TestGoingOn:
 
     def test_other_versions_are_told(self, tmp_path, monkeypatch):
         make(tmp_path, count=12)
-        monkeypatch.setattr(data, "_versions", lambda: {"pdecontrol": "0.1.0", "numpy": "9.0", "scipy": "9.1"})
+        monkeypatch.setattr(data, "versions", lambda: {"pdecontrol": "0.1.0", "numpy": "9.0", "scipy": "9.1"})
         make(tmp_path, count=12)
         with pytest.warns(UserWarning, match=r"rounding may differ: numpy is '.*' there, '9.0' here; "):
             make(tmp_path)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import skfem
-from cases import TWO_MATERIALS, cube, interval, square
+from cases import BACKENDS, TWO_MATERIALS, cube, interval, square
 
 import pdecontrol as pc
 from pdecontrol.mesh.elements import facet_lagrange
@@ -32,7 +32,7 @@ def state_map(equation, boundary, mesh, degree=1, control=None, tracking=None, t
         equation, control or pc.Distributed(), pc.Tracking(0.0) if tracking is None else tracking,
         [pc.Tikhonov(1.0), *terms], boundary,
     )  # fmt: skip
-    return pc.discretise(problem, mesh, degree=degree)
+    return pc.discretise(problem, mesh, pc.Embedded(degree=degree))
 
 
 def uncontrolled(*args, **options):
@@ -239,7 +239,7 @@ def test_the_later_of_two_dirichlet_conditions_holds_where_they_meet(backend, de
                 pc.Elliptic(), pc.Distributed(), pc.Tracking(0.0), [pc.Tikhonov(1.0)],
                 rest | {tag: pc.Dirichlet(values[tag]) for tag in tags} | rest,
             )  # fmt: skip
-            with pc.discretise(problem, pc.unit_square(3), backend, degree) as map:
+            with pc.discretise(problem, pc.unit_square(3), BACKENDS[backend](degree)) as map:
                 state = map.field(map.control.zeros())
                 assert state([[0.0], [0.0]]) == pytest.approx(values[tags[1]], rel=1e-14)
                 assert state([[0.0], [1.0]]) == pytest.approx(1.0, rel=1e-14)
@@ -408,7 +408,7 @@ def test_objectives_of_exact_states():
     )  # fmt: skip
     for degree in (1, 2):
         mesh = pc.unit_square(4).tag_part("half", lambda x: x[0] < 0.5)
-        map = pc.discretise(problem, mesh, degree=degree)
+        map = pc.discretise(problem, mesh, pc.Embedded(degree=degree))
         objective, zero = bind(problem, map), map.control.zeros()
         state = 0.5 * 2 * 1 + 0 + 0.5 * 19 / 3 + 5 / 6 + 2 * 5 / 8 + 7 / 6
         assert np.isclose(objective.value(zero, map.solve(zero)), state + 0.25 * 4, rtol=1e-12)

@@ -170,12 +170,9 @@ def test_example(name, tmp_path, capsys):
 
 
 def test_training_data(tmp_path, capsys):
-    """The story that it tells: deflated restarts are the gain on one operator, conjugate gradients on the other."""
+    """The story that it tells: recycling gains something, conjugate gradients with the mean operator far more."""
     counts = training_data.main(tmp_path / "new folder", n=20, count=8, sizes=(7, 15))
-    published, correct = counts["published"].values(), counts["correct"].values()
-    gmres, cold, carried, ordered = published
-    assert gmres > 1.7 * cold and 0.85 * cold < ordered <= carried * 1.02 < cold * 1.05
-    gmres, cold, carried, ordered, cg, mean = correct
+    gmres, cold, carried, ordered, cg, mean = counts.values()
     assert gmres > cold > carried >= 0.98 * ordered and cg < cold and 8 <= mean <= 11
     assert "50 samples by strategy" in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "new folder").iterdir()} == {

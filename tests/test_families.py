@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.sparse as sp
+from published import PublishedDarcy, PublishedHelmholtz
 from scipy.sparse.linalg import spsolve
 
 from pdecontrol.errors import ProblemError
 from pdecontrol.learn.families import FAMILIES, ConvectionDiffusion, Darcy, Helmholtz, Poisson, Thermal
 from pdecontrol.learn.grid import diffusion, faces
-from pdecontrol.learn.published import PublishedDarcy, PublishedHelmholtz
 
 CASES = [
     Darcy(12), Darcy(12, deviation=1.5), Darcy(12, field="threshold", alpha=2.0, tau=3.0), Darcy(6, 3), Poisson(12),

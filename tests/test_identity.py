@@ -5,11 +5,12 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from cases import BACKENDS
 from matrix_map import MatrixMap, manufactured
 
 import pdecontrol as pc
 from pdecontrol.errors import ProblemError, ResultFileError
-from pdecontrol.result import read_arrays, write_arrays
+from pdecontrol.files import read_arrays, write_arrays
 from pdecontrol.solvers import loop
 from pdecontrol.solvers.method import Start
 from pdecontrol.terms import bind
@@ -81,7 +82,7 @@ PLACES = {
 
 
 def identity(problem, mesh, engine, degree=1):
-    map = pc.discretise(problem, mesh, engine, degree)
+    map = pc.discretise(problem, mesh, BACKENDS[engine](degree))
     return bind(problem, map).fingerprint(map)
 
 
@@ -253,7 +254,7 @@ def test_zero_is_recognised_where_data_are_not(method, linear_solver):
         pc.Elliptic(source=1.0), pc.Distributed(), pc.Tracking(0.2), [pc.Tikhonov(1e-3), pc.L1(1.0)],
         {"boundary": pc.Dirichlet(0.1)},
     )  # fmt: skip
-    result = pc.solve(problem, pc.unit_square(12), method=method, linear_solver=linear_solver)
+    result = pc.solve(problem, pc.unit_square(12), pc.Embedded(linear_solver=linear_solver), method=method)
     assert result.success and result.certificate.optimal and result.certificate.bound == 0.0
     assert result.solves["total"] <= 40
 
@@ -263,16 +264,16 @@ def test_zero_is_not_declared_where_errors_could_hide_a_control(which):
     """The true |q| is 1: with beta below that u* is not zero, though an error of S(0) or of q makes it seem so."""
     from pdecontrol.certificate import certify_projection
     from pdecontrol.space import Space
-    from pdecontrol.terms import ControlCost, Objective, StateCost
+    from pdecontrol.terms import ControlCost, Objective, Quadratic, StateCost
 
     class WithGain(MatrixMap):
-        gain = 1.0
+        norm_bound = 1.0
 
     space, one = Space(np.ones(1)), np.ones(1)
     for size, beta, optimal in ((1e-9, 1.01, True), (1e-3, 1.01, True), (1e-3, 0.9995, False)):
         map = WithGain(np.eye(1), np.zeros(1), space, space, **{which: lambda size=size: size * one})
         cost = ControlCost(space, 1.0, np.zeros(1), beta, -np.full(1, np.inf), np.full(1, np.inf))
-        objective = Objective(StateCost(map.observation, one, one), cost)
+        objective = Objective(StateCost([Quadratic(space, one)]), cost)
         certified = certify_projection(objective, map, (size - 1) * one if which == "state_noise" else -one)
         assert not certified.control.any() and certified.certificate.optimal is optimal
 

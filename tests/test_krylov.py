@@ -9,19 +9,20 @@ import pytest
 import scipy.linalg
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
+from published import PublishedDarcy
 from scipy.sparse.linalg import LinearOperator
 
 from pdecontrol.errors import DataError, ProblemError, SingularEquationError
 from pdecontrol.learn.families import ConvectionDiffusion, Darcy, Helmholtz, Poisson, Thermal
-from pdecontrol.learn.published import PublishedDarcy
 from pdecontrol.learn.strategy import precondition
 from pdecontrol.learn.strategy.ordering import greedy
 from pdecontrol.linear.cg import cg
-from pdecontrol.linear.direct import Refactored, sparse_factors
+from pdecontrol.linear.direct import sparse_factors
 from pdecontrol.linear.gcrodr import gcrodr
-from pdecontrol.linear.operator import Operator, as_operator
+from pdecontrol.linear.krylov import Outcome, as_operator
+from pdecontrol.linear.operator import Operator
+from pdecontrol.linear.petsc import Refactored
 from pdecontrol.linear.recycle import RecycledSpace, harmonic_ritz, orthonormal_images, principal_angle
-from pdecontrol.linear.solution import Outcome
 
 
 @lru_cache
@@ -1044,20 +1045,21 @@ def of_one_sparsity(definite):
 def test_refactorisation_solves_with_each_matrix(PETSc, definite):
     made, handles = Refactored(definite), []
     for matrix, b in of_one_sparsity(definite):
-        factors = made.factorise(matrix)
-        handles.append(factors)
-        x = factors.solve(b)
+        made.factorise(matrix)
+        handles.append(made.ksp)
+        x = made.solve(b)
         assert residual(matrix, b, x) <= 1e-12
-        both = factors.solve(np.stack([b, 2 * b[::-1]], axis=1))
+        both = made.solve(np.stack([b, 2 * b[::-1]], axis=1))
         assert np.array_equal(both[:, 0], x) and residual(matrix, 2 * b[::-1], both[:, 1]) <= 1e-12
     assert handles[0] is handles[1] is handles[2]  # analysed once
     denser = matrix + 1e-3 * sp.diags([1.0, 1.0], [-5, 5], shape=matrix.shape)  # another sparsity: analysed anew
     denser = sp.csr_matrix(denser)
-    other = made.factorise(denser)
-    assert other is not handles[0] and residual(denser, b, other.solve(b)) <= 1e-12
+    made.factorise(denser)
+    assert made.ksp is not handles[0] and residual(denser, b, made.solve(b)) <= 1e-12
     made.close()
     made.close()
-    assert residual(denser, b, made.factorise(denser).solve(b)) <= 1e-12  # it can be used again
+    made.factorise(denser)
+    assert residual(denser, b, made.solve(b)) <= 1e-12  # it can be used again
     made.close()
 
 
@@ -1068,9 +1070,11 @@ def test_singular_matrices_are_named(PETSc):
         with pytest.raises(SingularEquationError, match="is singular"):
             sparse_factors(singular, definite)
         made = Refactored(definite)
+        made.factorise(singular)
         with pytest.raises(SingularEquationError, match="is singular"):
-            made.factorise(singular).solve(np.ones(3))
-        assert residual(regular, np.ones(3), made.factorise(regular).solve(np.ones(3))) <= 1e-14
+            made.solve(np.ones(3))
+        made.factorise(regular)
+        assert residual(regular, np.ones(3), made.solve(np.ones(3))) <= 1e-14
         hollow = sp.csr_matrix(np.array([[0.0, 1.0], [1.0, 0.0]]))
         for _ in range(2):
             with pytest.raises(ProblemError, match="is an entry of its diagonal missing"):
@@ -1136,7 +1140,7 @@ def test_preconditioners_are_symmetric_and_definite(name, kind):
     matrix, b = systems(family, 1)[0]
     if reason := MISSING.get(name, lambda _: None)(matrix):
         pytest.skip(reason)
-    M, free = BUILDS[name](family)(matrix, True)
+    M = BUILDS[name](family)(matrix, True)
     X = np.random.default_rng(4).standard_normal((matrix.shape[0], 10))
     gram = X.T @ M.columns(X)
     assert np.abs(gram - gram.T).max() <= 1e-13 * np.abs(gram).max()
@@ -1144,18 +1148,18 @@ def test_preconditioners_are_symmetric_and_definite(name, kind):
     plain, found = cg(matrix, b), cg(matrix, b, M)
     assert found.converged and (name == "jacobi" or found.products.steps < 0.8 * plain.products.steps)
     assert np.abs(found.x - plain.x).max() <= 1e-5 * np.abs(plain.x).max()
-    free()
+    M.close()
 
 
 def test_the_mean_operator_of_other_matrices():
     reference = precondition.ReferenceInverse(Poisson(12).reference(), (12, 12))
     build = precondition.mean_operator(reference)
     matrix = Poisson(12).reference() + 1j * sp.diags(np.linspace(0.1, 0.3, 144))
-    M, _ = build(sp.csr_matrix(matrix), False)
+    M = build(sp.csr_matrix(matrix), False)
     b = normal(144, 1)
     found = gcrodr(matrix, b, M, k=0)
     assert M.dtype == complex and found.converged and found.products.steps <= 15
-    negative, _ = build(sp.csr_matrix(-Poisson(12).reference()), False)
+    negative = build(sp.csr_matrix(-Poisson(12).reference()), False)
     assert np.allclose(negative.apply(b), reference.solve(b))
 
 

@@ -263,7 +263,7 @@ def test_multigrid_errs_less_than_it_says(name):
     stated, mesh = MULTIGRID[name]()
     axis = mesh.dim - 1
     mesh = mesh.tag_part("lower", lambda x: x[axis] < 0.5).tag_part("upper", lambda x: x[axis] > 0.5)
-    direct, amg = (pc.discretise(stated, mesh, linear_solver=kind) for kind in ("direct", "amg"))
+    direct, amg = (pc.discretise(stated, mesh, pc.Embedded(linear_solver=kind)) for kind in ("direct", "amg"))
     generator = np.random.default_rng(299792)
     for _ in range(3):
         u = 10 * generator.standard_normal(amg.control.size)
@@ -283,11 +283,11 @@ def test_multigrid_errs_less_than_it_says(name):
 
 def test_loose_multigrid_errs_less_than_it_says(monkeypatch):
     """At the tolerance of 1e-11 the errors are nearly rounding; at 1e-4 the bounds have something to bound."""
-    from pdecontrol.linear.solvers import Multigrid
+    from pdecontrol.linear.multigrid import Multigrid
 
     monkeypatch.setattr(Multigrid, "tolerance", 1e-4)
     stated, mesh = MULTIGRID["3D"]()
-    direct, amg = (pc.discretise(stated, mesh, linear_solver=kind) for kind in ("direct", "amg"))
+    direct, amg = (pc.discretise(stated, mesh, pc.Embedded(linear_solver=kind)) for kind in ("direct", "amg"))
     generator = np.random.default_rng(299792)
     for _ in range(3):
         u, w = generator.standard_normal(amg.control.size), generator.standard_normal(amg.observation.size)
@@ -302,7 +302,7 @@ def test_loose_multigrid_errs_less_than_it_says(monkeypatch):
 def test_multigrid_on_nearly_singular_equations_errs_less_than_it_says(equation):
     """The residual stops at its rounding, which constants amplify: alone it gives bounds 30 times too small."""
     stated, mesh = problem(equation, {}, pc.Boundary("top"), pc.Tracking(0.0, on="right")), pc.unit_square(24)
-    direct, amg = (pc.discretise(stated, mesh, linear_solver=kind) for kind in ("direct", "amg"))
+    direct, amg = (pc.discretise(stated, mesh, pc.Embedded(linear_solver=kind)) for kind in ("direct", "amg"))
     generator = np.random.default_rng(299792)
     for _ in range(3):
         u, w = generator.standard_normal(amg.control.size), generator.standard_normal(amg.observation.size)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import CUBIC, ZERO, cube, interval, problem, square
+from cases import BACKENDS, CUBIC, ZERO, cube, interval, problem, square
 from more_equations import Bilinear, BilinearControl, Burgers, Viscous
 
 import pdecontrol as pc
@@ -11,7 +11,7 @@ from pdecontrol.verify import adjoint_error, hessian_rates, observed_orders, tan
 
 def burgers(control=None, boundary=None, degree=1):
     equation = Viscous(1 / 12, source=lambda x: 2 * (0.1 + x[0] ** 3))
-    return pc.discretise(problem(equation, boundary, control), pc.unit_interval(30), degree=degree)
+    return pc.discretise(problem(equation, boundary, control), pc.unit_interval(30), pc.Embedded(degree))
 
 
 CASES = {
@@ -75,7 +75,7 @@ def test_gradients_and_fluxes(make, degree, backend):
     if backend == "dolfinx":
         pytest.importorskip("dolfinx")
     mesh = make()
-    with pc.discretise(problem(pc.Elliptic(reaction=1.0), {}), mesh, backend, degree) as map:
+    with pc.discretise(problem(pc.Elliptic(reaction=1.0), {}), mesh, BACKENDS[backend](degree)) as map:
         engine, slope = map.system.engine, np.arange(1.0, mesh.dim + 1)
         rough, one = np.cos(9 * engine.nodes).sum(axis=0), np.ones(engine.size)
         for region in (engine.cells, engine.part("lower"), engine.facets("right"), engine.facets("boundary")):

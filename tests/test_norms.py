@@ -122,7 +122,7 @@ def test_norms_of_unsymmetric_equations_that_are_solved_iteratively():
     options = {"state_ksp_type": "gmres", "state_pc_type": "ilu"}
     for speed in (1.0, 20.0, 200.0):
         stated = problem(pc.Elliptic(0.01, advection=(speed, 0.0)))
-        map = pc.discretise(stated, pc.unit_square(8), "dolfinx", petsc_options=options)
+        map = pc.discretise(stated, pc.unit_square(8), pc.Parallel(options=options))
         direct = pc.discretise(stated, pc.unit_square(8))
         at = direct.at(direct.control.zeros())
         exact = np.sqrt(largest(lambda h, at=at: at.adjoint(at.tangent(h)), direct.control))

@@ -13,10 +13,10 @@ from matplotlib.collections import LineCollection, PolyCollection, TriMesh
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 import pdecontrol as pc
-from pdecontrol.export import _HDF5, export
+from pdecontrol.export import _HDF5
+from pdecontrol.field import draw, export
 from pdecontrol.mesh.elements import cell_lagrange, facet_lagrange
 from pdecontrol.mesh.shapes import disc, unit_cube, unit_interval, unit_square
-from pdecontrol.plot import draw, draw_result
 
 TERMS = [pc.Tikhonov(1e-4), pc.L1(1e-4), pc.Box(-1, 1)]
 
@@ -30,7 +30,7 @@ def solved(mesh, control, degree=1, target=lambda x: 0.1 * x[0], terms=TERMS, **
     problem = pc.ControlProblem(
         equation=pc.Elliptic(reaction=1.0), control=control, tracking=pc.Tracking(target), terms=terms
     )
-    return pc.solve(problem, mesh, degree=degree, **options)
+    return pc.solve(problem, mesh, pc.Embedded(degree=degree), **options)
 
 
 def changed(result, **arrays):
@@ -199,7 +199,7 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
             draw({"f": field(elements, 1.0)}, tmp_path / name)
 
 
-# -- draw_result ---------------------------------------------------------------------------------------------------
+# -- results -------------------------------------------------------------------------------------------------------
 
 
 RESULTS = {
@@ -227,7 +227,7 @@ RESULTS = {
 def test_results_are_drawn(name):
     result = RESULTS[name]()
     with_sets = name not in ("ends of an interval", "actuators")
-    figure = draw_result(result)
+    figure = result.plot()
     image = rendered(figure)
     assert image.std() > 10
     assert len(titles(figure)) == 4 + with_sets
@@ -242,7 +242,7 @@ def test_the_sets_have_the_measures_of_the_control():
     u = np.clip(np.round(4 * elements.points[0] - 1), -1, 2)
     u[u == 1] += 0.1 * elements.points[1, u == 1]
     result = changed(base, control=u, lower=-1 - np.maximum(elements.points[0] - 0.3, 0), upper=2.0)
-    axes = next(axes for axes in draw_result(result).axes if axes.get_title().startswith("where"))
+    axes = next(axes for axes in result.plot().axes if axes.get_title().startswith("where"))
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     shares = [
         100 * space.integral(1.0 * chosen) for chosen in (u == -1, u == 0, (u != 0) & (abs(u) != 2) & (u > 0), u == 2)
@@ -259,7 +259,7 @@ def test_the_sets_have_the_measures_of_the_control():
 
 
 def set_labels(result):
-    axes = next(axes for axes in draw_result(result).axes if axes.get_title().startswith("where"))
+    axes = next(axes for axes in result.plot().axes if axes.get_title().startswith("where"))
     return [text.get_text() for text in axes.get_legend().get_texts()]
 
 
@@ -296,7 +296,7 @@ def dashed(axes):
 def test_bounds_are_dashed_in_graphs(mesh, control, element):
     upper = pc.Box(-1e9, lambda x: 0.02 + 0.1 * x[0])
     result = solved(mesh, replace(control, element=element), terms=[pc.Tikhonov(1e-4), upper])
-    axes = next(axes for axes in draw_result(result).axes if axes.get_title() == "control $u$")
+    axes = next(axes for axes in result.plot().axes if axes.get_title() == "control $u$")
     lower, line = dashed(axes)
     assert np.concatenate(lower.get_segments())[:, 1].max() == -1e9
     expected = 0.02 + 0.1 * result.control.space.points[0]
@@ -308,7 +308,7 @@ def test_bounds_are_dashed_in_graphs(mesh, control, element):
 def test_bounds_and_values_of_actuators_are_shown():
     shapes = [lambda x: x[0], lambda x: x[1], lambda x: x[0] * x[1]]
     result = solved(unit_square(6), pc.Actuators(shapes), terms=[pc.Tikhonov(1e-4), pc.Box(-np.inf, 0.03)])
-    axes = next(axes for axes in draw_result(result).axes if axes.get_title() == "control $u$")
+    axes = next(axes for axes in result.plot().axes if axes.get_title() == "control $u$")
     assert [text.get_text() for text in axes.texts] == [f"{u:.3g}" for u in result.control.array]
     (marks,) = [line for line in axes.lines if line.get_marker() == "_" and line.get_xdata().size]
     assert np.array_equal(marks.get_xydata(), [[1, 0.03], [2, 0.03], [3, 0.03]])
@@ -322,7 +322,7 @@ def test_sensors_are_marked_on_the_state(mesh, tmp_path):
     stated = pc.ControlProblem(pc.Elliptic(reaction=1.0), pc.Distributed(), tracking, TERMS)
     result = pc.solve(stated, mesh)
     for shown in (result, pc.load(result.save(tmp_path / "result"))):
-        state, control = draw_result(shown).axes[:2]
+        state, control = shown.plot().axes[:2]
         (marks,) = [line for line in state.lines if line.get_label() == "sensors"]
         expected = np.hstack([points, other])
         assert np.array_equal(marks.get_xdata(), expected[0])
@@ -368,7 +368,7 @@ def test_the_headline_rounds_the_bound_up():
     base = solved(unit_square(4), pc.Distributed())
     certificate = pc.Certificate(1.31e-7, 1.0, 1e-20, 0.25, "an affine equation")
     result = pc.Result(**{**base.__dict__, "certificate": certificate})
-    title = draw_result(result).texts[0].get_text()
+    title = result.plot().texts[0].get_text()
     assert r"1.4 \times 10^{-7}" in title
     assert "J = 0.25" in title
     assert f"{base.solves['total']:.0f} PDE solves" in title
@@ -376,7 +376,7 @@ def test_the_headline_rounds_the_bound_up():
 
 def test_the_history_shows_estimates_and_certified_bounds():
     result = solved(unit_square(8), pc.Distributed(), method="primal-dual", tol=1e-4)
-    axes = draw_result(result).axes
+    axes = result.plot().axes
     panel = next(a for a in axes if a.get_title().startswith("distance"))
     estimate, certified, tolerance = panel.get_lines()
     history, norm = result.history, result.certificate.norm

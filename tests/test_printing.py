@@ -6,8 +6,8 @@ from cases import CUBIC, problem, square
 
 import pdecontrol as pc
 from pdecontrol.learn.source import Batch
+from pdecontrol.linear.krylov import KrylovResult, Outcome, Products
 from pdecontrol.linear.recycle import RecycledSpace
-from pdecontrol.linear.solution import KrylovSolution, Outcome, Products
 from pdecontrol.solvers.method import Start
 from pdecontrol.terms import bind
 
@@ -35,9 +35,9 @@ def printed():
     yield from (map.control.elements, objective, objective.control, objective.state, state)
     yield from (result, result.control, stated, *stated.observations, *stated.terms, *stated.boundary.values())
     yield from (stated.equation, stated.control, CUBIC)
-    yield pc.space.Layout(map.control.group, np.zeros((3, 3000), dtype=int), lambda: None)
+    yield pc.layout.Layout(map.control.group, np.zeros((3, 3000), dtype=int), lambda: None)
     space = RecycledSpace(np.ones((3000, 5)), np.ones((3000, 5)))
-    yield from (space, KrylovSolution(LONG, space, Outcome.CONVERGED, 0.0, Products(), [1.0] * 500))
+    yield from (space, KrylovResult(LONG, space, Outcome.CONVERGED, 0.0, Products(), [1.0] * 500))
     yield Batch({"solution": POINTS}, LONG, LONG)
 
 

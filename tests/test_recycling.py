@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from published import PublishedDarcy
 
 from pdecontrol.learn.families import Darcy, Thermal
-from pdecontrol.learn.published import PublishedDarcy
 from pdecontrol.learn.strategy.ordering import greedy
 
 

@@ -47,7 +47,9 @@ def test_box_problem_is_of_second_order(alpha):
 def test_box_problem_with_quadratic_states():
     """Nodal controls are superconvergent where the adjoint is quadratic."""
     exact = reference.box(1e-3)
-    errors = [relative_error(pc.solve(exact.problem, MESHES[n], degree=2), exact.control) for n in (16, 32)]
+    errors = [
+        relative_error(pc.solve(exact.problem, MESHES[n], pc.Embedded(degree=2)), exact.control) for n in (16, 32)
+    ]
     assert 4.0 < errors[0] / errors[1] < 20.0 and errors[1] < 5e-5
 
 
@@ -221,7 +223,7 @@ def test_estimate_on_fine_meshes_and_for_quadratic_states():
     """The refined problem is solved to a part of the difference, however small that is."""
     exact = reference.poisson(1e-2)
     for n, degree, window in ((128, 1, (0.9, 1.1)), (32, 2, (0.5, 3.0))):
-        result = pc.solve(exact.problem, MESHES[n], tol=1e-9, degree=degree, discretisation=True)
+        result = pc.solve(exact.problem, MESHES[n], pc.Embedded(degree=degree), tol=1e-9, discretisation=True)
         space = result.control.space
         error = space.norm(result.control.array - space.interpolate(exact.control))
         assert window[0] <= result.certificate.discretisation / error <= window[1]

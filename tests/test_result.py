@@ -9,12 +9,12 @@ import pytest
 
 import pdecontrol as pc
 from pdecontrol import reference
-from pdecontrol.result import read_arrays, write_arrays
+from pdecontrol.files import read_arrays, write_arrays
 
 
 @pytest.fixture(scope="module")
 def result():
-    return pc.solve(reference.stadler(1e-3).problem, pc.unit_square(10), degree=2, method="primal-dual")
+    return pc.solve(reference.stadler(1e-3).problem, pc.unit_square(10), pc.Embedded(degree=2), method="primal-dual")
 
 
 def test_round_trip(result, tmp_path):
@@ -34,7 +34,9 @@ def test_round_trip(result, tmp_path):
 
 def test_loaded_results_start_runs(result, tmp_path):
     loaded = pc.load(result.save(tmp_path / "run"))
-    again = pc.solve(reference.stadler(1e-3).problem, pc.unit_square(10), degree=2, method="primal-dual", start=loaded)
+    again = pc.solve(
+        reference.stadler(1e-3).problem, pc.unit_square(10), pc.Embedded(degree=2), method="primal-dual", start=loaded
+    )
     assert len(again.history) <= 3
 
 

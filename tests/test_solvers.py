@@ -7,11 +7,12 @@ from matrix_map import MatrixMap, random_problem
 import pdecontrol as pc
 from pdecontrol import reference
 from pdecontrol.certificate import certify_nonlinear, smallest_curvature
+from pdecontrol.linear.cg import conjugate_gradients
 from pdecontrol.maps import map_norm
 from pdecontrol.solvers import loop
 from pdecontrol.solvers.extrapolation import extrapolate
 from pdecontrol.solvers.method import SPACES, Start, pack
-from pdecontrol.solvers.newton import conjugate_gradients, line_search
+from pdecontrol.solvers.newton import line_search
 from pdecontrol.solvers.schedule import Schedule
 from pdecontrol.solvers.steps import balanced_step
 from pdecontrol.space import Space
@@ -137,7 +138,7 @@ def test_line_search_and_conjugate_gradients():
     mass = generator.uniform(0.5, 2.0, 12)
     matrix = np.diag(1 / mass) @ (a @ a.T + np.eye(12))  # self-adjoint in the weighted inner product
     b = generator.normal(size=12)
-    x, bx = conjugate_gradients(lambda d: (matrix @ d, 3 * d), b, Space(mass), 1e-12, 100)
+    x, bx = conjugate_gradients(lambda d: (matrix @ d, 3 * d), b, Space(mass).inner, 1e-12, 100)
     assert np.allclose(matrix @ x, b, atol=1e-9) and np.allclose(bx, 3 * x)
 
 

@@ -5,15 +5,18 @@ import json
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from published import PublishedDarcy
 from scipy.sparse.linalg import spsolve
 
 from pdecontrol.errors import ProblemError
 from pdecontrol.learn.families import ConvectionDiffusion, Darcy, Helmholtz, Poisson, Thermal
-from pdecontrol.learn.published import PublishedDarcy
 from pdecontrol.learn.strategy import precondition, race
-from pdecontrol.learn.strategy.candidates import CANDIDATES, Candidate, interpolation, missing, superpose
-from pdecontrol.learn.strategy.choose import Plan, Solver, choose, inspect
-from pdecontrol.learn.strategy.race import Figure
+from pdecontrol.learn.strategy.candidates import CANDIDATES, Candidate, missing
+from pdecontrol.learn.strategy.choose import Plan, choose
+from pdecontrol.learn.strategy.race import Measurement
+from pdecontrol.learn.strategy.sequence import interpolation, superpose
+from pdecontrol.learn.strategy.solve import FamilySolver
+from pdecontrol.learn.strategy.systems import inspect
 
 FAMILIES = [
     Darcy(20), Darcy(7, 3), Darcy(20, field="threshold"), Poisson(20), Helmholtz(20), Thermal(20), Thermal(20, 2),
@@ -27,7 +30,7 @@ def samples(family, count, seed=5):
 
 def forced(family, name, count=6, tolerance=1e-8):
     plan = choose(family, samples(family, count), count, tolerance, name)
-    return Solver(plan, family, tolerance)
+    return FamilySolver(plan, family, tolerance)
 
 
 @pytest.mark.parametrize("name", CANDIDATES)
@@ -167,8 +170,9 @@ def test_recycling_wins_without_a_preconditioner_and_is_sorted(monkeypatch):
     weak = {name: CANDIDATES[name] for name in ("gmres", "skr-unsorted", "skr")}
     monkeypatch.setattr(race, "CANDIDATES", weak)
     monkeypatch.setattr(race, "SLOWER", 1e6)
-    monkeypatch.setattr(race.Race, "_figure", lambda run, name: Figure(
-        name, np.mean(run._products[name]), 0.0, 1) if name in run._products else Figure(name, note="-"))  # fmt: skip
+    monkeypatch.setattr(race.Race, "_measurement", lambda run, name: (
+        Measurement(name, np.mean(run._products[name]), 0.0, 1) if name in run._products
+        else Measurement(name, note="-")))  # fmt: skip
     plan = choose(family, samples(family, 12), 10**9, 1e-5)
     assert plan.strategy == "skr" and "in greedy order" in plan.reason
 
@@ -187,7 +191,7 @@ def test_a_race_that_nothing_finishes_ends_with_factors():
 
     plan = choose(Singular(8), samples(Singular(8), 12), 500)
     assert plan.strategy == "lu" and plan.reason.startswith("no candidate solved the systems")
-    answers, _ = Solver(plan, Singular(8), 1e-8).solve(samples(Singular(8), 2))
+    answers, _ = FamilySolver(plan, Singular(8), 1e-8).solve(samples(Singular(8), 2))
     assert all("singular" in answer.failure for answer in answers)
 
 
@@ -257,7 +261,7 @@ def test_a_bad_system_in_the_middle_is_named_and_the_others_are_solved(name):
 
     family = Bad(12)
     drawn = samples(family, 7)
-    solver = Solver(choose(family, drawn[:3], 7, strategy=name), family, 1e-8)
+    solver = FamilySolver(choose(family, drawn[:3], 7, strategy=name), family, 1e-8)
     drawn[3]["sides"][0], drawn[5]["sides"][0] = 2.0, 3.0
     answers, _ = solver.solve(drawn)
     assert [bool(answer.failure) for answer in answers] == [False, False, False, True, False, True, False]
@@ -269,7 +273,7 @@ def test_a_bad_system_in_the_middle_is_named_and_the_others_are_solved(name):
 
 def test_what_the_candidate_cannot_solve_is_solved_by_factors():
     family = PublishedDarcy(12)
-    solver = Solver(choose(family, samples(family, 3), 3, strategy="jacobi"), family, 1e-8)
+    solver = FamilySolver(choose(family, samples(family, 3), 3, strategy="jacobi"), family, 1e-8)
     drawn = samples(family, 3)
     drawn[1]["coefficient"] = drawn[1]["coefficient"].copy()
     drawn[1]["coefficient"][1:-1, 1:-1] *= np.random.default_rng(1).uniform(1e-7, 1e7, (12, 12))

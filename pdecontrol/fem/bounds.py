@@ -9,8 +9,8 @@ import numpy as np
 
 from ..arrays import Array
 from ..counter import Counter
-from ..linear.residual import ROUNDING
-from ..linear.solvers import LinearSolver
+from ..linear.matrix import ROUNDING
+from ..linear.solver import LinearSolver
 from ..spectrum import largest_eigenvalue
 from .equations.equation import Affine
 from .system import System
@@ -76,27 +76,27 @@ def spectral_constants(system: System, factors: LinearSolver, counter: Counter) 
     exact, lifting, growth = system.engine.exact, system.lifting, [0.0]
     coupling, observation = system.equation.coupling, system.observation
 
-    def inverse(functional: Array, transposed: bool) -> Array:
+    def inverse(solver: LinearSolver, functional: Array) -> Array:
         # To full accuracy: at looser residuals soft parts are not there yet, and nor is what they amplify.
         counter.refinements += exact
         with counter.timing() if exact else counter.solving("tangent"):
-            return factors.solve(functional, transposed, accuracy=1e-3 if exact else None).x
+            return solver.solve(functional, accuracy=1e-3 if exact else None).x
 
-    def squared(functional: Array, transposed: bool) -> Array:
+    def squared(solver: LinearSolver, functional: Array) -> Array:
         """A^-1 f, or A^-1 D A^-T f."""
-        x = inverse(lifting.restrict(functional), not transposed)
+        x = inverse(solver.transposed, lifting.restrict(functional))
         if not factors.energy:
             size = system.norm(np.sqrt(factors.diagonal) * x)
-            x = inverse(factors.diagonal * x, transposed)
+            x = inverse(solver, factors.diagonal * x)
             if size > 0:
                 growth.append(system.norm(np.sqrt(factors.diagonal) * x) / size)
         return lifting.extend(x)
 
     def observed(w: Array) -> Array:
-        return observation.apply(squared(observation.transposed(w), False))
+        return observation.apply(squared(factors, observation.transposed(w)))
 
     def controlled(h: Array) -> Array:
-        return coupling.transposed(squared(coupling.apply(h), True))
+        return coupling.transposed(squared(factors.transposed, coupling.apply(h)))
 
     first, second = (
         1.3 * float(np.sqrt(max(largest_eigenvalue(apply, space, accuracy=0.3), 0.0)))

@@ -13,20 +13,24 @@ import scipy.sparse as sp
 from ..arrays import Array, Indices
 from ..counter import Counter
 from ..errors import DataError
-from ..linear.petsc_solver import Options, PetscSolver, SharedMatrix, choose_kind
+from ..layout import Layout
+from ..linear.ksp import PetscOptions, petsc_solver
+from ..linear.matrix import SharedMatrix
 from ..linear.residual import Excess
-from ..linear.solvers import LinearSolver
+from ..linear.solver import LinearSolver, choose_kind
 from ..mesh.elements import cell_lagrange, facet_lagrange
 from ..mesh.lagrange import Lagrange
 from ..mesh.mesh import Mesh
 from ..parallel import Group, Halo
 from ..problem import Boundary, Distributed
-from ..space import Layout, Space
+from ..space import Space
 from . import compat
 from .engine import Engine, Term, constant_mass, mass
 from .partition import Partition
 from .rectangular import HaloMatrix
 from .regions import CellRegion, DistributedRegion, FacetRegion
+
+LARGE = {1: 10**9, 2: 150_000, 3: 15_000}  # unknowns from which multigrid is faster than factors, by dimension
 
 
 class DolfinxEngine(Engine):
@@ -47,7 +51,7 @@ class DolfinxEngine(Engine):
         from dolfinx import fem
 
         self.mesh, self.degree = mesh, degree
-        self._linear_solver, self._options = linear_solver, Options(petsc_options)
+        self._linear_solver, self._options = linear_solver, PetscOptions(petsc_options)
         self.states = Partition(mesh, degree)
         self.group, self.size, self.nodes = self.states.group, self.states.size, self.states.nodes
         self.cells = CellRegion(self.states)
@@ -124,17 +128,15 @@ class DolfinxEngine(Engine):
         return matrix.block(dofs)
 
     def prepare(self, definite: bool, affine: bool, unknowns: int) -> None:
-        self._kind = choose_kind(self._linear_solver, definite, self.mesh.dim, unknowns)
+        refused = "without advection or negative reaction, and Weak(.., definite=True): use 'direct', or petsc_options"
+        self._kind = choose_kind(self._linear_solver, definite, unknowns > LARGE[self.mesh.dim], refused)
         self.exact = self._options.exact(self._kind, definite)
 
     def solver(
         self, block: SharedMatrix, definite: bool, counter: Counter, points: Array, excess: Excess | None
     ) -> LinearSolver:
         kind = self._kind if definite else "direct"
-        return PetscSolver(block, kind, definite, counter, self._options, points, self.mesh.diameter, excess)
-
-    def kernel_row(self, block: SharedMatrix) -> int | None:
-        return block.loose_row()
+        return petsc_solver(block, kind, definite, counter, self._options, points / self.mesh.diameter, excess)
 
     # -- spaces -----------------------------------------------------------------------------------------------
 

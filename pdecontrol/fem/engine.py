@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from ..arrays import Array, Indices
 from ..counter import Counter
 from ..linear.residual import Excess
-from ..linear.solvers import LinearSolver
+from ..linear.solver import LinearSolver
 from ..mesh.mesh import Mesh
 from ..parallel import Group
 from ..problem import Boundary, Distributed
@@ -127,10 +127,6 @@ class Engine(ABC):
         self, block: Any, definite: bool, counter: Counter, points: Array, excess: Excess | None
     ) -> LinearSolver:
         """A block made ready for solves; its unknowns sit at the points, `excess` is what is known of its row sums."""
-
-    @abstractmethod
-    def kernel_row(self, block: Any) -> int | None:
-        """A row of this process in a connected component of a matrix on which constants lie in its kernel, if any."""
 
     @abstractmethod
     def solution(self) -> Space:

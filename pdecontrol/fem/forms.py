@@ -10,9 +10,9 @@ import numpy as np
 
 from ..arrays import Data, Indices
 from ..errors import MeshError, PdecontrolError, ProblemError
-from ..mesh.mesh import number_columns
+from ..layout import digest
+from ..mesh.cells import number_columns
 from ..problem import Weak
-from ..space import digest
 from . import compat
 from .partition import Partition
 from .regions import FacetRegion

@@ -9,8 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..arrays import Array, Indices
+from ..layout import Layout
 from ..parallel import Group, Halo
-from ..space import Layout, Space
+from ..space import Space
 
 
 class NarrowMatrix:

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..arrays import Array, Indices
-from ..mesh.mesh import number_columns
+from ..mesh.cells import number_columns
 from . import compat
 from .engine import CHUNK, Region
 from .partition import Partition, facet_order

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..arrays import Array, Data, Indices, call, sample, undivided
 from ..errors import DataError, MeshError, ProblemError
+from ..layout import digest
 from ..mesh.mesh import Mesh
-from ..space import digest
 from .engine import CHUNK, Engine, Region
 
 

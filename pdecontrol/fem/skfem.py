@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from skfem.helpers import dot, grad
 
 from ..arrays import Array, Indices
 from ..counter import Counter
+from ..errors import ProblemError
+from ..linear.direct import direct_solver
+from ..linear.multigrid import multigrid_solver
 from ..linear.residual import Excess
-from ..linear.solvers import LinearSolver, choose_kind, make_solver, undetermined
+from ..linear.solver import LinearSolver, choose_kind
 from ..mesh.elements import cell_lagrange, facet_lagrange
 from ..mesh.lagrange import Lagrange
 from ..mesh.mesh import Mesh
@@ -28,6 +32,8 @@ ELEMENTS = {
     (1, 1): skfem.ElementLineP1, (2, 1): skfem.ElementTriP1, (3, 1): skfem.ElementTetP1,
     (1, 2): skfem.ElementLineP2, (2, 2): skfem.ElementTriP2, (3, 2): skfem.ElementTetP2,
 }  # fmt: skip
+
+LARGE = 30_000  # unknowns from which multigrid is faster than factors in 3D
 
 load = skfem.LinearForm(lambda v, w: w.weight * v)
 flux_load = skfem.LinearForm(lambda v, w: w.weight * v + dot(w.flux, grad(v)))
@@ -72,7 +78,7 @@ class SkfemRegion(Region):
 
 
 class SkfemEngine(Engine):
-    """States of degree 1 or 2; linear solvers are "direct", "amg" or "auto" (see `linear.choose_kind`)."""
+    """States of degree 1 or 2; linear solvers are "direct", "amg" or "auto" (multigrid if it is faster)."""
 
     name = "skfem"
     group = ALONE
@@ -121,16 +127,19 @@ class SkfemEngine(Engine):
         return matrix[dofs][:, dofs]
 
     def prepare(self, definite: bool, affine: bool, unknowns: int) -> None:
-        self._kind = choose_kind(self._solver, affine and definite, self.mesh.dim, unknowns)
+        large, there = self.mesh.dim == 3 and unknowns > LARGE, find_spec("pyamg") is not None
+        refused = "without advection, negative reaction or semilinear term: use 'direct'"
+        self._kind = choose_kind(self._solver, affine and definite, large and there, refused)
+        if self._kind == "amg" and not there:
+            raise ProblemError("linear_solver='amg' needs pyamg: pip install pyamg.")
         self.exact = self._kind == "direct"
 
     def solver(
         self, block: sp.csr_matrix, definite: bool, counter: Counter, points: Array, excess: Excess | None
     ) -> LinearSolver:
-        return make_solver(block, self._kind, definite, counter, excess)
-
-    def kernel_row(self, block: sp.csr_matrix) -> int | None:
-        return undetermined(block)
+        if self._kind == "direct":
+            return direct_solver(block, counter, definite, excess)
+        return multigrid_solver(block, counter, points / self.mesh.diameter, excess)
 
     def solution(self) -> Space:
         return Space(self.matrix([constant_mass(self.cells)]), self.elements)

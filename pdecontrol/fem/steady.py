@@ -10,7 +10,7 @@ import numpy as np
 from ..arrays import Array
 from ..counter import Counter
 from ..errors import ConvergenceError
-from ..linear.solvers import LinearSolver
+from ..linear.solver import LinearSolver
 from ..maps import Adjoint, Linearisation, SolutionMap
 from .bounds import Constants, Rounding, norm_bound, spectral_constants
 from .newton import newton
@@ -113,14 +113,15 @@ class SteadyLinearisation(Linearisation):
             _ = self._solved  # an equation that cannot be solved fails here
 
     @cached_property
-    def _solved(self) -> tuple[Array, Array, float]:
+    def _solved(self) -> tuple[Array, Array, float | None]:
         """The state, what is observed of it, and the bound on its residual."""
         factors = self._map.factors if self._map.affine else None  # timed apart
         with self._map.solves.solving("state"):
-            y, error = self._system.lifting.initial(), 0.0
+            y = self._system.lifting.initial()
+            error: float | None = 0.0
             if factors is not None:
                 noise = None if self._rounding is None else self._rounding.load(self._u)
-                step, error = self._solve(factors, -self._equation.residual(y, self._u), False, self._start, noise)
+                step, error = self._solve(factors, -self._equation.residual(y, self._u), self._start, noise)
                 y += step
             else:
                 if self._start is not None:
@@ -129,13 +130,12 @@ class SteadyLinearisation(Linearisation):
             return y, self._observation.apply(y), error
 
     def _solve(
-        self, factors: LinearSolver, functional: Array, transposed: bool = False, start: Array | None = None,
-        noise: Array | None = None,
-    ) -> tuple[Array, float]:  # fmt: skip
+        self, solver: LinearSolver, functional: Array, start: Array | None = None, noise: Array | None = None
+    ) -> tuple[Array, float | None]:
         """e_y^-1 or e_y^-T of a functional, zero on the fixed entries, and the bound on its residual."""
         restrict = self._system.lifting.restrict
         near, least = (None if start is None else restrict(start)), (0.0 if noise is None else restrict(noise))
-        solution = factors.solve(restrict(functional), transposed, near, self._accuracy, least)
+        solution = solver.solve(restrict(functional), near, self._accuracy, least)
         return self._system.lifting.extend(solution.x), solution.error
 
     @property
@@ -166,7 +166,7 @@ class SteadyLinearisation(Linearisation):
     @cached_property
     def error(self) -> float | None:
         y, observed, residual = self._solved
-        if self._accuracy is not None:
+        if self._accuracy is not None or residual is None:
             return None
         if self._rounding is None:
             return 4.0 * self._factors.loss * self._map.observation.norm(observed)
@@ -180,20 +180,20 @@ class SteadyLinearisation(Linearisation):
             return self._observation.apply(self._solve(factors, self._equation.couple(*self._point, h))[0])
 
     def solve_adjoint(self, w: Array, start: Array | None = None) -> Adjoint:
-        factors, functional = self._factors, self._observation.transposed(w)
+        solver, functional = self._factors.transposed, self._observation.transposed(w)
         noise = None if self._rounding is None else self._rounding.functional(w)
         if noise is not None and start is not None:
             restrict = self._system.lifting.restrict
             with self._map.solves.timing():
-                known = factors.recognise(restrict(functional), restrict(start), True, restrict(noise))
+                known = solver.recognise(restrict(functional), restrict(start), restrict(noise))
             if known is not None:
                 return self._adjoint_of(self._system.lifting.extend(known.x), known.error)
         with self._map.solves.solving("adjoint"):
-            return self._adjoint_of(*self._solve(factors, functional, True, start, noise))
+            return self._adjoint_of(*self._solve(solver, functional, start, noise))
 
-    def _adjoint_of(self, p: Array, residual: float) -> Adjoint:
+    def _adjoint_of(self, p: Array, residual: float | None) -> Adjoint:
         gradient, error = self._equation.couple_transposed(*self._point, p), residual
-        if self._accuracy is not None:
+        if self._accuracy is not None or error is None:
             return Adjoint(gradient, None, p)
         if self._rounding is None:
             error = 4.0 * self._factors.loss * self._map.control.norm(gradient)
@@ -208,10 +208,10 @@ class SteadyLinearisation(Linearisation):
         with self._map.solves.solving("adjoint"):
             functional = self._observation.transposed(outer(self._observation.apply(eta)))
             if self._map.affine:
-                return self._equation.couple_transposed(*point, self._solve(factors, functional, True)[0])
+                return self._equation.couple_transposed(*point, self._solve(factors.transposed, functional)[0])
             assert adjoint.state is not None
             curved, image = self._equation.second(*point, adjoint.state, eta, h)
-            p, _ = self._solve(factors, functional - curved, True)
+            p, _ = self._solve(factors.transposed, functional - curved)
             return self._equation.couple_transposed(*point, p) - image
 
     def state_errors(self) -> tuple[float, float]:

@@ -11,8 +11,9 @@ import numpy as np
 from ..arrays import Array
 from ..counter import Counter
 from ..errors import SingularEquationError
-from ..linear.residual import ROUNDING, Excess
-from ..linear.solvers import LinearSolver
+from ..linear.matrix import ROUNDING, kernel_row
+from ..linear.residual import Excess
+from ..linear.solver import LinearSolver
 from ..problem import ControlProblem, Weak
 from .conditions import Lifting, check_conditions, natural_conditions
 from .control import coupling
@@ -57,7 +58,7 @@ class System:
     def jacobian(self, y: Array, u: Array, shift: float = 0.0) -> Any:
         """The matrix of e_y + shift * mass; raises SingularEquationError where constants lie in its kernel."""
         block = self.engine.block(self.equation.jacobian(y, u, shift), self.lifting.free)
-        row = self.engine.kernel_row(block)
+        row = kernel_row(block)
         with self.engine.group.agree():
             if row is not None:
                 raise self._singular(self.engine.nodes[:, self.lifting.free[row]])

@@ -12,12 +12,13 @@ import numpy as np
 from ..arrays import Array
 from ..driver import discretise
 from ..errors import PdecontrolError, ProblemError
+from ..fem.backends import Embedded
 from ..fem.steady import SteadyLinearisation, SteadyMap
 from ..mesh.elements import cell_lagrange
 from ..mesh.mesh import Mesh
 from ..problem import ControlProblem, check_number
 from ..space import Space
-from .fields import MaternField
+from .matern import MaternField
 from .source import Batch, Source
 
 
@@ -30,7 +31,7 @@ class ControlSamples(Source):
     problem, mesh : whose map is sampled, on the embedded engine.
     length, deviation : of the Gaussian fields that u and w are samples of, at the points of their spaces; entries
         without points, as those of actuators, are independent normal numbers.
-    degree, linear_solver : see `discretise`.
+    degree, linear_solver : see `Embedded`.
 
     Notes
     -----
@@ -72,7 +73,7 @@ class ControlSamples(Source):
 
     @cached_property
     def _map(self) -> SteadyMap:
-        made = discretise(self.problem, self.mesh, "skfem", self.degree, self.linear_solver)
+        made = discretise(self.problem, self.mesh, Embedded(self.degree, self.linear_solver))
         if not isinstance(made, SteadyMap):
             raise ProblemError(f"expected the map of a steady equation, got {type(made).__name__}.")
         return made

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
@@ -14,9 +13,9 @@ import scipy.sparse as sp
 from ..arrays import Array
 from ..errors import ProblemError
 from ..problem import check_number
-from .family import Family, Sample
-from .fields import CosineField, PeriodicField, threshold
-from .grid import diffusion, faces, transport
+from .family import Family, Sample, check_choice, check_size
+from .grid import constant_load, diffusion, faces, laplacian, transport
+from .random_fields import ChebyshevSeries, CosineField, PeriodicField, threshold
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,9 @@ class Darcy(Family):
     high: float = 12.0
 
     def __post_init__(self) -> None:
-        _check_size(self, "n")
-        _check_choice(self.dimension, "dimension", (2, 3))
-        _check_choice(self.field, "field", ("lognormal", "threshold"))
+        check_size(self, "n")
+        check_choice(self.dimension, "dimension", (2, 3))
+        check_choice(self.field, "field", ("lognormal", "threshold"))
         check_number(self.low, "low", positive=True)
         check_number(self.high, "high", positive=True)
         check_number(self.deviation, "deviation")
@@ -79,14 +78,10 @@ class Darcy(Family):
         return {"coefficient": np.exp(g) if self.field == "lognormal" else threshold(g, self.low, self.high)}
 
     def system(self, sample: Sample) -> tuple[sp.csr_matrix, Array]:
-        return diffusion(faces(sample["coefficient"])), self._ones
-
-    @cached_property
-    def _ones(self) -> Array:
-        return np.full(self.n**self.dimension, (self.n + 1.0) ** -2)
+        return diffusion(faces(sample["coefficient"])), constant_load(self.n, self.dimension)
 
     def reference(self) -> sp.csr_matrix:
-        return diffusion(faces(np.ones((self.n + 2,) * self.dimension)))
+        return laplacian(self.n, self.dimension)
 
     def coercivity(self, sample: Sample) -> float | None:
         return float(min(face.min() for face in faces(sample["coefficient"])))
@@ -122,29 +117,24 @@ class Poisson(Family):
     degree: int = 5
 
     def __post_init__(self) -> None:
-        _check_size(self, "n")
-        _check_size(self, "degree")
+        check_size(self, "n")
+        check_size(self, "degree")
 
     @property
     def grid(self) -> tuple[int, ...]:
         return (self.n, self.n)
 
     def draw(self, generator: np.random.Generator) -> Sample:
-        coefficients = generator.uniform(-1.0, 1.0, (3, self.degree + 1))
-        return {
-            "source": coefficients[0], "bottom": coefficients[1], "top": coefficients[2],
-            "sides": generator.uniform(-1.0, 1.0, 2),
-        }  # fmt: skip
+        series = {name: self._series.coefficients(generator) for name in ("source", "bottom", "top")}
+        return series | {"sides": generator.uniform(-1.0, 1.0, 2)}
 
     @cached_property
-    def _polynomials(self) -> Array:
-        """T_k at the nodes of an axis (n + 2, degree + 1)."""
-        angles = np.arccos(np.linspace(-1.0, 1.0, self.n + 2))
-        return np.cos(np.outer(angles, np.arange(self.degree + 1)))
+    def _series(self) -> ChebyshevSeries:
+        return ChebyshevSeries(np.linspace(0.0, 1.0, self.n + 2).tolist(), self.degree)
 
     def system(self, sample: Sample) -> tuple[sp.csr_matrix, Array]:
         values = self._boundary(sample)
-        b = np.tile((self.n + 1.0) ** -2 * (self._polynomials[1:-1] @ sample["source"])[:, None], self.n)
+        b = np.tile((self.n + 1.0) ** -2 * self._series.evaluate(sample["source"])[1:-1, None], self.n)
         b[0] += values[0, 1:-1]
         b[-1] += values[-1, 1:-1]
         b[:, 0] += values[1:-1, 0]
@@ -153,16 +143,16 @@ class Poisson(Family):
 
     def _boundary(self, sample: Sample) -> Array:
         values = np.zeros((self.n + 2, self.n + 2))
-        values[:, 0], values[:, -1] = self._polynomials @ sample["bottom"], self._polynomials @ sample["top"]
+        values[:, 0], values[:, -1] = (self._series.evaluate(sample[side]) for side in ("bottom", "top"))
         values[0, 1:-1], values[-1, 1:-1] = sample["sides"]
         return values
 
-    @cached_property
-    def _matrix(self) -> sp.csr_matrix:
-        return diffusion(faces(np.ones((self.n + 2, self.n + 2))))
-
     def reference(self) -> sp.csr_matrix:
         return self._matrix
+
+    @cached_property
+    def _matrix(self) -> sp.csr_matrix:
+        return laplacian(self.n, 2)
 
     def coercivity(self, sample: Sample) -> float | None:
         return 1.0
@@ -207,8 +197,8 @@ class Helmholtz(Family):
     variation: float = 0.05
 
     def __post_init__(self) -> None:
-        _check_size(self, "n", 2)
-        _check_choice(self.dimension, "dimension", (2, 3))
+        check_size(self, "n", 2)
+        check_choice(self.dimension, "dimension", (2, 3))
         check_number(self.wavenumber, "wavenumber")
         check_number(self.variation, "variation")
 
@@ -231,7 +221,7 @@ class Helmholtz(Family):
         return faces(np.ones((self.n + 2,) * self.dimension))
 
     def system(self, sample: Sample) -> tuple[sp.csr_matrix, Array]:
-        return self._matrix(sample["wavenumber"]), np.full(self.n**self.dimension, (self.n + 1.0) ** -2)
+        return self._matrix(sample["wavenumber"]), constant_load(self.n, self.dimension)
 
     def reference(self) -> sp.csr_matrix:
         return self._matrix(self.wavenumber)
@@ -276,8 +266,8 @@ class Thermal(Family):
     contrast: float = 10.0
 
     def __post_init__(self) -> None:
-        _check_size(self, "n")
-        _check_size(self, "blocks")
+        check_size(self, "n")
+        check_size(self, "blocks")
         if self.n % self.blocks:
             raise ProblemError(f"n must be a multiple of blocks, got n = {self.n} and blocks = {self.blocks}.")
         check_number(self.contrast, "contrast")
@@ -357,7 +347,7 @@ class ConvectionDiffusion(Family):
     tau: float = 7.0
 
     def __post_init__(self) -> None:
-        _check_size(self, "n", 2)
+        check_size(self, "n", 2)
         check_number(self.diffusion, "diffusion", positive=True)
         check_number(self.speed, "speed")
         _ = self._gaussian
@@ -385,10 +375,10 @@ class ConvectionDiffusion(Family):
         psi = sample["stream"]
         flows = np.diff(psi, axis=1), -np.diff(psi, axis=0)  # through the faces
         upwind = [(self.diffusion + np.maximum(q, 0.0), self.diffusion + np.maximum(-q, 0.0)) for q in flows]
-        return transport(upwind), np.full(self.n**2, (self.n + 1.0) ** -2)
+        return transport(upwind), constant_load(self.n, 2)
 
     def reference(self) -> sp.csr_matrix:
-        return diffusion([face * self.diffusion for face in faces(np.ones((self.n + 2, self.n + 2)))])
+        return self.diffusion * laplacian(self.n, 2)
 
     def coercivity(self, sample: Sample) -> float | None:
         return 1.0
@@ -403,16 +393,3 @@ class ConvectionDiffusion(Family):
 FAMILIES: dict[str, type[Family]] = {
     family.name: family for family in (Darcy, Poisson, Helmholtz, Thermal, ConvectionDiffusion)
 }
-
-
-def _check_size(family: Family, name: str, least: int = 1) -> None:
-    value = getattr(family, name)
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        kind = "a positive integer" if least == 1 else f"an integer, {least} or more"
-        raise ProblemError(f"{name} must be {kind}, got {value!r}.")
-    object.__setattr__(family, name, int(value))  # as JSON writes it
-
-
-def _check_choice(value: object, name: str, choices: Sequence[object]) -> None:
-    if value not in choices:
-        raise ProblemError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}.")

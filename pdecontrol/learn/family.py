@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +14,8 @@ import scipy.sparse as sp
 from ..arrays import Array
 from ..errors import ProblemError
 from .source import Batch, Source
-from .strategy.choose import Plan, Solver, choose
+from .strategy.choose import Plan, choose
+from .strategy.solve import FamilySolver
 
 Sample = dict[str, Array]
 
@@ -88,35 +90,50 @@ class Family(Source):
     def batch(self, plan: Mapping[str, Any], generators: Sequence[np.random.Generator], tolerance: float) -> Batch:
         solver = self._solver(plan, tolerance)
         samples = [self.draw(generator) for generator in generators]
-        answers, seconds = solver.solve(samples)
+        solved, seconds = solver.solve(samples)
         arrays = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
         empty = np.full(int(np.prod(self.grid)), np.nan)
         arrays["solution"] = np.stack(
             [
-                self.solution(sample, empty if answer.failure or answer.x is None else answer.x)
-                for sample, answer in zip(samples, answers, strict=True)
+                self.solution(sample, empty if one.failure or one.x is None else one.x)
+                for sample, one in zip(samples, solved, strict=True)
             ]
         )
-        failures = {i: answer.failure for i, answer in enumerate(answers) if answer.failure}
-        good = np.array([not answer.failure for answer in answers])
+        failures = {i: one.failure for i, one in enumerate(solved) if one.failure}
+        good = np.array([not one.failure for one in solved])
         arrays["solution"][~good] = np.nan
         counts: dict[str, float] = {f"seconds {stage}": spent for stage, spent in seconds.items()}
         for kind in ("steps", "refresh", "residuals", "preconditioner"):
-            counts[f"products {kind}"] = float(sum(getattr(answer.products, kind) for answer in answers))
+            counts[f"products {kind}"] = float(sum(getattr(one.products, kind) for one in solved))
         return Batch(
             arrays,
-            np.where(good, [answer.residual for answer in answers], np.nan),
-            np.where(good, [answer.bound for answer in answers], np.nan),
+            np.where(good, [one.residual for one in solved], np.nan),
+            np.where(good, [one.bound for one in solved], np.nan),
             failures,
             counts,
         )
 
-    def _solver(self, plan: Mapping[str, Any], tolerance: float) -> Solver:
+    def _solver(self, plan: Mapping[str, Any], tolerance: float) -> FamilySolver:
         """The solver of a plan, kept from batch to batch with what it has set up."""
         known, tight, solver = self.__dict__.get("_kept", (None, None, None))
         if known != plan or tight != tolerance:
             if solver is not None:
                 solver.close()
-            solver = Solver(Plan.from_json(plan), self, tolerance)
+            solver = FamilySolver(Plan.from_json(plan), self, tolerance)
             self.__dict__["_kept"] = plan, tolerance, solver
         return solver
+
+
+def check_size(family: Family, name: str, least: int = 1) -> None:
+    """Raise ProblemError unless a parameter is an integer, `least` or more."""
+    value = getattr(family, name)
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        kind = "a positive integer" if least == 1 else f"an integer, {least} or more"
+        raise ProblemError(f"{name} must be {kind}, got {value!r}.")
+    object.__setattr__(family, name, int(value))  # as JSON writes it
+
+
+def check_choice(value: object, name: str, choices: Sequence[object]) -> None:
+    """Raise ProblemError unless a value is one of the choices."""
+    if value not in choices:
+        raise ProblemError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}.")

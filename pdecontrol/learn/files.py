@@ -47,10 +47,10 @@ class Files:
 
     @cached_property
     def call(self) -> str:
-        """The digest of what determines the values of a chunk: all of the manifest but what may change later."""
+        """The checksum of what determines the values of a chunk: all of the manifest but what may change later."""
         free = ("count", "on_failure", "versions")
         fixed = {name: value for name, value in self.manifest.items() if name not in free}
-        return digest(json.dumps(fixed, sort_keys=True).encode())
+        return checksum(json.dumps(fixed, sort_keys=True).encode())
 
     def samples(self, number: int) -> range:
         """The samples of a chunk."""
@@ -76,7 +76,7 @@ class Files:
     def arrays(self) -> dict[str, Any]:
         """The zarr arrays by name."""
         zarr = extra("zarr")
-        if any(_stored(path) != digest(content) for path, content in self.metadata.items()):
+        if any(_stored(path) != checksum(content) for path, content in self.metadata.items()):
             raise DatasetError(f"the metadata in {self.directory / DATA} are damaged: the same call mends them.")
         group = zarr.open_group(str(self.directory / DATA), mode="r")
         return {name: group[name] for name in self.manifest["arrays"]}
@@ -84,7 +84,7 @@ class Files:
     def prepare(self) -> None:
         """Describe the arrays where that is not done."""
         for path, content in self.metadata.items():
-            if _stored(path) != digest(content):
+            if _stored(path) != checksum(content):
                 write(path, content)
 
     def values(self, name: str, number: int) -> Path:
@@ -99,9 +99,9 @@ class Files:
             whole = np.full((self.manifest["chunk"], *values.shape[1:]), np.nan)
             whole[: len(values)] = values  # which are fewer in the last chunk
             content = bytes(compress(whole))
-            stored[name] = digest(content)
+            stored[name] = checksum(content)
             write(self.values(name, number), content)
-        checksums = {name: digest(values.tobytes()) for name, values in arrays.items()}
+        checksums = {name: checksum(values.tobytes()) for name, values in arrays.items()}
         record = {"chunk": number, "call": self.call, **report, "checksums": checksums, "files": stored}
         write_sealed(self.record(number), record)
 
@@ -112,7 +112,7 @@ class Files:
     def _intact(self, number: int) -> bool:
         record = self._recorded(number)
         files = record["files"] if record else {}
-        return bool(files) and all(_stored(self.values(name, number)) == checksum for name, checksum in files.items())
+        return bool(files) and all(_stored(self.values(name, number)) == known for name, known in files.items())
 
     def _recorded(self, number: int) -> dict[str, Any] | None:
         """The record of a chunk, None if there is none, or that of another call or of fewer samples."""
@@ -142,7 +142,7 @@ class Files:
             "worst_bound": float(bounds.max()) if bounds.size else None,
             "without_bound": int(residuals.size - bounds.size),
             "failures": {number: reason for record in records for number, reason in record["failures"].items()},
-            "digest": digest(json.dumps([record["checksums"] for record in records], sort_keys=True).encode()),
+            "digest": checksum(json.dumps([record["checksums"] for record in records], sort_keys=True).encode()),
             "counts": counts,
         }
 
@@ -152,7 +152,7 @@ class Files:
         return sum(path.stat().st_size for path in self.directory.rglob("*") if path.is_file())
 
 
-def digest(data: bytes) -> str:
+def checksum(data: bytes) -> str:
     """The checksum of bytes."""
     return hashlib.sha256(data).hexdigest()
 
@@ -160,14 +160,14 @@ def digest(data: bytes) -> str:
 def _stored(path: Path) -> str | None:
     """The checksum of a file, None if there is none that can be read."""
     try:
-        return digest(path.read_bytes())
+        return checksum(path.read_bytes())
     except OSError:
         return None
 
 
 def _sealed(content: dict[str, Any]) -> bytes:
     text = json.dumps(content, indent=1, allow_nan=False)
-    return json.dumps({**content, "sha256": digest(text.encode())}, indent=1).encode()
+    return json.dumps({**content, "sha256": checksum(text.encode())}, indent=1).encode()
 
 
 def write_sealed(path: Path, content: dict[str, Any]) -> None:

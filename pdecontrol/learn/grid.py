@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ..arrays import Array
 
 
 def harmonic_mean(a: Array, b: Array) -> Array:
@@ -66,6 +66,16 @@ def transport(flows: Sequence[tuple[Array, Array]], shift: Array | float = 0.0) 
     indices, indptr, order = _pattern(shape)
     values = np.concatenate([diagonal.ravel(), *blocks])[order]
     return sp.csr_matrix((values, indices, indptr), (diagonal.size,) * 2)
+
+
+def laplacian(n: int, dimension: int) -> sp.csr_matrix:
+    """The matrix of -Laplace, times h^2, on n inner nodes along each axis."""
+    return diffusion(faces(np.ones((n + 2,) * dimension)))
+
+
+def constant_load(n: int, dimension: int) -> Array:
+    """The right-hand side 1, times h^2, on n inner nodes along each axis."""
+    return np.full(n**dimension, (n + 1.0) ** -2)
 
 
 @lru_cache(maxsize=8)

@@ -1,22 +1,19 @@
-"""Sparse factors: for one matrix, and for many of one sparsity."""
+"""Sparse factors of SuperLU, and the linear solver by them."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from functools import partial
 
-import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import SuperLU, splu
 
 from ..arrays import Array
+from ..counter import Counter
 from ..errors import ProblemError, SingularEquationError
-
-
-class Factors(Protocol):
-    """A factorised matrix."""
-
-    def solve(self, b: Array) -> Array:
-        """A^-1 b for one (n,) or several (n, c) right-hand sides."""
+from .matrix import SharedMatrix
+from .residual import Excess, Rows
+from .solver import Inverse, LinearSolver
 
 
 def sparse_factors(matrix: sp.spmatrix, definite: bool) -> SuperLU:
@@ -47,38 +44,24 @@ def sparse_factors(matrix: sp.spmatrix, definite: bool) -> SuperLU:
         ) from None
 
 
-class Refactored:
-    """Factors of one matrix after another of the same sparsity: ordered and analysed once, by PETSc.
+class Factors(Inverse):
+    """A^-1 by factors, which solve with A' too."""
 
-    Parameters
-    ----------
-    definite : whether the matrices are symmetric positive definite (Cholesky), else LU without pivoting, whose
-        residual the caller checks.
-    """
+    exact = True
 
-    def __init__(self, definite: bool) -> None:
-        self._definite = definite
-        self._petsc: Any = None
-        self._pattern: tuple[Array, Array] | None = None
+    def __init__(self, solve: Callable[[Array], Array], solve_transposed: Callable[[Array], Array]) -> None:
+        self._solve, self._solve_transposed = solve, solve_transposed
 
-    def factorise(self, matrix: sp.csr_matrix) -> Factors:
-        """The factors of a matrix; those of the one before are lost."""
-        from .petsc import PetscFactors
+    def apply(self, b: Array, reduction: float = 0.0) -> Array:
+        return self._solve(b)
 
-        if self._pattern is None or not _same(self._pattern, matrix):
-            self.close()
-            self._petsc = PetscFactors(matrix, self._definite)
-            self._pattern = (matrix.indptr, matrix.indices)
-        else:
-            self._petsc.update(matrix)
-        return self._petsc
-
-    def close(self) -> None:
-        """Free what PETSc holds."""
-        if self._petsc is not None:
-            self._petsc.close()
-        self._petsc = self._pattern = None
+    def transposed(self, symmetric: bool) -> Factors:
+        return self if symmetric else Factors(self._solve_transposed, self._solve)
 
 
-def _same(pattern: tuple[Array, Array], matrix: sp.csr_matrix) -> bool:
-    return all(a is b or np.array_equal(a, b) for a, b in zip(pattern, (matrix.indptr, matrix.indices), strict=True))
+def direct_solver(matrix: sp.spmatrix, counter: Counter, definite: bool, excess: Excess | None = None) -> LinearSolver:
+    """The solver of a matrix by its factors; `definite` is whether it is symmetric positive definite."""
+    factors = sparse_factors(matrix, definite)
+    counter.factorisations += 1
+    inverse = Factors(factors.solve, partial(factors.solve, trans="T"))
+    return LinearSolver(Rows(SharedMatrix(matrix), definite, excess), inverse, None, counter)

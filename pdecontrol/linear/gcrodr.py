@@ -14,28 +14,18 @@ import numpy as np
 
 from ..arrays import Array
 from ..errors import DataError
-from .operator import Operator, as_operator
+from .krylov import Callback, Iteration, KrylovResult, Outcome
 from .recycle import RecycledSpace, harmonic_ritz, independent, orthonormal_images
-from .solution import Callback, KrylovSolution, Outcome, Products, carried, check_system, common_dtype, wants_to_stop
 
 SINGULAR = 1e-14  # columns of G that depend on others to this relative accuracy do so but for rounding
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what is not finite is an outcome
 def gcrodr(
-    matrix: Any,
-    b: Array,
-    preconditioner: Any = None,
-    *,
-    start: Array | None = None,
-    space: RecycledSpace | None = None,
-    same_matrix: bool = False,
-    m: int = 40,
-    k: int = 20,
-    tolerance: float = 1e-8,
-    max_products: int = 10_000,
-    callback: Callback | None = None,
-) -> KrylovSolution:
+    matrix: Any, b: Array, preconditioner: Any = None, *, start: Array | None = None,
+    space: RecycledSpace | None = None, same_matrix: bool = False, m: int = 40, k: int = 20, tolerance: float = 1e-8,
+    max_products: int = 10_000, callback: Callback | None = None,
+) -> KrylovResult:  # fmt: skip
     """A x = b by GMRES with deflated restarts, ||b - A x|| <= tolerance ||b||, recycling k vectors.
 
     Parameters
@@ -55,7 +45,7 @@ def gcrodr(
 
     Returns
     -------
-    The `KrylovSolution`; its outcome says whether it converged.
+    The `KrylovResult`; its outcome says whether it converged.
 
     Raises
     ------
@@ -76,79 +66,52 @@ def gcrodr(
     >>> first.converged and second.converged, second.products.refresh
     (True, 8)
     """
-    A = as_operator(matrix)
-    M = None if preconditioner is None else as_operator(preconditioner, "the preconditioner")
-    scale = check_system(A, M, b, start, space, tolerance, max_products)
+    run = Iteration(matrix, b, preconditioner, start, space, tolerance, max_products, callback)  # 1
     if not (isinstance(m, Integral) and isinstance(k, Integral) and 0 <= k < m):
         raise DataError(
             f"integers 0 <= k < m are needed for the recycled and the whole dimension, got k = {k}, m = {m}."
         )
-    dtype = common_dtype(A, M, b, start, space)
-    products, history = Products(), list[float]()
-    target = tolerance * scale
+    space = run.carried(space if k > 0 else None, same_matrix)  # 2
+    space = orthonormal_images(space.vectors, space.images, run.A.group)
+    return run.result(_cycles(run, RecycledSpace(space.vectors[:, :k], space.images[:, :k]), m, k))
 
-    x, r = np.zeros(A.size, dtype), b.astype(dtype)  # 1
-    if start is not None and scale > 0:
-        x, r = start.astype(dtype), b - A.apply(start)
-        products.residuals += 1
 
-    U = C = none = np.empty((A.size, 0), dtype)
-    if space is not None and space.size and k > 0:  # 2
-        space = carried(A, space, same_matrix, products)
-        space = orthonormal_images(space.vectors, space.images, A.group)
-        U, C = space.vectors[:, :k].astype(dtype), space.images[:, :k].astype(dtype)
-
-    cycle = _Cycle(A, M, m, dtype)
-    size, idle = A.norm(r), 0
-    outcome = None if np.isfinite(size) else Outcome.NOT_FINITE
-    while outcome is None and size > target:  # 3 and 4
-        trial, rest = x, r
+def _cycles(run: Iteration, space: RecycledSpace, m: int, k: int) -> RecycledSpace | None:
+    """Cycles until something ends them; the space to carry on."""
+    A, cycle, idle = run.A, _Cycle(run, m), 0
+    while run.goes_on:
+        U, C, before = space.vectors, space.images, run.size
+        trial, rest = run.x, run.r
         for _ in range(2):  # the first leaves a part that may be large compared with what remains
             part = A.inner(C, rest)
             trial, rest = trial + U @ part, rest - C @ part
         estimate = A.norm(rest)
-        cycle.begin(U, C, rest, estimate)
-        while outcome is None and cycle.open and estimate > target:
-            estimate = cycle.step(products)
-            history.append(estimate / scale)
-            if not np.isfinite(estimate):
-                outcome = Outcome.NOT_FINITE
-            elif wants_to_stop(callback, estimate / scale, A.group):
-                outcome = Outcome.STOPPED
-            elif products.total + 2 > max_products:  # a step and a residual
-                outcome = Outcome.LIMIT
-        if outcome is Outcome.NOT_FINITE:
+        cycle.begin(U, C, rest, estimate)  # 3
+        going = True
+        while going and cycle.open and estimate > run.target:
+            estimate = cycle.step()
+            going = run.watch(estimate)
+        if run.outcome is Outcome.NOT_FINITE:
             break
-        trial = trial + cycle.update()
-        rest = b - A.apply(trial)
-        products.residuals += 1
-        new = A.norm(rest)
-        idle = 0 if new < (1 - 1e-9) * size else idle + 1
-        broken = cycle.exhausted and not C.shape[1]  # the Krylov space is invariant, and has no solution if idle
-        if not np.isfinite(new):
-            outcome = Outcome.NOT_FINITE
-        elif new <= target:
-            outcome = Outcome.CONVERGED
-        elif outcome is None and idle and (broken or idle > (k > 0)):  # with another space there would be hope
-            promised = estimate <= max(target, 0.5 * new)
-            outcome = Outcome.ROUNDING if promised else Outcome.BREAKDOWN if broken else Outcome.STAGNATED
-        elif outcome is None and products.total + 2 > max_products:
-            outcome = Outcome.LIMIT
-        if new < size:
-            x, r, size = trial, rest, new
-        if k > 0:
-            U, C = (none, none) if idle and C.shape[1] else cycle.recycled(k)
-    recycled = RecycledSpace(U, C) if U.shape[1] else None  # 5
-    return KrylovSolution(x, recycled, outcome or Outcome.CONVERGED, size / (scale or 1.0), products, history)
+        new = run.judge(trial + cycle.update())  # 4
+        idle = 0 if new < (1 - 1e-9) * before else idle + 1
+        broken = cycle.exhausted and not space.size  # the Krylov space is invariant, and has no solution if idle
+        if run.outcome is None and idle and (broken or idle > (k > 0)):  # with another space there would be hope
+            promised = estimate <= max(run.target, 0.5 * new)
+            run.outcome = Outcome.ROUNDING if promised else Outcome.BREAKDOWN if broken else Outcome.STAGNATED
+        run.limit()
+        if k > 0:  # 5
+            space = RecycledSpace(U[:, :0], C[:, :0]) if idle and space.size else RecycledSpace(*cycle.recycled(k))
+    return space if space.size else None
 
 
 class _Cycle:
     """A search space V^ = [U D, Z] with A V^ = W G and W = [C, V], built step by step."""
 
-    def __init__(self, A: Operator, M: Operator | None, m: int, dtype: np.dtype[Any]) -> None:
-        self._A, self._M, self._m = A, M, m
-        self._W = np.empty((A.size, m + 1), dtype, order="F")
-        self._Z = np.empty((A.size, m), dtype, order="F")
+    def __init__(self, run: Iteration, m: int) -> None:
+        self._run, self._A, self._m = run, run.A, m
+        self._W = np.empty((run.A.size, m + 1), run.dtype, order="F")
+        self._Z = np.empty((run.A.size, m), run.dtype, order="F")
 
     def begin(self, U: Array, C: Array, r: Array, beta: float) -> None:
         """Start from r with (I - C C^H) r = r and ||r|| = beta."""
@@ -166,13 +129,11 @@ class _Cycle:
         """Whether the space can grow."""
         return self._j < self._m and not self.exhausted
 
-    def step(self, products: Products) -> float:
+    def step(self) -> float:
         """One Arnoldi step; returns the norm of the residual, NaN where a product is not finite."""
         A, W, G, j = self._A, self._W, self._G, self._j
-        z = W[:, j] if self._M is None else self._M.apply(W[:, j])
-        w = np.array(A.apply(z), dtype=W.dtype)
-        products.steps += 1
-        products.preconditioner += self._M is not None
+        z = self._run.precondition(W[:, j])
+        w = np.array(self._run.apply(z), dtype=W.dtype)
         self._Z[:, j] = z
         before, basis = A.norm(w), W[:, : j + 1]
         if not np.isfinite(before):

@@ -6,11 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.sparse.linalg import LinearOperator
 
 from ..arrays import Array
-from ..errors import DataError
 from ..parallel import ALONE, Group
 
 
@@ -24,6 +21,7 @@ class Operator:
     dtype : of the matrix.
     group : the processes that share the vectors.
     block : the product for several columns (n, k) at once, where there is a faster one.
+    close : frees what the product holds, where that is necessary.
     """
 
     def __init__(
@@ -33,9 +31,10 @@ class Operator:
         dtype: np.dtype[Any],
         group: Group = ALONE,
         block: Callable[[Array], Array] | None = None,
+        close: Callable[[], object] = lambda: None,
     ) -> None:
         self.apply, self.size, self.dtype, self.group = apply, size, dtype, group
-        self._block = block
+        self._block, self.close = block, close
 
     def columns(self, vectors: Array) -> Array:
         """A V for vectors as columns."""
@@ -54,35 +53,3 @@ class Operator:
     def norm(self, vector: Array) -> float:
         """Euclidean norm over all processes."""
         return float(np.sqrt(self.inner(vector, vector).real))
-
-
-def as_operator(matrix: Any, name: str = "the matrix") -> Operator:
-    """The operator of a numpy or scipy matrix, a LinearOperator, or a matrix or preconditioner of PETSc.
-
-    Raises
-    ------
-    DataError
-        For anything else, for matrices that are not square, and for entries that are no finite numbers.
-    """
-    if isinstance(matrix, Operator):
-        return matrix
-    if type(matrix).__module__.startswith("petsc4py"):
-        from .petsc import petsc_operator
-
-        return petsc_operator(matrix)
-    if not (sp.issparse(matrix) or isinstance(matrix, np.ndarray | LinearOperator)):
-        raise DataError(f"{name} must be a numpy, scipy or PETSc matrix or a LinearOperator, got {type(matrix)}.")
-    if len(matrix.shape) != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise DataError(f"{name} must be square, its shape is {matrix.shape}.")
-    if matrix.dtype.kind not in "biufc":
-        raise DataError(f"{name} must have numbers as entries, not {matrix.dtype}.")
-    dtype = np.result_type(matrix.dtype, float)
-    if isinstance(matrix, LinearOperator):
-        return Operator(matrix.matvec, matrix.shape[0], dtype, block=matrix.matmat)
-    if sp.issparse(matrix):
-        matrix = matrix if matrix.format in ("csr", "csc") else matrix.tocsr()
-    else:
-        matrix = np.asarray(matrix)  # a product with np.matrix would have two dimensions
-    if not np.isfinite(matrix.data if sp.issparse(matrix) else matrix).all():
-        raise DataError(f"{name} has entries that are NaN or infinite.")
-    return Operator(matrix.__matmul__, matrix.shape[0], dtype, block=matrix.__matmul__)

@@ -1,4 +1,4 @@
-"""Matrices and preconditioners of PETSc as operators, serial and under MPI."""
+"""Matrices, factors and preconditioners of PETSc, serial and under MPI."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from ..arrays import Array
 from ..errors import DataError, ProblemError, SingularEquationError
 from ..parallel import ALONE, Group, MPIGroup, world
+from .matrix import SharedMatrix
 from .operator import Operator
 
 
@@ -95,94 +96,103 @@ def has_package(name: str) -> bool:
     return bool(PETSc.Sys.hasExternalPackage(name))
 
 
-class PetscFactors:
-    """A = L L' or L U by PETSc on this process alone, with one symbolic analysis for matrices of one sparsity."""
+class Refactored:
+    """Factors of one matrix after another of the same sparsity on this process alone, ordered and analysed once.
 
-    def __init__(self, matrix: sp.csr_matrix, definite: bool) -> None:
+    Parameters
+    ----------
+    definite : whether the matrices are symmetric positive definite (Cholesky), else LU without pivoting, whose
+        residual the caller checks.
+    """
+
+    def __init__(self, definite: bool) -> None:
+        self._definite = definite
+        self._pattern: tuple[Array, Array] | None = None
+        self._items: tuple[Any, ...] = ()
+
+    def factorise(self, matrix: sp.csr_matrix) -> None:
+        """Make the factors of a matrix; those of the one before are lost."""
         from petsc4py import PETSc
 
-        self._matrix = local_matrix(matrix, definite)
-        self._x, self._b = self._matrix.createVecs()
-        self._ksp = PETSc.KSP().create(PETSc.COMM_SELF)
-        self._ksp.setType("preonly")
-        pc = self._ksp.getPC()
-        pc.setType("cholesky" if definite else "lu")
-        pc.setFactorSolverType("petsc")
-        self._ksp.setOperators(self._matrix)
-        try:
-            self._factorise()
-        except ProblemError:
+        pattern = (matrix.indptr, matrix.indices)
+        if self._pattern is None or not all(map(np.array_equal, self._pattern, pattern)):
             self.close()
-            raise
-
-    def update(self, matrix: sp.csr_matrix) -> None:
-        """Factorise another matrix of the same sparsity."""
-        fill(self._matrix, matrix)
-        self._ksp.setOperators(self._matrix)
-        self._factorise()
-
-    def _factorise(self) -> None:
-        from petsc4py import PETSc
-
+            self._analyse(matrix)
+        else:
+            integers = (part.astype(PETSc.IntType) for part in pattern)
+            self._matrix.setValuesCSR(*integers, matrix.data)
+            self._matrix.assemble()
+        self._pattern = pattern
+        self.ksp.setOperators(self._matrix)
         try:
-            self._ksp.setUp()
-            self._ksp.getPC().setUp()
+            self.ksp.setUp()
+            self.ksp.getPC().setUp()
         except PETSc.Error as error:
+            self.close()
             raise ProblemError(
                 f"PETSc cannot factorise the matrix (error {error.ierr}): is an entry of its diagonal missing?"
             ) from None
 
+    def _analyse(self, matrix: sp.csr_matrix) -> None:
+        from petsc4py import PETSc
+
+        self._matrix = petsc_matrix(SharedMatrix(matrix), self._definite)
+        self._x, self._b = self._matrix.createVecs()
+        self.ksp = PETSc.KSP().create(PETSc.COMM_SELF)
+        self.ksp.setType("preonly")
+        self.ksp.getPC().setType("cholesky" if self._definite else "lu")
+        self.ksp.getPC().setFactorSolverType("petsc")
+        self._items = self.ksp, self._matrix, self._x, self._b
+
     def solve(self, b: Array) -> Array:
+        """A^-1 b for one (n,) or several (n, c) right-hand sides."""
         if b.ndim == 2:
             return np.stack([self.solve(column) for column in b.T], axis=1)
         self._b.array[:] = b
-        self._ksp.solve(self._b, self._x)
-        if self._ksp.getConvergedReason() < 0:
+        self.ksp.solve(self._b, self._x)
+        if self.ksp.getConvergedReason() < 0:
             raise SingularEquationError("the matrix of the equation is singular, or needs pivoting (a zero pivot).")
         return np.array(self._x.array)
 
     def close(self) -> None:
-        """Free the matrix and its factors."""
-        for item in (self._ksp, self._matrix, self._x, self._b):
+        """Free what PETSc holds."""
+        for item in self._items:
             item.destroy()
+        self._pattern, self._items = None, ()
 
 
-class PetscPreconditioner:
-    """M^-1 of a kind of PETSc (ilu, icc, hypre, gamg, ..) for a matrix on this process alone."""
-
-    def __init__(self, matrix: sp.csr_matrix, kind: str, definite: bool) -> None:
-        from petsc4py import PETSc
-
-        self._matrix = local_matrix(matrix, definite)
-        self._pc = PETSc.PC().create(PETSc.COMM_SELF)
-        self._pc.setOperators(self._matrix)
-        self._pc.setType(kind)
-        try:
-            self.operator = petsc_operator(self._pc)
-        except DataError:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Free the matrix and the preconditioner."""
-        self._pc.destroy()
-        self._matrix.destroy()
-
-
-def local_matrix(matrix: sp.csr_matrix, definite: bool) -> Any:
-    """A matrix of PETSc on this process alone."""
+def petsc_preconditioner(matrix: sp.csr_matrix, kind: str, definite: bool) -> Operator:
+    """M^-1 of a kind of PETSc (ilu, icc, hypre, ..) for a matrix on this process alone, to be closed."""
     from petsc4py import PETSc
 
-    csr = (matrix.indptr.astype(PETSc.IntType), matrix.indices.astype(PETSc.IntType), matrix.data)
-    result = PETSc.Mat().createAIJ(matrix.shape, csr=csr, comm=PETSc.COMM_SELF)
+    made, pc = petsc_matrix(SharedMatrix(matrix), definite), PETSc.PC().create(PETSc.COMM_SELF)
+
+    def close() -> None:
+        pc.destroy()
+        made.destroy()
+
+    pc.setOperators(made)
+    pc.setType(kind)
+    try:
+        operator = petsc_operator(pc)
+    except DataError:
+        close()
+        raise
+    operator.close = close
+    return operator
+
+
+def petsc_matrix(matrix: SharedMatrix, definite: bool) -> Any:
+    """A matrix of PETSc, on the processes that share it."""
+    from petsc4py import PETSc
+
+    local, halo, integer = matrix.local, matrix.halo, PETSc.IntType
+    shape = (local.shape[0], int(halo.starts[-1]))
+    ordered = sp.csr_matrix((local.data, halo.numbers[local.indices].astype(integer), local.indptr), shape, copy=True)
+    ordered.sort_indices()
+    csr = (ordered.indptr.astype(integer), ordered.indices.astype(integer), ordered.data)
+    comm = getattr(halo.group, "comm", PETSc.COMM_SELF)
+    result = PETSc.Mat().createAIJ(size=(shape,) * 2, csr=csr, comm=comm)
     if definite:
         result.setOption(PETSc.Mat.Option.SPD, True)
     return result
-
-
-def fill(target: Any, matrix: sp.csr_matrix) -> None:
-    """Replace the entries by those of another matrix of the same sparsity."""
-    from petsc4py import PETSc
-
-    target.setValuesCSR(matrix.indptr.astype(PETSc.IntType), matrix.indices.astype(PETSc.IntType), matrix.data)
-    target.assemble()

@@ -8,7 +8,7 @@ where t is known better than from A: diffusion and advection annihilate constant
 hardly varies, and equations that nearly have constants in their kernel then cost few digits. A residual is known, entry
 by entry, to no more than
 
-    rho_i = g (sum_j P_ij |x_j - x_i| + |b_i|) + tau_i |x_i|,    g = 2 eps,
+    rho_i = g (sum_j P_ij |x_j - x_i| + |b_i|) + tau_i |x_i|,    g = 2 eps = ROUNDING,
 
 where P_ij = (d_i d_j)^1/2 on the pattern of a positive definite A, d its diagonal, and P_ij = d_i + d_j for others, d
 the largest entries of the rows: an entry is a sum over elements of terms no larger than P_ij, however much of it
@@ -21,11 +21,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
 from ..arrays import Array
-
-ROUNDING = 2 * float(np.finfo(float).eps)  # g
+from .matrix import ROUNDING, SharedMatrix
 
 
 class Excess(NamedTuple):
@@ -41,41 +39,54 @@ class Rows:
 
     Parameters
     ----------
-    local : (owned, seen), the owned columns first.
-    forward : from owned entries of vectors to those that the rows see.
-    definite : whether the matrix is symmetric positive definite.
+    matrix : A.
+    definite : whether it is symmetric positive definite.
     excess : t and tau; by the entries of the matrix if None.
+
+    Attributes
+    ----------
+    diagonal : d.
+    width : the largest number of entries in a row, of all processes.
     """
 
-    def __init__(
-        self, local: sp.csr_matrix, forward: Callable[[Array], Array], definite: bool, excess: Excess | None
-    ) -> None:
-        self._local, self._forward, self._definite = local, forward, definite
-        self.width = int(np.diff(local.indptr).max(initial=0))
+    def __init__(self, matrix: SharedMatrix, definite: bool, excess: Excess | None) -> None:
+        self.matrix, self._local, self._forward = matrix, matrix.local, matrix.halo.forward
+        local, self.group = matrix.local, matrix.halo.group
+        self.width = max(self.group.collect(int(np.diff(local.indptr).max(initial=0))))
         self.diagonal = np.abs(local.diagonal())
         if not definite and self.diagonal.size:
             self.diagonal = np.maximum(self.diagonal, abs(local).max(axis=1).toarray().ravel())
         self._row = np.repeat(np.arange(local.shape[0]), np.diff(local.indptr))
         ends = self._row, local.indices
         root = np.sqrt(self.diagonal) if definite else self.diagonal
-        left, right = (values[place] for values, place in zip((root, forward(root)), ends, strict=True))
+        left, right = (values[place] for values, place in zip((root, self._forward(root)), ends, strict=True))
         self._sizes = left * right if definite else left + right
         ones = np.ones(local.shape[0])
-        self._excess = excess or Excess(local @ forward(ones), ROUNDING * self._sum(self._sizes), definite)
+        self._excess = excess or Excess(local @ self._forward(ones), ROUNDING * self._sum(self._sizes), definite)
         self.symmetric = self._excess.symmetric
+
+    @property
+    def transposed(self) -> Rows | TransposedRows:
+        """The rows of A'."""
+        return self if self.symmetric else TransposedRows(self)
 
     def product(self, x: Array) -> Array:
         """A x."""
         return self._sum(self._local.data * self._differences(x)) + self._excess.sums * x
 
-    def rounding(self, x: Array, b: Array, noise: Array | float, transposed: bool = False) -> Array:
-        """rho; that of b - A' x, not in differences, for the transpose of a matrix that is not symmetric."""
-        if transposed and not self.symmetric:
-            return (
-                ROUNDING * (self._sum(self._sizes * np.abs(self._forward(x))[self._local.indices]) + np.abs(b)) + noise
-            )
+    def rounding(self, x: Array, b: Array, noise: Array | float) -> Array:
+        """rho, with what b may err by for noise."""
         spread = self._sum(self._sizes * np.abs(self._differences(x)))
         return ROUNDING * (spread + np.abs(b)) + self._excess.errors * np.abs(x) + noise
+
+    def size(self, r: Array) -> float:
+        """(r' D^-1 r)^1/2 with D = diag(d)."""
+        scaled = r / np.sqrt(self.diagonal)
+        return float(np.sqrt(self.group.sum(np.einsum("i,i->", scaled, scaled))))
+
+    def plain_spread(self, x: Array) -> Array:
+        """sum_j P_ij |x_j|, that of products which are not in differences."""
+        return self._sum(self._sizes * np.abs(self._forward(x))[self._local.indices])
 
     def _differences(self, x: Array) -> Array:
         return self._forward(x)[self._local.indices] - x[self._row]
@@ -84,6 +95,22 @@ class Rows:
         """The sums of the entries of each row."""
         starts = self._local.indptr[:-1]  # no row is empty: each has its diagonal
         return np.asarray(np.add.reduceat(entries, starts)) if starts.size else np.zeros(0)
+
+
+class TransposedRows:
+    """Those of the transpose of a matrix that is not symmetric: products are not in differences."""
+
+    symmetric = False
+
+    def __init__(self, rows: Rows) -> None:
+        self.transposed, self.group, self.size = rows, rows.group, rows.size
+        self.diagonal, self.width = rows.diagonal, rows.width
+
+    def product(self, x: Array) -> Array:
+        return self.transposed.matrix.apply_transposed(x)
+
+    def rounding(self, x: Array, b: Array, noise: Array | float) -> Array:
+        return ROUNDING * (self.transposed.plain_spread(x) + np.abs(b)) + noise
 
 
 def refine(

@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 
 from ..arrays import Array
 from ..errors import MeshError
+from .cells import facets_of
 
 TOUCH = 1e-6  # what is nearer than this, relative to the edges there, touches
 SAMPLES = 500_000  # pairs of facets for which windings are computed
@@ -45,11 +46,6 @@ class Shell(NamedTuple):
     facets: Array
     owners: Array
     opposite: Array
-
-
-def facets_of(cells: Array) -> Array:
-    """Vertices (dim, (dim + 1) m) of the facets of the cells: those opposite to the first vertices, and so on."""
-    return np.hstack([np.delete(cells, i, axis=0) for i in range(len(cells))])
 
 
 def shell(points: Array, cells: Array, places: Array) -> Shell:

@@ -16,7 +16,8 @@ import numpy as np
 from ..arrays import Array
 from ..errors import MeshError
 from ..parallel import world
-from .mesh import Mesh, number_columns
+from .cells import number_columns
+from .mesh import Mesh
 
 _GMSH_SIMPLICES = {"vertex": 0, "line": 1, "triangle": 2, "tetra": 3}
 _CORNERS = {15: 1, 1: 2, 2: 3, 4: 4}  # of the simplices, by the numbers that Gmsh gives to the types of elements

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from scipy.spatial import cKDTree
 
 from ..arrays import Array, real_array, transposed
 from ..errors import DataError
-
-if TYPE_CHECKING:
-    pass
-
+from .simplices import Simplices
 
 # The edges of a simplex of dimension k are the first k (k + 1) / 2 of these.
 _EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
-
-# Relative to the diameter: a simplex this near contains the point up to rounding, which ends the search, and
-# points farther than this from all simplices are refused.
-_INSIDE = 1e-12
-_OUTSIDE = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +106,8 @@ class Lagrange:
     def sampling(self, points: Array) -> csr_matrix:
         """The matrix (p, size) that takes coefficients to the values at points of shape (dim, p); see `evaluate`."""
         points = self._checked(points)
-        found, coordinates, distance = self._locate(points)
-        outside = ~self._near(distance)
+        found, coordinates, inside = self._geometry.locate(points)
+        outside = ~inside
         if outside.any():
             first = np.argmax(outside)
             raise DataError(
@@ -141,7 +130,7 @@ class Lagrange:
         >>> cell_lagrange(unit_interval(2), 1).contains([[0.5, 1.5]]).tolist()
         [True, False]
         """
-        return self._near(self._locate(self._checked(points))[2])
+        return self._geometry.locate(self._checked(points))[2]
 
     def nodal(self, array: Array) -> Array:
         """Values at the vertices, shape (nv,), NaN at those of no simplex.
@@ -158,7 +147,7 @@ class Lagrange:
         array = self._checked_array(array)
         count = self.vertices.shape[1]
         if self.degree == 0:
-            weights = np.broadcast_to(self._measures, self.simplices.shape)
+            weights = np.broadcast_to(self._geometry.measures, self.simplices.shape)
             total = np.bincount(self.simplices.ravel(), weights.ravel(), count)
             sums = np.bincount(self.simplices.ravel(), (weights * array[self.dofs]).ravel(), count)
             return np.divide(sums, total, out=np.full(count, np.nan), where=total > 0)
@@ -185,7 +174,7 @@ class Lagrange:
         """
         if self.degree > 1:
             raise DataError(f"Polynomials of degree {self.degree} have no positive lumped mass; use degree 0 or 1.")
-        shares = np.broadcast_to(self._measures / len(self.dofs), self.dofs.shape)
+        shares = np.broadcast_to(self._geometry.measures / len(self.dofs), self.dofs.shape)
         return np.bincount(self.dofs.ravel(), shares.ravel(), self.size)
 
     def mass_matrix(self) -> csr_matrix:
@@ -203,7 +192,7 @@ class Lagrange:
         # The integral of a product of powers of barycentric coordinates, over the volume of the simplex.
         gram = math.factorial(dim) * factorial(powers).prod(axis=2) / math.factorial(2 * self.degree + dim)
         local = self._coefficients.T @ gram @ self._coefficients
-        entries = local[:, :, None] * self._measures
+        entries = local[:, :, None] * self._geometry.measures
         rows, columns = np.broadcast_arrays(self.dofs[:, None], self.dofs[None])
         return csr_matrix((entries.ravel(), (rows.ravel(), columns.ravel())), (self.size, self.size))
 
@@ -263,58 +252,8 @@ class Lagrange:
         return _EDGES[: math.comb(len(self.simplices), 2)]
 
     @cached_property
-    def _diameter(self) -> float:
-        return float(np.linalg.norm(np.ptp(self.vertices, axis=1)))
-
-    @cached_property
-    def _factors(self) -> tuple[Array, Array]:
-        """QR factors of the matrices whose columns are the edges from vertex 0: no normal equations, so that
-        stretched simplices keep their accuracy.
-        """
-        edges = self.vertices[:, self.simplices[1:]] - self.vertices[:, self.simplices[:1]]
-        q, r = np.linalg.qr(np.moveaxis(edges, 2, 0))
-        return q, r
-
-    @cached_property
-    def _measures(self) -> Array:
-        diagonal = np.diagonal(self._factors[1], axis1=1, axis2=2)
-        return np.abs(diagonal.prod(axis=1)) / math.factorial(len(self.simplices) - 1)
-
-    @cached_property
-    def _gradients(self) -> Array:
-        """Gradients of the barycentric coordinates, shape (dim, k + 1, m)."""
-        q, r = self._factors
-        rows = np.moveaxis(np.linalg.solve(r, q.transpose(0, 2, 1)), 0, 2)
-        return np.moveaxis(np.concatenate([-rows.sum(axis=0, keepdims=True), rows]), 1, 0)
-
-    @cached_property
-    def _scale(self) -> Array:
-        """Mean extent of the simplices along each axis, shape (dim, 1).
-
-        The search works in coordinates divided by it: there, meshes stretched along an axis are regular.
-        """
-        extents = np.ptp(self.vertices[:, self.simplices], axis=1).mean(axis=1, keepdims=True)
-        return np.maximum(extents, 1e-6 * self._diameter)
-
-    @cached_property
-    def _midpoints(self) -> Array:
-        return self.vertices[:, self.simplices].mean(axis=1) / self._scale
-
-    @cached_property
-    def _tree(self) -> cKDTree:
-        return cKDTree(self._midpoints.T)
-
-    @cached_property
-    def _balls(self) -> list[tuple[float, Array, cKDTree]]:
-        """For simplices of similar size: a radius of balls around their midpoints that contain them, their
-        numbers, and the tree of their midpoints.
-        """
-        corners = self.vertices[:, self.simplices] / self._scale[:, None]
-        radii = np.linalg.norm(corners - self._midpoints[:, None], axis=0).max(axis=0)
-        radii += _OUTSIDE * self._diameter / self._scale.min()
-        size_classes = np.frexp(radii)[1]
-        groups = [np.flatnonzero(size_classes == size_class) for size_class in np.unique(size_classes)]
-        return [(radii[group].max(), group, cKDTree(self._midpoints[:, group].T)) for group in groups]
+    def _geometry(self) -> Simplices:
+        return Simplices(self.vertices, self.simplices)
 
     def _checked_array(self, array: Array) -> Array:
         array = np.asarray(array)
@@ -327,59 +266,3 @@ class Lagrange:
         if points.ndim != 2 or len(points) != dim:
             raise DataError(f"Expected points of shape ({dim}, p), got {points.shape}{transposed(points, dim)}.")
         return points
-
-    def _near(self, distance: Array) -> Array:
-        near: Array = distance <= _OUTSIDE * self._diameter
-        return near
-
-    def _locate(self, points: Array) -> tuple[Array, Array, Array]:
-        """For each point a simplex that contains it, its barycentric coordinates (k + 1, p) there, and its
-        distance to the simplex, which tells the points outside.
-        """
-        count = points.shape[1]
-        found = np.zeros(count, dtype=np.int64)
-        coordinates = np.zeros((len(self.simplices), count))
-        distance = np.full(count, np.inf)
-        for rows, candidates in self._candidates(points, distance):
-            values, distances = self._barycentric(points[:, rows], candidates)
-            order = np.lexsort((candidates, distances, rows))
-            best = order[np.unique(rows[order], return_index=True)[1]]
-            best = best[distances[best] < distance[rows[best]]]
-            found[rows[best]] = candidates[best]
-            coordinates[:, rows[best]] = values[:, best]
-            distance[rows[best]] = distances[best]
-        return found, coordinates, distance
-
-    def _candidates(self, points: Array, distance: Array) -> Iterator[tuple[Array, Array]]:
-        """Pairs of points and simplices that may contain them, for the points with no simplex so far.
-
-        A simplex with one of the nearest midpoints nearly always does; else all are tried whose ball contains
-        the point.
-        """
-        inside = _INSIDE * self._diameter
-        finite = np.isfinite(points).all(axis=0)
-        for nearest in (2, 12):
-            open_points = np.flatnonzero(finite & (distance > inside))
-            nearest = min(nearest, self.simplices.shape[1])
-            neighbours = self._tree.query((points[:, open_points] / self._scale).T, range(1, nearest + 1))[1]
-            yield np.repeat(open_points, nearest), neighbours.ravel()
-        open_points = np.flatnonzero(finite & (distance > inside))
-        for chunk in np.array_split(open_points, len(open_points) // 500 + 1):
-            tree = cKDTree((points[:, chunk] / self._scale).T)
-            for radius, simplices, midpoints in self._balls:
-                pairs = tree.sparse_distance_matrix(midpoints, radius, output_type="ndarray")
-                yield chunk[pairs["i"]], simplices[pairs["j"]]
-
-    def _barycentric(self, points: Array, candidates: Array) -> tuple[Array, Array]:
-        """Barycentric coordinates of each point in its candidate, shape (k + 1, p), and the distance to it.
-
-        The distance is the largest of those to the plane of the simplex and, from outside, to those of its
-        faces.
-        """
-        corners = self.vertices[:, self.simplices[:, candidates]]
-        gradients = self._gradients[:, :, candidates]
-        coordinates = np.einsum("dip,dp->ip", gradients, points - corners[:, 0])
-        coordinates[0] += 1
-        slopes = np.maximum(np.linalg.norm(gradients, axis=0), np.finfo(float).tiny)
-        height = np.linalg.norm(points - np.einsum("ip,dip->dp", coordinates, corners), axis=0)
-        return coordinates, np.maximum(height, (-coordinates / slopes).max(axis=0))

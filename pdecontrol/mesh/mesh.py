@@ -6,37 +6,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from ..arrays import Array
 from ..errors import MeshError
-from . import conformity
-
-# Vertices of the children of a simplex of dimension 0 to 3: (i, j) is the midpoint of the vertices i and j.
-# Tetrahedra follow J. Bey, Tetrahedral grid refinement, Computing 55 (1995): the diagonal joins 02 and 13.
-_CHILDREN: tuple[tuple[tuple[tuple[int, int], ...], ...], ...] = (
-    (((0, 0),),),
-    (((0, 0), (0, 1)), ((0, 1), (1, 1))),
-    (
-        ((0, 0), (0, 1), (0, 2)),
-        ((0, 1), (1, 1), (1, 2)),
-        ((0, 2), (1, 2), (2, 2)),
-        ((1, 2), (0, 2), (0, 1)),
-    ),
-    (
-        ((0, 0), (0, 1), (0, 2), (0, 3)),
-        ((0, 1), (1, 1), (1, 2), (1, 3)),
-        ((0, 2), (1, 2), (2, 2), (2, 3)),
-        ((0, 3), (1, 3), (2, 3), (3, 3)),
-        ((0, 1), (0, 2), (0, 3), (1, 3)),
-        ((0, 1), (0, 2), (1, 2), (1, 3)),
-        ((0, 2), (0, 3), (1, 3), (2, 3)),
-        ((0, 2), (1, 2), (1, 3), (2, 3)),
-    ),
-)
+from .cells import children, edge_determinants, edges_of, oriented
+from .checks import check_numbers, checked_array, checked_boundaries, checked_part, tagged_facets, welded
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +64,8 @@ class Mesh:
     weld: bool | None = None
 
     def __post_init__(self) -> None:
-        points = _array(self.points, float, "points")
-        cells = _array(self.cells, np.int64, "cells")
+        points = checked_array(self.points, float, "points")
+        cells = checked_array(self.cells, np.int64, "cells")
         if not 1 <= len(points) <= 3 or len(cells) != len(points) + 1 or not cells.size:
             advice = ""
             if points.shape[1] + 1 == cells.shape[1] <= 4:
@@ -99,40 +76,24 @@ class Mesh:
             )
         if not np.isfinite(points).all():
             raise MeshError(f"Point {np.argmin(np.isfinite(points).all(axis=0))} of the mesh is not finite.")
-        _check_numbers(points, cells)
+        check_numbers(points, cells)
         given: dict[str, Any] = {"parts": self.parts, "boundaries": self.boundaries}
         for kind, tags in given.items():
             if not isinstance(tags, Mapping) or not all(isinstance(tag, str) for tag in tags):
                 raise MeshError(f"The {kind} of a mesh are a dictionary of tags, got {type(tags).__name__}.")
-        cells, tagged = oriented(points, cells), self._tagged(points.shape[1])
+        cells, tagged = oriented(points, cells), tagged_facets(self.boundaries, self.parts, *points.shape)
         if self.weld not in (True, False, None):
             raise MeshError(f"weld is True, False or None, not {self.weld!r}.")
         if self.weld:
-            points, cells, renumbered = _welded(points, cells)
+            points, cells, renumbered = welded(points, cells)
             tagged = {tag: np.sort(renumbered[facets], axis=0) for tag, facets in tagged.items()}
-            _check_numbers(points, cells)
+            check_numbers(points, cells)
             object.__setattr__(self, "weld", None)
-        parts = {tag: _part(tag, numbers, cells.shape[1]) for tag, numbers in self.parts.items()}
+        parts = {tag: checked_part(tag, numbers, cells.shape[1]) for tag, numbers in self.parts.items()}
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "cells", cells)
         object.__setattr__(self, "parts", parts)
-        object.__setattr__(self, "boundaries", _checked_boundaries(points, cells, tagged, self.weld is False))
-
-    def _tagged(self, count: int) -> dict[str, Array]:
-        """The facets of the tags, with sorted columns."""
-        tagged = {}
-        for tag, facets in self.boundaries.items():
-            if tag in self.parts:
-                raise MeshError(f'"{tag}" names both a part and a boundary; rename one of them.')
-            tagged[tag] = np.sort(_array(facets, np.int64, f'boundary "{tag}"'), axis=0)
-            if len(tagged[tag]) != len(self.points) or not tagged[tag].size:
-                raise MeshError(
-                    f'Boundary "{tag}" takes the vertex numbers of at least one facet, of shape '
-                    f"({len(self.points)}, k), got {tagged[tag].shape}."
-                )
-            if tagged[tag][0].min() < 0 or tagged[tag][-1].max() >= count:
-                raise MeshError(f'Boundary "{tag}" refers to points that do not exist; there are {count} points.')
-        return tagged
+        object.__setattr__(self, "boundaries", checked_boundaries(points, cells, tagged, self.weld is False))
 
     def __repr__(self) -> str:
         return (
@@ -148,7 +109,7 @@ class Mesh:
     @cached_property
     def volumes(self) -> Array:
         """Volumes of the cells, shape (m,)."""
-        return _determinants(self.points, self.cells) / math.factorial(self.dim)
+        return edge_determinants(self.points, self.cells) / math.factorial(self.dim)
 
     @cached_property
     def diameter(self) -> float:
@@ -233,14 +194,14 @@ class Mesh:
         >>> unit_square(2).transform(lambda x: 3 * x).volumes.sum().item()
         9.0
         """
-        points = _array(
+        points = checked_array(
             _called(function, self.points.copy(), "the map of the points"), float, "the image of the points"
         )
         if points.shape != self.points.shape:
             raise MeshError(f"The map of the points must return shape {self.points.shape}, got {points.shape}.")
         if not np.isfinite(points).all():
             raise MeshError("The map of the points returns values that are not finite.")
-        determinants = _determinants(points, self.cells)
+        determinants = edge_determinants(points, self.cells)
         if determinants.min() < 0 < determinants.max():
             raise MeshError(
                 f"The map folds the mesh: it turns cell {np.argmin(determinants)} over but not cell "
@@ -262,27 +223,15 @@ class Mesh:
         >>> parents = np.arange(fine.cells.shape[1]) % coarse.cells.shape[1]
         """
         n, m = self.points.shape[1], self.cells.shape[1]
-
-        def key(a: Array, b: Array) -> Array:
-            return np.minimum(a, b) * n + np.maximum(a, b)
-
-        edges = np.unique([key(a, b) for a, b in combinations(self.cells, 2)])
-
-        def children(simplices: Array) -> Array:
-            vertices = {(i, i): row for i, row in enumerate(simplices)}
-            for i, j in combinations(range(len(simplices)), 2):
-                vertices[i, j] = n + np.searchsorted(edges, key(simplices[i], simplices[j]))
-            table = _CHILDREN[len(simplices) - 1]
-            return np.hstack([np.array([vertices[pair] for pair in child]) for child in table])
-
+        edges = edges_of(self.cells, n)
         midpoints = (self.points[:, edges // n] + self.points[:, edges % n]) / 2
         blocks = m * np.arange(2**self.dim)[:, None]
         points = np.hstack([self.points, midpoints])
         return known(
             points,
-            oriented(points, children(self.cells)),
+            oriented(points, children(self.cells, edges, n)),
             {tag: (numbers + blocks).ravel() for tag, numbers in self.parts.items()},
-            {tag: np.sort(children(facets), axis=0) for tag, facets in self.boundaries.items()},
+            {tag: np.sort(children(facets, edges, n), axis=0) for tag, facets in self.boundaries.items()},
             self.weld,
         )
 
@@ -296,120 +245,6 @@ def known(
     for name, value in values.items():
         object.__setattr__(mesh, name, value)
     return mesh
-
-
-def _array(values: Any, kind: type, name: str, ndim: int = 2) -> Array:
-    """A copy of the values as an array of floats or integers."""
-    try:
-        array = np.array(values)
-        result: Array = array.astype(kind, casting="same_kind" if array.size else "unsafe")
-    except (TypeError, ValueError):
-        raise MeshError(f"Expected numbers of type {np.dtype(kind)} for {name}.") from None
-    if result.ndim != ndim:
-        raise MeshError(f"Expected an array with {ndim} axes for {name}, got shape {result.shape}.")
-    return result
-
-
-def _check_numbers(points: Array, cells: Array) -> None:
-    n = points.shape[1]
-    wrong = ((cells < 0) | (cells >= n)).any(axis=0)
-    if wrong.any():
-        raise MeshError(f"Cell {np.argmax(wrong)} refers to points that do not exist; there are {n} points.")
-    unused = np.bincount(cells.ravel(), minlength=n) == 0
-    if unused.any():
-        raise MeshError(f"{unused.sum()} points belong to no cell, the first is {np.argmax(unused)}; remove them.")
-    repeated = np.ones(cells.shape[1], dtype=bool)
-    repeated[number_columns(np.sort(cells, axis=0))[0]] = False
-    if repeated.any():
-        raise MeshError(f"Cell {np.argmax(repeated)} has the same vertices as another cell; remove it.")
-
-
-def _welded(points: Array, cells: Array) -> tuple[Array, Array, Array]:
-    """Points and cells with those points of the boundary merged that are at the same place, and the new numbers."""
-    first, numbers = number_columns(np.sort(conformity.facets_of(cells), axis=0))
-    places = first[np.bincount(numbers) == 1]
-    kept, renumbered = np.unique(conformity.coincident(conformity.shell(points, cells, places)), return_inverse=True)
-    return points[:, kept], renumbered[cells], renumbered
-
-
-def _checked_boundaries(points: Array, cells: Array, tagged: dict[str, Array], apart: bool) -> dict[str, Array]:
-    """The facets on the boundary, and those of the tags, once each; cells neither overlap nor touch (see `Mesh`)."""
-    own = np.sort(conformity.facets_of(cells), axis=0)
-    columns = np.hstack([own, *tagged.values()])
-    first, numbers = number_columns(columns)
-    own_numbers, start = numbers[: own.shape[1]], own.shape[1]
-    cells_of_facet = np.bincount(own_numbers, minlength=len(first))
-    if cells_of_facet.max() > 2:
-        vertices = columns[:, first[np.argmax(cells_of_facet)]].tolist()
-        raise MeshError(f"The facet with the vertices {vertices} belongs to more than two cells.")
-    outer = first[cells_of_facet == 1]
-    boundary = columns[:, outer]
-    for tag, facets in tagged.items():
-        facet_numbers = numbers[start : start + facets.shape[1]]
-        start += facets.shape[1]
-        count = cells_of_facet[facet_numbers]
-        if not count.all():
-            raise MeshError(
-                f'Boundary "{tag}" has a facet with the vertices {facets[:, np.argmin(count)].tolist()}, '
-                "which is not a facet of any cell."
-            )
-        kept = np.sort(np.unique(facet_numbers, return_index=True)[1])
-        if tag == "boundary" and (count.max() > 1 or len(kept) != boundary.shape[1]):
-            raise MeshError(
-                '"boundary" is reserved for all facets on the boundary of the domain, but other facets '
-                "have this name; rename them."
-            )
-        tagged[tag] = facets[:, kept]
-    conformity.refuse_folds(points, cells, own_numbers)
-    conformity.refuse_overlaps(conformity.shell(points, cells, outer), apart)
-    return {"boundary": boundary, **tagged}
-
-
-def _part(tag: str, numbers: Array, count: int) -> Array:
-    if tag == "boundary":
-        raise MeshError('"boundary" is reserved for the facets on the boundary; rename the part.')
-    numbers = np.unique(_array(numbers, np.int64, f'part "{tag}"', ndim=1))
-    if not numbers.size or numbers[0] < 0 or numbers[-1] >= count:
-        raise MeshError(f'Part "{tag}" must list at least one cell, by numbers from 0 to {count - 1}.')
-    return numbers
-
-
-def oriented(points: Array, cells: Array) -> Array:
-    """The cells with positive orientation."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        determinants = _determinants(points, cells)
-        lengths = [np.linalg.norm(points[:, row] - points[:, cells[0]], axis=0) for row in cells[1:]]
-        boxes = np.prod(lengths, axis=0)
-    lost = ~((boxes < 1e150) & ((boxes > 1e-150) | (boxes == 0.0)))
-    if lost.any():
-        raise MeshError(
-            f"Cell {np.argmax(lost)} is so large or small that its volume overflows or is lost; rescale the mesh."
-        )
-    flat = np.abs(determinants) <= 1e-13 * boxes
-    if flat.any():
-        raise MeshError(f"Cell {np.argmax(flat)} is degenerate, its vertices span no volume; repair the mesh.")
-    # Of all transpositions of a tetrahedron only 02 and 13 keep the diagonal of Bey's rule.
-    dim = len(points)
-    first, last = max(dim - 2, 0), dim
-    negative = determinants < 0
-    cells[first, negative], cells[last, negative] = cells[last, negative], cells[first, negative]
-    return cells
-
-
-def _determinants(points: Array, cells: Array) -> Array:
-    """Signed volumes of the cells, times dim!."""
-    return np.linalg.det((points[:, cells[1:]] - points[:, cells[:1]]).T)
-
-
-def number_columns(columns: Array) -> tuple[Array, Array]:
-    """Number the distinct columns: where each occurs first, and the number of every column."""
-    order = np.lexsort(columns[::-1])
-    ordered = columns[:, order]
-    new = np.ones(len(order), dtype=bool)
-    new[1:] = (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)
-    numbers = np.empty_like(order)
-    numbers[order] = np.cumsum(new) - 1
-    return order[new], numbers
 
 
 def _select(name: str, predicate: Callable[[Array], Array], midpoints: Array) -> Array:

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..arrays import Array
 from ..errors import MeshError
-from .mesh import Mesh, known, oriented
+from .cells import oriented
+from .mesh import Mesh, known
 
 Divisions = int | Sequence[int]
 

@@ -18,8 +18,9 @@ from ..arrays import Array
 from ..certificate import Certificate, Certified, certify_any, certify_by_gap, certify_nonlinear, certify_projection
 from ..errors import ConvergenceError, DataError, ProblemError, ResultFileError, SingularEquationError, SolveLimitError
 from ..field import Field
+from ..files import read_arrays, readable, write_arrays
 from ..maps import Adjoint, SolutionMap
-from ..result import History, Result, Row, Status, read_arrays, readable, write_arrays
+from ..result import History, Result, Row, Status
 from ..terms import Objective
 from .method import Method, Start, State, pack, unpack
 from .schedule import Schedule

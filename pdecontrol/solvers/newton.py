@@ -27,9 +27,9 @@ import numpy as np
 
 from ..arrays import Array
 from ..errors import ConvergenceError, ProblemError
+from ..linear.cg import conjugate_gradients
 from ..maps import Adjoint, Linearisation, SolutionMap
 from ..problem import check_number
-from ..space import Space
 from ..terms import Objective
 from .method import INCREMENT, PRODUCT, Method, Start, State, accuracy
 from .proximal import backtrack
@@ -128,7 +128,7 @@ class SemismoothNewton(Method[State]):
             return d + outer(at.tangent(derivative_of_z(q_d))), q_d if warm is None else np.concatenate([q_d, warm])
 
         tolerance = self._tolerance(map.observation.norm(residual), state.first)
-        d, images = conjugate_gradients(operator, residual, map.observation, tolerance, self.max_cg)  # 1
+        d, images = conjugate_gradients(operator, residual, map.observation.inner, tolerance, self.max_cg)  # 1
         q_d, warm = np.split(images, [q.size])
         slope, curvature = -map.observation.inner(residual, d), map.observation.inner(d, d)
 
@@ -156,7 +156,7 @@ class SemismoothNewton(Method[State]):
             return w + derivative(hessian_w), hessian_w
 
         tolerance = 0.1 * self._tolerance(space.norm(residual), state.first)
-        _, hessian_w = conjugate_gradients(operator, derivative(-residual), space, tolerance, self.max_cg)  # 1
+        _, hessian_w = conjugate_gradients(operator, derivative(-residual), space.inner, tolerance, self.max_cg)  # 1
         direction = -residual - hessian_w
         for t in 0.5 ** np.arange(6):  # 2
             try:
@@ -196,33 +196,6 @@ def _normal_state(
     size = map.control.norm(l - adjoint.gradient)
     first, best = (before.first, min(before.best, size)) if before is not None else (size, size)
     return NormalState(u, at.value, dual, adjoint, at.warm, l, first, best, root, at)
-
-
-def conjugate_gradients(
-    operator: Callable[[Array], tuple[Array, Array]], b: Array, space: Space, tolerance: float, steps: int
-) -> tuple[Array, Array]:
-    """x with A x = b to a relative residual, and B x, for an operator d -> (A d, B d) self-adjoint on the space.
-
-    Stops at negative curvature with what it has.
-    """
-    x = np.zeros_like(b)
-    bx = None
-    r = d = b
-    rr = space.inner(r, r)
-    target = tolerance**2 * rr
-    for _ in range(steps):
-        ad, bd = operator(d)
-        curvature = space.inner(d, ad)
-        bx = np.zeros_like(bd) if bx is None else bx
-        if curvature <= 0.0:
-            break
-        step = rr / curvature
-        x, bx, r = x + step * d, bx + step * bd, r - step * ad
-        rr, before = space.inner(r, r), rr
-        if rr <= target:
-            break
-        d = r + (rr / before) * d
-    return x, bx if bx is not None else x
 
 
 def line_search(derivative: Callable[[float], float], slope: float) -> float:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays import Array, Data
-from ..errors import DataError, ProblemError
+from ..arrays import Array
+from ..errors import ProblemError
 from ..maps import SolutionMap
 from ..problem import L1, Box, ControlProblem, Tikhonov, Tracking
 from ..space import Space
@@ -40,7 +40,8 @@ class Objective:
 def bind(problem: ControlProblem, map: SolutionMap) -> Objective:
     """The objective of a problem in the spaces of a map.
 
-    The observation space of the map has one factor for each Tracking of the problem, then one for each Linear.
+    The observation space of the map has one factor for each Tracking of the problem, then one for each Linear; it may
+    be a space without factors where there is one.
 
     Raises
     ------
@@ -61,7 +62,7 @@ def bind(problem: ControlProblem, map: SolutionMap) -> Objective:
         space, float(tikhonov.alpha), _compress(reference), float(l1.beta), _compress(lower), _compress(upper)
     )
 
-    factors, observations = map.observation.factors, problem.observations
+    factors, observations = map.observation.factors or (map.observation,), problem.observations
     if len(factors) != len(observations):
         raise ProblemError(
             f"the problem observes {len(observations)} quantities, the map {len(factors)}: it is the map of another "
@@ -95,11 +96,3 @@ def _check_bounds(space: Space, lower: Array, upper: Array, alpha: float) -> Non
 def _compress(array: Array) -> Array | float:
     """The number that an array repeats, or the array."""
     return float(array[0]) if array.size and np.all(array == array[0]) else array
-
-
-def as_control(data: Data, space: Space, name: str) -> Array:
-    """A control as a vector of its space; raises DataError if it is NaN or has the wrong shape."""
-    try:
-        return space.interpolate(data, name)
-    except DataError as error:
-        raise DataError(f"{error} A control of this problem has {space.count} values.") from None

@@ -48,12 +48,12 @@ def cases(backend):
         return np.append(result.control.gather().array, result.objective)
 
     def solved(problem, degree=1):
-        return whole(pc.solve(problem, MESH, backend, degree=degree))
+        return whole(pc.solve(problem, MESH, backend(degree=degree)))
 
     for name, (where, points) in TARGETS.items():
         tracked = lambda g, where=where: problem(boundary=LEFT, tracking=pc.Tracking(g, **where))  # noqa: E731
         yield f"target on {name}", lambda g, tracked=tracked: solved(tracked(g)), points
-    quadratic = pc.discretise(problem(), MESH, "skfem", degree=2).solution.points
+    quadratic = pc.discretise(problem(), MESH, pc.Embedded(degree=2)).solution.points
     yield "target, P2", lambda g: solved(problem(tracking=pc.Tracking(g)), 2), quadratic
     yield (
         "Dirichlet value",
@@ -65,7 +65,7 @@ def cases(backend):
         def stated(*terms, alpha=1e-3, control=control):
             return problem(boundary=LEFT, control=control, terms=terms, alpha=alpha)
 
-        with pc.discretise(stated(), MESH, backend) as map:
+        with pc.discretise(stated(), MESH, backend()) as map:
             yield f"lower bound, {name}", lambda g, map=map: whole(pc.minimise(stated(pc.Box(g, 5.0)), map)), points
             yield f"upper bound, {name}", lambda g, map=map: whole(pc.minimise(stated(pc.Box(-5.0, g)), map)), points
             yield f"start, {name}", lambda g, map=map: whole(
@@ -91,6 +91,6 @@ def compared(backend):
 
 
 if __name__ == "__main__":
-    found = {f"{name}/{i}": a for name, arrays in compared("dolfinx").items() for i, a in enumerate(arrays)}
+    found = {f"{name}/{i}": a for name, arrays in compared(pc.Parallel).items() for i, a in enumerate(arrays)}
     if world().root:
         np.savez(sys.argv[1], **found)

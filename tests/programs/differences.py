@@ -99,9 +99,11 @@ CASES = {
     "tol": lambda: solve(tol=choose(1e-6, 1e-7)),
     "tol, invalid": lambda: solve(tol=choose(1e-6, -1.0)),
     "atol": lambda: solve(atol=choose(0.0, 1e-7)),
-    "degree": lambda: solve(degree=choose(1, 2)),
-    "linear_solver": lambda: solve(linear_solver=choose("amg", "direct")),
-    "petsc_options['state_pc_type']": lambda: solve(petsc_options={"state_pc_type": choose("gamg", "jacobi")}),
+    "backend.degree": lambda: solve(backend=pc.Parallel(degree=choose(1, 2))),
+    "backend.linear_solver": lambda: solve(backend=pc.Parallel(linear_solver=choose("amg", "direct"))),
+    "backend.options['state_pc_type']": lambda: solve(
+        backend=pc.Parallel(options={"state_pc_type": choose("gamg", "jacobi")})
+    ),
     "method": lambda: solve(method=choose("auto", "fista")),
     "method.steps": lambda: solve(method=pc.PrimalDual(steps=choose("classical", "enlarged"))),
     "backend": lambda: solve(backend=choose("dolfinx", "dolphin")),

@@ -10,12 +10,15 @@ from petsc4py import PETSc
 
 import pdecontrol as pc
 from pdecontrol.learn.families import Darcy, Helmholtz
-from pdecontrol.learn.published import PublishedDarcy
 from pdecontrol.linear.cg import cg
 from pdecontrol.linear.gcrodr import gcrodr
-from pdecontrol.linear.operator import Operator, as_operator
+from pdecontrol.linear.krylov import as_operator
+from pdecontrol.linear.operator import Operator
 from pdecontrol.linear.recycle import RecycledSpace
 from pdecontrol.parallel import world
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from published import PublishedDarcy
 
 GROUP = world()
 LAST = GROUP.rank == GROUP.size - 1

@@ -15,9 +15,9 @@ def main(folder: Path, name: str, method: str, iterations: int, linear_solver: s
             pc.report("iteration", row.iteration)
 
     result = pc.solve(
-        pc.reference.box(1e-3).problem, pc.unit_square(20), "dolfinx", method, tol=1e-9,
-        linear_solver=linear_solver, max_iterations=iterations, checkpoint=folder / "checkpoint",
-        checkpoint_iterations=1 if pause else 5, restart=restart, callback=callback,
+        pc.reference.box(1e-3).problem, pc.unit_square(20), pc.Parallel(linear_solver=linear_solver), method, tol=1e-9,
+        max_iterations=iterations, checkpoint=folder / "checkpoint", checkpoint_iterations=1 if pause else 5,
+        restart=restart, callback=callback,
     )  # fmt: skip
     whole = result.gather()
     if world().root:

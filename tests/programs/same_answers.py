@@ -95,7 +95,7 @@ def main(output: Path) -> None:
             found[f"{case.name}/adjoint"] = map.control.gather(at.adjoint(at.value))
     for linear_solver in ("direct", "amg"):
         problem = pc.reference.box(1e-4).problem
-        result = pc.solve(problem, pc.unit_square(20), "dolfinx", linear_solver=linear_solver, discretisation=True)
+        result = pc.solve(problem, pc.unit_square(20), pc.Parallel(linear_solver=linear_solver), discretisation=True)
         keep(f"E1, {linear_solver}", result)
         found[f"E1, {linear_solver}.discretisation"] = np.array(result.certificate.discretisation)
         found[f"E1, {linear_solver}.values"] = result.state(np.array([[0.1, 0.7], [0.2, 0.3]]))

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...arrays import Array
 from ...errors import ProblemError
-from ...linear.petsc_solver import SharedMatrix
+from ...linear.matrix import SharedMatrix
 from ...problem import Weak
 from .. import compat
 from ..conditions import Natural

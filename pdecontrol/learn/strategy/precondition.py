@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,11 +11,12 @@ from scipy.fft import dstn
 
 from ...arrays import Array
 from ...errors import SingularEquationError
-from ...linear.amg import calling_pyamg
 from ...linear.direct import sparse_factors
+from ...linear.multigrid import calling_pyamg
 from ...linear.operator import Operator
+from ...linear.petsc import has_package, petsc_preconditioner
 
-Build = Callable[[sp.csr_matrix, bool], tuple[Operator, Callable[[], object]]]
+Build = Callable[[sp.csr_matrix, bool], Operator]
 
 
 class ReferenceInverse:
@@ -79,38 +79,32 @@ def mean_operator(reference: ReferenceInverse) -> Build:
     """
     diagonal = reference.matrix.diagonal()
 
-    def build(matrix: sp.csr_matrix, definite: bool) -> tuple[Operator, Callable[[], object]]:
+    def build(matrix: sp.csr_matrix, definite: bool) -> Operator:
         ratio = matrix.diagonal() / diagonal
         scale = 1.0 / np.sqrt(ratio) if ratio.real.min() > 0 else np.ones_like(ratio)
-        return Operator(lambda v: scale * reference.solve(scale * v), diagonal.size, scale.dtype), _nothing
+        return Operator(lambda v: scale * reference.solve(scale * v), diagonal.size, scale.dtype)
 
     return build
 
 
-def jacobi(matrix: sp.csr_matrix, definite: bool) -> tuple[Operator, Callable[[], object]]:
+def jacobi(matrix: sp.csr_matrix, definite: bool) -> Operator:
     """M^-1 = diag(A)^-1, 1 where the diagonal is 0."""
     diagonal = matrix.diagonal()
     scale = 1.0 / np.where(diagonal == 0, 1.0, diagonal)
-    return Operator(lambda v: scale * v, scale.size, scale.dtype), _nothing
+    return Operator(lambda v: scale * v, scale.size, scale.dtype)
 
 
-def incomplete(matrix: sp.csr_matrix, definite: bool) -> tuple[Operator, Callable[[], object]]:
+def incomplete(matrix: sp.csr_matrix, definite: bool) -> Operator:
     """M^-1 of incomplete factors without fill: Cholesky where the matrix is definite, else LU (PETSc)."""
-    from ...linear.petsc import PetscPreconditioner
-
-    made = PetscPreconditioner(matrix, "icc" if definite else "ilu", definite)
-    return made.operator, made.close
+    return petsc_preconditioner(matrix, "icc" if definite else "ilu", definite)
 
 
-def boomeramg(matrix: sp.csr_matrix, definite: bool) -> tuple[Operator, Callable[[], object]]:
+def boomeramg(matrix: sp.csr_matrix, definite: bool) -> Operator:
     """M^-1 of a V-cycle of BoomerAMG (PETSc with hypre)."""
-    from ...linear.petsc import PetscPreconditioner
-
-    made = PetscPreconditioner(matrix, "hypre", definite)
-    return made.operator, made.close
+    return petsc_preconditioner(matrix, "hypre", definite)
 
 
-def multigrid(matrix: sp.csr_matrix, definite: bool) -> tuple[Operator, Callable[[], object]]:
+def multigrid(matrix: sp.csr_matrix, definite: bool) -> Operator:
     """M^-1 of a V-cycle of classical algebraic multigrid (pyamg)."""
     import pyamg
 
@@ -126,7 +120,7 @@ def multigrid(matrix: sp.csr_matrix, definite: bool) -> tuple[Operator, Callable
         except ValueError:  # its coarsest solver refuses what is not finite
             return np.full_like(v, np.nan)
 
-    return Operator(apply, matrix.shape[0], matrix.dtype), _nothing
+    return Operator(apply, matrix.shape[0], matrix.dtype)
 
 
 def has_petsc(matrix: sp.csr_matrix) -> str | None:
@@ -140,8 +134,6 @@ def has_hypre(matrix: sp.csr_matrix) -> str | None:
     """Why BoomerAMG cannot take a matrix, None if it can."""
     if missing := has_petsc(matrix):
         return missing
-    from ...linear.petsc import has_package
-
     return None if has_package("hypre") else "PETSc has no hypre"
 
 
@@ -150,7 +142,3 @@ def has_pyamg(matrix: sp.csr_matrix) -> str | None:
     if find_spec("pyamg") is None:
         return "pyamg is not installed: pip install pyamg"
     return "complex" if np.iscomplexobj(matrix.data) else None
-
-
-def _nothing() -> Any:
-    """Nothing is to be freed."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 
 import numpy as np
 
-from .candidates import CANDIDATES, Candidate, Chain, Family, System, Traits, loaded, missing
+from .candidates import CANDIDATES, Candidate, loaded, missing
 from .precondition import ReferenceInverse
+from .sequence import SequenceSolver
+from .systems import System, SystemFamily, Traits
 
 SHARE = 0.08  # of the predicted time of all samples that the race may take
 SLOWER = 3.0  # a candidate that takes so many times the best is given up
@@ -17,7 +20,7 @@ LOADING = 0.8  # seconds that the first use of PETSc takes
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measurement:
     """What the race measured of a candidate: seconds and matrix products a system, or why it was not tried."""
 
     name: str
@@ -30,19 +33,20 @@ class Figure:
 class Race:
     """Candidates on the same few systems; those that fall behind are given up."""
 
-    def __init__(self, family: Family, traits: Traits, systems: list[System], count: int, tolerance: float) -> None:
+    def __init__(
+        self, family: SystemFamily, traits: Traits, systems: list[System], count: int, tolerance: float
+    ) -> None:
         self._family, self._traits, self._systems = family, traits, systems
         self._count, self._tolerance = count, tolerance
         self._begin = perf_counter()
         # What factors take on a slow machine: before anything is measured, the best is not known to be worse.
         self._factors = max(2e-2, 2 * _least_seconds("lu", "", traits.unknowns, family.dimension))
-        self._reference: ReferenceInverse | None = None
-        self._chains: dict[str, Chain] = {}
+        self._solvers: dict[str, SequenceSolver] = {}
         self._times: dict[str, list[float]] = {}
         self._products: dict[str, list[int]] = {}
         self._notes: dict[str, str] = {}
 
-    def run(self) -> list[Figure]:
+    def run(self) -> list[Measurement]:
         for name, candidate in CANDIDATES.items():
             obstacle = self._hopeless(candidate) or missing(candidate, self._traits, self._systems[0][0])
             if obstacle:
@@ -50,10 +54,10 @@ class Race:
             else:
                 self._try(candidate)
         self._final()
-        for chain in self._chains.values():
-            chain.close()
+        for solver in self._solvers.values():
+            solver.close()
         return sorted(
-            (self._figure(name) for name in CANDIDATES), key=lambda f: np.inf if f.seconds is None else f.seconds
+            (self._measurement(name) for name in CANDIDATES), key=lambda f: np.inf if f.seconds is None else f.seconds
         )
 
     @property
@@ -88,54 +92,48 @@ class Race:
         return ""
 
     def _try(self, candidate: Candidate) -> None:
-        chain = Chain(candidate, self._family, self._traits, self._tolerance, self._inverse)
-        self._chains[candidate.name] = chain
+        name = candidate.name
+        self._solvers[name] = SequenceSolver(candidate, self._traits, self._tolerance, lambda: self._reference)
         longer = 2 if candidate.recycled else len(self._systems) - 1 if candidate.projected else 1
-        for i, (matrix, b) in enumerate(self._systems[: 1 + longer]):
+        for i, system in enumerate(self._systems[: 1 + longer]):
             # The first solve loads and analyses, and has nothing to recycle: it counts only where it is hopeless.
             limit = SLOWER * min(self._best, self._factors) * (1 if i else 2)
-            begin = perf_counter()
-            answer = chain.solve(matrix, b, limit)
-            spent = perf_counter() - begin
-            if answer.failure:
-                self._give_up(candidate.name, answer.failure)
-                return
-            if i > 0 or spent > limit or len(self._systems) == 1:
-                self._times.setdefault(candidate.name, []).append(spent)
-                self._products.setdefault(candidate.name, []).append(answer.products.total)
-            if spent > limit:
+            spent = self._measure(name, system, limit, warming=i == 0 and len(self._systems) > 1)
+            if not spent <= limit:
                 return
 
-    def _give_up(self, name: str, why: str) -> None:
-        self._notes[name] = why
-        self._times.pop(name, None)
-        self._products.pop(name, None)
+    def _measure(self, name: str, system: System, limit: float = np.inf, warming: bool = False) -> float:
+        """The seconds of a solve, recorded unless it is quick and warms up only; NaN if it fails: then given up."""
+        solved = self._solvers[name].solve(*system, limit)
+        spent = sum(solved.seconds.values())
+        if solved.failure:
+            self._notes[name] = solved.failure
+            self._times.pop(name, None)
+            self._products.pop(name, None)
+            return np.nan
+        if spent > limit or not warming:
+            self._times.setdefault(name, []).append(spent)
+            self._products.setdefault(name, []).append(solved.products.total)
+        return spent
 
     def _final(self) -> None:
         """Measure those near to the best on more systems, but for those that have learned from them."""
         fresh = [name for name in self._times if not (CANDIDATES[name].recycled or CANDIDATES[name].projected)]
-        for matrix, b in self._systems[2:6]:
+        for system in self._systems[2:6]:
             for name in sorted(fresh, key=lambda name: min(self._times[name])):
-                if min(self._times[name]) <= 1.5 * self._best and not self._spent():
-                    begin = perf_counter()
-                    answer = self._chains[name].solve(matrix, b)
-                    if answer.failure:
-                        self._give_up(name, answer.failure)
-                        fresh.remove(name)
-                        continue
-                    self._times[name].append(perf_counter() - begin)
-                    self._products[name].append(answer.products.total)
+                near = min(self._times[name]) <= 1.5 * self._best and not self._spent()
+                if near and np.isnan(self._measure(name, system)):
+                    fresh.remove(name)
 
-    def _inverse(self) -> ReferenceInverse:
-        if self._reference is None:
-            self._reference = ReferenceInverse(self._family.reference(), self._family.grid)
-        return self._reference
+    @cached_property
+    def _reference(self) -> ReferenceInverse:
+        return ReferenceInverse(self._family.reference(), self._family.grid)
 
-    def _figure(self, name: str) -> Figure:
+    def _measurement(self, name: str) -> Measurement:
         times, note = self._times.get(name), self._notes.get(name, "")
         if times is None:
-            return Figure(name, note=note)
-        return Figure(name, float(np.median(times)), float(np.mean(self._products[name])), len(times), note)
+            return Measurement(name, note=note)
+        return Measurement(name, float(np.median(times)), float(np.mean(self._products[name])), len(times), note)
 
 
 def _plain(candidate: Candidate) -> str:

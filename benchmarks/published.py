@@ -14,10 +14,10 @@ from typing import ClassVar
 import numpy as np
 import scipy.sparse as sp
 
-from ..arrays import Array
-from .family import Family, Sample
-from .fields import PeriodicField
-from .grid import diffusion, faces
+from pdecontrol.arrays import Array
+from pdecontrol.learn.family import Family, Sample
+from pdecontrol.learn.grid import diffusion, faces
+from pdecontrol.learn.random_fields import PeriodicField
 
 
 @dataclass(frozen=True)

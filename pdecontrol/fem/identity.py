@@ -1,0 +1,59 @@
+"""Whether a map is that of a problem."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..agreement import SITES, facts_of
+from ..errors import ProblemError
+from ..maps import SolutionMap
+from ..problem import ControlProblem, Tracking
+from .steady import SteadyMap
+from .system import System
+
+
+def refuse_other(problem: ControlProblem, map: SolutionMap) -> None:
+    """Raise ProblemError for a map from `discretise` of another equation, control or observation.
+
+    Targets and terms may differ: they are not the map's. The same pieces in another problem are the map's without a
+    look; others are discretised, and their fingerprints compared.
+    """
+    if not isinstance(map, SteadyMap) or _same_pieces(problem, map.system.problem):
+        return
+    if problem.equation is None:
+        raise ProblemError("the map is that of an equation, which this problem does not state.")
+    system = map.system
+    other = System(problem, system.engine)
+    if other.fingerprint == system.fingerprint:
+        return
+    points, tables = system.engine.mesh.points, []
+    with map.control.group.agree():
+        for stated in (system.problem, problem):
+            observed = [
+                replace(item, target=0.0) if isinstance(item, Tracking) else item for item in stated.observations
+            ]
+            data = {"equation": stated.equation, "boundary": stated.boundary, "control": stated.control}
+            sites = points[:, :: points.shape[1] // SITES + 1]
+            facts = facts_of("problem", data | {"what is observed": observed}, sites)
+            tables.append({fact.name: fact for fact in facts})
+    there, here = tables
+    for name in dict.fromkeys([*there, *here]):
+        if there.get(name) != here.get(name):
+            was, now = (table[name].phrase if name in table else "missing" for table in tables)
+            now = now if now != was else "one with other values"
+            name = name.removeprefix("problem[").replace("']", "", 1).removeprefix("'")
+            what = f"its {name} is {was}, that of this problem is {now}"
+            break
+    else:
+        what = "its data have other values"
+    raise ProblemError(
+        f"the map belongs to another problem: {what}. discretise(problem, mesh) makes the map of this one."
+    )
+
+
+def _same_pieces(one: ControlProblem, other: ControlProblem) -> bool:
+    """Whether two problems differ in targets of the same observations and in terms of the control at most."""
+    conditions = [[(tag, id(item)) for tag, item in problem.boundary.items()] for problem in (one, other)]
+    observed = [[id(item) for item in problem.observations] for problem in (one, other)]
+    equal = one.equation is other.equation and one.control is other.control
+    return equal and conditions[0] == conditions[1] and observed[0] == observed[1]

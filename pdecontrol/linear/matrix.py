@@ -1,0 +1,81 @@
+"""Sparse matrices whose rows are divided among processes."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
+
+from ..arrays import Array, Indices
+from ..parallel import ALONE, Halo
+
+ROUNDING = 2 * float(np.finfo(float).eps)  # of one entry of a matrix or vector, relative to the terms that it sums
+
+
+class SharedMatrix:
+    """The rows of a matrix that this process owns, with the columns that it sees.
+
+    Parameters
+    ----------
+    local : (owned, owned and ghosts).
+    halo : of the columns; that of one process by itself if None.
+    """
+
+    def __init__(self, local: sp.spmatrix, halo: Halo | None = None) -> None:
+        self.local = sp.csr_matrix(local)
+        self.halo = halo or Halo(ALONE, self.local.shape[0], np.zeros(0, dtype=int))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Those of the entries that this process owns."""
+        return self.local.shape[0], self.halo.owned
+
+    @property
+    def ndim(self) -> int:
+        return 2
+
+    def __matmul__(self, a: Array) -> Array:
+        return np.asarray(self.local @ self.halo.forward(a))
+
+    def __rmul__(self, factor: float) -> SharedMatrix:
+        return SharedMatrix(factor * self.local, self.halo)
+
+    def __abs__(self) -> SharedMatrix:
+        return SharedMatrix(abs(self.local), self.halo)
+
+    def apply_transposed(self, a: Array) -> Array:
+        """A' a."""
+        return self.halo.reverse(np.asarray(self.local.T @ a))
+
+    def block(self, chosen: Indices) -> SharedMatrix:
+        """The rows and columns of some of the owned entries."""
+        start = int(np.sum(self.halo.group.collect(chosen.size)[: self.halo.group.rank]))
+        numbers = np.full(self.halo.owned, -1)
+        numbers[chosen] = start + np.arange(chosen.size)
+        seen = self.halo.forward(numbers)
+        ghosts = np.flatnonzero(seen[self.halo.owned :] >= 0) + self.halo.owned
+        local = self.local[chosen][:, np.concatenate([chosen, ghosts])]
+        return SharedMatrix(local, Halo(self.halo.group, chosen.size, seen[ghosts]))
+
+
+def kernel_row(matrix: SharedMatrix | sp.spmatrix) -> int | None:
+    """A row of this process in a connected component on which constants lie in the kernel, if there is one."""
+    shared = matrix if isinstance(matrix, SharedMatrix) else SharedMatrix(matrix)
+    halo, local, rows = shared.halo, shared.local, shared.local.shape[0]
+    sums, sizes = (np.asarray(part.sum(axis=1)).ravel() for part in (local, abs(local)))
+    loose = np.abs(sums) <= 8 * ROUNDING * sizes
+    starts = np.append(local.indptr, np.full(halo.numbers.size - rows, local.nnz))
+    square = sp.csr_matrix((local.data, local.indices, starts), (halo.numbers.size,) * 2)
+    count, component = connected_components(square, directed=False)
+    # Components of a process meet those of others in its ghosts.
+    starts = np.cumsum([0, *halo.group.collect(count)])
+    own = starts[halo.group.rank] + component
+    elsewhere = halo.forward(own[:rows])[rows:]
+    pairs = np.unique(np.stack([own[rows:], elsewhere]), axis=1)
+    links = np.hstack(halo.group.collect(pairs)).astype(int)
+    graph = sp.coo_matrix((np.ones(links.shape[1]), (links[0], links[1])), (starts[-1], starts[-1]))
+    _, merged = connected_components(graph, directed=False)
+    whole = merged[own[:rows]]
+    firm = np.unique(np.concatenate(halo.group.collect(np.unique(whole[~loose]))))
+    row = np.flatnonzero(~np.isin(whole, firm))
+    return int(row[0]) if row.size else None

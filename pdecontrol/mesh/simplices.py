@@ -1,0 +1,139 @@
+"""The geometry of sets of simplices: volumes, barycentric coordinates, and the search for points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from ..arrays import Array
+
+# Relative to the diameter: a simplex this near contains the point up to rounding, which ends the search, and
+# points farther than this from all simplices are refused.
+_INSIDE = 1e-12
+_OUTSIDE = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class Simplices:
+    """Simplices of dimension k in space: cells, or facets of a boundary.
+
+    Parameters
+    ----------
+    vertices : shape (dim, nv).
+    simplices : shape (k + 1, m), k <= dim, the vertex numbers.
+    """
+
+    vertices: Array
+    simplices: Array
+
+    @cached_property
+    def _diameter(self) -> float:
+        return float(np.linalg.norm(np.ptp(self.vertices, axis=1)))
+
+    @cached_property
+    def _factors(self) -> tuple[Array, Array]:
+        """QR factors of the matrices whose columns are the edges from vertex 0: no normal equations, so that
+        stretched simplices keep their accuracy.
+        """
+        edges = self.vertices[:, self.simplices[1:]] - self.vertices[:, self.simplices[:1]]
+        q, r = np.linalg.qr(np.moveaxis(edges, 2, 0))
+        return q, r
+
+    @cached_property
+    def measures(self) -> Array:
+        """The volumes (m,), of the dimension of the simplices."""
+        diagonal = np.diagonal(self._factors[1], axis1=1, axis2=2)
+        return np.abs(diagonal.prod(axis=1)) / math.factorial(len(self.simplices) - 1)
+
+    @cached_property
+    def _gradients(self) -> Array:
+        """Gradients of the barycentric coordinates, shape (dim, k + 1, m)."""
+        q, r = self._factors
+        rows = np.moveaxis(np.linalg.solve(r, q.transpose(0, 2, 1)), 0, 2)
+        return np.moveaxis(np.concatenate([-rows.sum(axis=0, keepdims=True), rows]), 1, 0)
+
+    @cached_property
+    def _scale(self) -> Array:
+        """Mean extent of the simplices along each axis, shape (dim, 1).
+
+        The search works in coordinates divided by it: there, meshes stretched along an axis are regular.
+        """
+        extents = np.ptp(self.vertices[:, self.simplices], axis=1).mean(axis=1, keepdims=True)
+        return np.maximum(extents, 1e-6 * self._diameter)
+
+    @cached_property
+    def _midpoints(self) -> Array:
+        return self.vertices[:, self.simplices].mean(axis=1) / self._scale
+
+    @cached_property
+    def _tree(self) -> cKDTree:
+        return cKDTree(self._midpoints.T)
+
+    @cached_property
+    def _balls(self) -> list[tuple[float, Array, cKDTree]]:
+        """For simplices of similar size: a radius of balls around their midpoints that contain them, their
+        numbers, and the tree of their midpoints.
+        """
+        corners = self.vertices[:, self.simplices] / self._scale[:, None]
+        radii = np.linalg.norm(corners - self._midpoints[:, None], axis=0).max(axis=0)
+        radii += _OUTSIDE * self._diameter / self._scale.min()
+        size_classes = np.frexp(radii)[1]
+        groups = [np.flatnonzero(size_classes == size_class) for size_class in np.unique(size_classes)]
+        return [(radii[group].max(), group, cKDTree(self._midpoints[:, group].T)) for group in groups]
+
+    def locate(self, points: Array) -> tuple[Array, Array, Array]:
+        """For each point (dim, p) the simplex that contains it, or is near, its barycentric coordinates (k + 1, p)
+        there, and whether the simplex contains it up to 1e-8 of the diameter.
+        """
+        count = points.shape[1]
+        found = np.zeros(count, dtype=np.int64)
+        coordinates = np.zeros((len(self.simplices), count))
+        distance = np.full(count, np.inf)
+        for rows, candidates in self._candidates(points, distance):
+            values, distances = self._barycentric(points[:, rows], candidates)
+            order = np.lexsort((candidates, distances, rows))
+            best = order[np.unique(rows[order], return_index=True)[1]]
+            best = best[distances[best] < distance[rows[best]]]
+            found[rows[best]] = candidates[best]
+            coordinates[:, rows[best]] = values[:, best]
+            distance[rows[best]] = distances[best]
+        return found, coordinates, distance <= _OUTSIDE * self._diameter
+
+    def _candidates(self, points: Array, distance: Array) -> Iterator[tuple[Array, Array]]:
+        """Pairs of points and simplices that may contain them, for the points with no simplex so far.
+
+        A simplex with one of the nearest midpoints nearly always does; else all are tried whose ball contains
+        the point.
+        """
+        inside = _INSIDE * self._diameter
+        finite = np.isfinite(points).all(axis=0)
+        for nearest in (2, 12):
+            open_points = np.flatnonzero(finite & (distance > inside))
+            nearest = min(nearest, self.simplices.shape[1])
+            neighbours = self._tree.query((points[:, open_points] / self._scale).T, range(1, nearest + 1))[1]
+            yield np.repeat(open_points, nearest), neighbours.ravel()
+        open_points = np.flatnonzero(finite & (distance > inside))
+        for chunk in np.array_split(open_points, len(open_points) // 500 + 1):
+            tree = cKDTree((points[:, chunk] / self._scale).T)
+            for radius, simplices, midpoints in self._balls:
+                pairs = tree.sparse_distance_matrix(midpoints, radius, output_type="ndarray")
+                yield chunk[pairs["i"]], simplices[pairs["j"]]
+
+    def _barycentric(self, points: Array, candidates: Array) -> tuple[Array, Array]:
+        """Barycentric coordinates of each point in its candidate, shape (k + 1, p), and the distance to it.
+
+        The distance is the largest of those to the plane of the simplex and, from outside, to those of its
+        faces.
+        """
+        corners = self.vertices[:, self.simplices[:, candidates]]
+        gradients = self._gradients[:, :, candidates]
+        coordinates = np.einsum("dip,dp->ip", gradients, points - corners[:, 0])
+        coordinates[0] += 1
+        slopes = np.maximum(np.linalg.norm(gradients, axis=0), np.finfo(float).tiny)
+        height = np.linalg.norm(points - np.einsum("ip,dip->dp", coordinates, corners), axis=0)
+        return coordinates, np.maximum(height, (-coordinates / slopes).max(axis=0))

@@ -1,0 +1,201 @@
+"""Problems with any map: the minimiser, and the certificate of any control."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from .agreement import compare
+from .arrays import Data
+from .certificate import Certificate, certify_any
+from .errors import ProblemError
+from .fem.identity import refuse_other
+from .field import Field
+from .files import npz
+from .maps import SolutionMap
+from .problem import ControlProblem, check_number
+from .result import Result
+from .solvers import FISTA, METHODS, SemismoothNewton, loop
+from .solvers.method import Method
+from .starts import StartData, control_on, start_on
+from .terms import Objective, bind
+
+
+class RunOptions(TypedDict, total=False):
+    """Optional arguments of `solve`, `minimise` and `continuation`; see `minimise`."""
+
+    atol: float
+    start: StartData
+    max_iterations: int
+    max_solves: float
+    callback: loop.Callback | None
+    checkpoint: str | Path | None
+    checkpoint_seconds: float
+    checkpoint_iterations: float
+    restart: bool
+    progress: bool | None
+
+
+def minimise(
+    problem: ControlProblem,
+    map: SolutionMap,
+    method: str | Method[Any] = "auto",
+    tol: float = 1e-6,
+    *,
+    atol: float = 0.0,
+    start: StartData = None,
+    max_iterations: int = 10_000,
+    max_solves: float = np.inf,
+    callback: loop.Callback | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    checkpoint_iterations: float = np.inf,
+    restart: bool = False,
+    progress: bool | None = None,
+) -> Result:
+    """min F(S(u)) + G(u) for a problem and any map S that observes what the problem tracks.
+
+    Parameters
+    ----------
+    problem, map : the terms of the objective, and S.
+    method : "auto", "primal-dual", "fista", "proximal-gradient", "semismooth-newton", or an object such as
+        PrimalDual(steps="classical").
+    tol, atol : success is bound <= tol (||u|| - bound) or bound <= atol, the bound being certified; without a Tikhonov
+        term, duality gap <= tol max(abs(P), abs(D)).
+    start : a control (number, function, field, or array, a whole vector as `Field.gather` makes it), or a Result, whose
+        dual vector is used too.
+    max_iterations, max_solves : limits; the result is then returned with success False. Norm estimates and
+        certificates count as solves.
+    callback : called with each row of the history; return True to stop.
+    checkpoint, checkpoint_seconds, checkpoint_iterations, restart : a file to save the state to, after how many seconds
+        or iterations, and whether to go on from it, on any number of processes.
+    progress : print rows of the history: True, False, or None for a terminal after two seconds.
+
+    Returns
+    -------
+    The `Result`, with its certificate. Ctrl-C returns what there is.
+
+    Examples
+    --------
+    >>> import pdecontrol as pc
+    >>> problem = pc.ControlProblem(
+    ...     equation=pc.Elliptic(reaction=1.0),
+    ...     control=pc.Distributed(),
+    ...     tracking=pc.Tracking(lambda x: x[0]),
+    ...     terms=[pc.Tikhonov(1e-2)],
+    ... )
+    >>> map = pc.discretise(problem, pc.unit_interval(20))
+    >>> pc.minimise(problem, map, pc.PrimalDual(steps="classical"), tol=1e-4).success
+    True
+    """
+    check_problem(problem, "problem, map", map)
+    compare(map.control.group, "minimise", {"problem": problem, "method": method, "tol": tol} | comparable(
+        {"atol": atol, "start": start, "max_iterations": max_iterations, "max_solves": max_solves, "callback": callback,
+         "checkpoint": checkpoint, "checkpoint_seconds": checkpoint_seconds,
+         "checkpoint_iterations": checkpoint_iterations, "restart": restart}), map.control.points,
+    )  # fmt: skip
+    check_number(tol, "tol", positive=True)
+    check_number(atol, "atol")
+    check_number(checkpoint_seconds, "checkpoint_seconds")
+    check_number(max_iterations, "max_iterations")
+    if max_solves != np.inf:
+        check_number(max_solves, "max_solves")
+    if checkpoint_iterations != np.inf:
+        check_number(checkpoint_iterations, "checkpoint_iterations", positive=True)
+    if callback is not None and not callable(callback):
+        raise ProblemError(f"callback takes a function of the latest row of the history, got {callback!r}.")
+    if progress not in (True, False, None):
+        raise ProblemError(f"progress is True, False or None, got {progress!r}.")
+    if restart and checkpoint is None:
+        raise ProblemError("restart=True needs the file to go on from: checkpoint=path.")
+    saving = None
+    if checkpoint is not None:
+        saving = loop.Checkpoint(npz(checkpoint), checkpoint_seconds, checkpoint_iterations, restart)
+    with map.control.group.together():
+        refuse_other(problem, map)
+        objective = bind(problem, map)
+        chosen, note = _method(method, objective, map)
+        return loop.minimise(
+            objective,
+            map,
+            chosen,
+            start_on(map, objective, start),
+            loop.Stopping(float(tol), float(atol), max_iterations, max_solves),
+            callback=callback,
+            checkpoint=saving,
+            progress=progress,
+            note=note,
+        )
+
+
+def certify(problem: ControlProblem, control: Data | Field, map: SolutionMap) -> Certificate:
+    """A bound on the distance of any control to the optimum, however it was found.
+
+    Parameters
+    ----------
+    problem : the problem whose optimum is meant.
+    control : a number, a function of x, a field, or an array, a whole vector of the map's control space, in the order
+        of `Field.gather`; feasible or not.
+    map : the exact map, from `discretise`.
+
+    Examples
+    --------
+    >>> import pdecontrol as pc
+    >>> problem = pc.ControlProblem(
+    ...     equation=pc.Elliptic(reaction=1.0),
+    ...     control=pc.Distributed(),
+    ...     tracking=pc.Tracking(lambda x: x[0]),
+    ...     terms=[pc.Tikhonov(1e-2)],
+    ... )
+    >>> map = pc.discretise(problem, pc.unit_interval(20))
+    >>> certificate = pc.certify(problem, 0.3, map)
+    >>> certificate.bound > 0
+    True
+    """
+    check_problem(problem, "problem, control, map", map)
+    data = {"problem": problem, "control": control}
+    compare(map.control.group, "certify", data, map.control.points)
+    with map.control.group.together():
+        refuse_other(problem, map)
+        return certify_any(bind(problem, map), map, control_on(map, control, "the control"))
+
+
+def check_problem(problem: object, order: str, map: object = ...) -> None:
+    """Raise ProblemError for what is no problem or no map, as when arguments are swapped."""
+    if not isinstance(problem, ControlProblem):
+        kind = type(problem).__name__
+        raise ProblemError(f"expected a ControlProblem, got {kind}: the order of the arguments is {order}.")
+    if map is not ... and not isinstance(map, SolutionMap):
+        kind = type(map).__name__
+        raise ProblemError(
+            f"expected a map, as discretise(problem, mesh) makes it, got {kind}: the order of the arguments is {order}."
+        )
+
+
+def comparable(options: RunOptions) -> dict[str, Any]:
+    """What of the options must not differ between processes."""
+    said: dict[str, Any] = {name: value for name, value in options.items() if name != "progress"}
+    if isinstance(start := said.get("start"), Result):
+        said["start"] = {"control": start.control, "dual": start.dual}
+    if said.get("callback") is not None:
+        said["callback"] = "given"
+    if said.get("checkpoint") is not None:
+        said["checkpoint"] = str(said["checkpoint"])
+    return said
+
+
+def _method(method: str | Method[Any], objective: Objective, map: SolutionMap) -> tuple[Method[Any], str]:
+    """The method asked for, or for "auto" the one that suits the problem, with the reason."""
+    if isinstance(method, Method):
+        return method, ""
+    if str(method) in METHODS:
+        return METHODS[str(method)](), ""
+    if method != "auto":
+        names = ", ".join(repr(name) for name in ("auto", *METHODS))
+        raise ProblemError(f"unknown method {method!r}: take one of {names}, or an object such as PrimalDual().")
+    if objective.control.alpha == 0:
+        return FISTA(), "auto: there is no Tikhonov term"
+    kind = "linear" if map.affine else "nonlinear"
+    return SemismoothNewton(), f"auto: alpha > 0 and a {kind} equation, where it needs the fewest solves"

@@ -1,0 +1,157 @@
+"""Figures of results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from ..arrays import Array
+from ..mesh.lagrange import Lagrange
+from .colours import Paint, draw_colours
+from .panels import LINE, Panel, draw_bound, draw_panel, written
+
+_COLOURS = {"least": "#2166ac", "zero": "#e4e4e4", "other": "#f2c14e", "greatest": "#b2182b"}
+_SETS = Paint(ListedColormap(list(_COLOURS.values())), Normalize(-0.5, 3.5))
+
+
+class Convergence(NamedTuple):
+    """The history of a run: a free estimate and a certified bound against PDE solves, nan where not computed."""
+
+    title: str
+    tolerance: float
+    solves: Array
+    estimate: Array
+    bound: Array
+
+
+def draw_result(
+    panels: Mapping[str, Panel],
+    bounds: Sequence[Array | None],
+    measures: Array,
+    sensors: Array | None,
+    convergence: Convergence,
+    headline: str,
+    path: str | Path | None = None,
+) -> Figure:
+    """Draw state, control and adjoint, where the control is zero or at a bound, and the history of a result.
+
+    Parameters
+    ----------
+    panels : state, control and adjoint, in this order, by title.
+    bounds : the lower and the upper bound of the control.
+    measures : of what belongs to each entry of the control.
+    sensors : the points (dim, k) of observations.
+    convergence, headline : how good the control is.
+    path : file, its ending tells the format; folders on the way are made.
+
+    Notes
+    -----
+    Bounds are dashed where the control is a graph, and marked where they are active. Circles on the state are the
+    points of observations; those of solids are projected on the section.
+    """
+    state, (elements, control), _ = panels.values()
+    with_sets = elements is not None and len(elements.simplices) > 1
+    columns = 3 if with_sets else 2
+    figure = Figure(figsize=(4.1 * columns, 7.2), layout="constrained")
+    of_state, of_control, _ = (
+        draw_panel(figure, (2, columns, number + 1), title, panel)
+        for number, (title, panel) in enumerate(panels.items())
+    )
+    if sensors is not None:
+        _draw_sensors(of_state, state, sensors)
+    for bound in bounds:
+        if bound is not None:
+            draw_bound(of_control, elements, bound)
+    if elements is not None and with_sets:
+        _draw_sets(figure, (2, columns, 4), elements, control, bounds, measures)
+    _draw_history(figure.add_subplot(2, columns, (5, 6) if with_sets else 4), convergence)
+    figure.suptitle(headline, fontsize=11)
+    return written(figure, path)
+
+
+def _draw_sensors(axes: Axes, state: Panel, sensors: Array) -> None:
+    """Mark the points of observations on the picture of a state."""
+    elements, y = state
+    x, y = (sensors[0], elements.evaluate(y, sensors)) if elements and len(sensors) == 1 else sensors[:2]
+    axes.plot(x, y, "o", markersize=4, markerfacecolor="white", markeredgecolor="black", label="sensors", zorder=5)
+    axes.legend(fontsize=7, loc="best", framealpha=0.7)
+
+
+def _draw_sets(
+    figure: Figure, position: Any, elements: Lagrange, u: Array, bounds: Sequence[Array | None], measures: Array
+) -> None:
+    """Draw where a control is exactly zero, and where it is at its bounds."""
+    classes = np.full(u.size, 2)
+    labels = {1: "$u = 0$", 2: "other values"}
+    classes[u == 0.0] = 1
+    for number, bound, name in zip((0, 3), bounds, ("lower", "upper"), strict=True):
+        active = np.zeros(u.size, dtype=bool) if bound is None else u == bound
+        if active.any():
+            classes[active] = number
+            value = u[active][0]
+            constant = bool((u[active] == value).all())
+            labels[number] = f"$u = {value:.4g}$ ({name} bound)" if constant else f"$u$ at the {name} bound"
+    pieces, owners = (elements, elements.dofs[0]) if elements.degree == 0 else _nodal_pieces(elements)
+    axes, _ = draw_colours(figure, position, pieces, classes[owners], _SETS)
+    handles = []
+    for number, colour in enumerate(_COLOURS.values()):
+        share = measures[classes == number].sum() / measures.sum()
+        if share:
+            percent = f"{100 * share:.1f}" if share >= 5e-4 else "< 0.1"
+            handles.append(Patch(color=colour, label=f"{labels[number]}: {percent} %"))
+    axes.set_title("where $u$ is zero or at a bound" + axes.get_title(), fontsize=10)
+    axes.legend(
+        handles=handles, fontsize=8, ncols=2, columnspacing=1.2, handlelength=1.2, frameon=False,
+        loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=2.4,
+    )  # fmt: skip
+
+
+def _nodal_pieces(elements: Lagrange) -> tuple[Lagrange, Array]:
+    """Simplices cut at their barycentres into pieces that belong to one node each, and these nodes.
+
+    The pieces of a node have the volume that the lumped mass gives it.
+    """
+    points, owners = [], []
+    corners = elements.vertices[:, elements.simplices]
+    for order in permutations(range(len(elements.simplices))):
+        ordered = corners[:, order, :]
+        counts = np.arange(1, len(order) + 1)[None, :, None]
+        points.append(np.cumsum(ordered, axis=1) / counts)
+        owners.append(elements.dofs[order[0]])
+    vertices = np.concatenate(points, axis=2)
+    simplices = np.arange(vertices[0].size).reshape(vertices[0].shape)
+    cells = np.arange(simplices.shape[1])[None]
+    return Lagrange(vertices.reshape(len(vertices), -1), simplices, cells, 0), np.concatenate(owners)
+
+
+def _draw_history(axes: Axes, convergence: Convergence) -> None:
+    """Draw the estimate of every iteration and the certified bounds against the PDE solves they took."""
+    title, tolerance, solves, estimate, bound = convergence
+    known = np.isfinite(estimate) & (estimate > 0)
+    certified = np.isfinite(bound) & (bound > 0)
+    shown = [tolerance, *estimate[known], *bound[certified]]
+    axes.set_yscale("log")
+    axes.set_ylim(min(shown) / (500.0 if (bound == 0.0).any() else 5.0), max(shown) * 5.0)
+    axes.set_xlim(0, 1.03 * max(solves, default=1.0))
+    axes.plot(solves[known], estimate[known], ".-", color=LINE, linewidth=1.4, markersize=3, label="free estimate")
+    axes.plot(solves[certified], bound[certified], "o", color=_COLOURS["greatest"], label="certified", markersize=6)
+    for reached in solves[bound == 0.0]:
+        axes.annotate("certified: 0", (reached, 0.0), (-4, 14), xycoords=axes.get_xaxis_transform(), ha="right",
+                      textcoords="offset points", fontsize=8, arrowprops={"arrowstyle": "->"})  # fmt: skip
+    axes.axhline(tolerance, color="0.4", linewidth=1, linestyle="--", label="tolerance")
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("PDE solves", fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.tick_params(labelsize=8)
+    axes.minorticks_off()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False, loc="best")

@@ -1,0 +1,83 @@
+"""How the control acts on the equation, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ..arrays import Data
+from ..errors import ProblemError
+from .stated import Stated, check_tag
+
+Element = Literal["P0", "P1"]
+
+
+def _element(element: object) -> None:
+    if element not in ("P0", "P1"):
+        raise ProblemError(f"a control is 'P1' (nodal, lumped mass) or 'P0' (constant on cells), not {element!r}.")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Distributed(Stated):
+    """A control that is a source term, on the domain or on the part with tag `on`.
+
+    `element` is "P1" (nodal values, diagonal mass) or "P0" (one value a cell).
+
+    Examples
+    --------
+    >>> control = Distributed(on="heated", element="P0")
+    """
+
+    on: str | None = None
+    element: Element = "P1"
+
+    def __post_init__(self) -> None:
+        check_tag(self.on, "Distributed")
+        _element(self.element)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Boundary(Stated):
+    """A control that is added to the Neumann or Robin data on the boundary part with tag `on`.
+
+    Examples
+    --------
+    >>> control = Boundary(on="top")
+    """
+
+    on: str
+    element: Element = "P1"
+
+    def __post_init__(self) -> None:
+        check_tag(self.on, "Boundary", optional=False)
+        _element(self.element)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Actuators(Stated):
+    """Finitely many controls: the source sum_i u_i chi_i on the domain, or on the part or boundary with tag `on`.
+
+    Parameters
+    ----------
+    shapes : the chi_i, functions of x. The control is the vector (u_1, .., u_m) with the Euclidean norm.
+
+    Examples
+    --------
+    >>> heaters = Actuators([lambda x: x[0] < 0.5, lambda x: x[0] >= 0.5])
+    """
+
+    shapes: Sequence[Data]
+    on: str | None = None
+
+    def __post_init__(self) -> None:
+        check_tag(self.on, "Actuators")
+        shapes: Any = self.shapes
+        if not isinstance(shapes, (list, tuple, np.ndarray)) or len(shapes) == 0:
+            raise ProblemError("Actuators takes a list of at least one shape, each a function of x.")
+        object.__setattr__(self, "shapes", tuple(shapes))
+
+
+Control = Distributed | Boundary | Actuators

@@ -1,0 +1,61 @@
+"""Controls and results as users have them, as vectors of the spaces of a map."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .arrays import Array, Data, undivided
+from .errors import DataError
+from .field import Field
+from .maps import SolutionMap
+from .result import Result
+from .solvers.method import Start
+from .space import Space
+from .terms import Objective
+
+StartData = Data | Field | Result | None
+
+
+def start_on(map: SolutionMap, objective: Objective, start: StartData) -> Start:
+    """Zero moved into the box, with a cold dual; or the control given, with the dual vector of a Result if it fits."""
+    if start is None:
+        zero = np.clip(map.control.zeros(), objective.control.lower, objective.control.upper)
+        return Start(zero, cold=True)
+    if isinstance(start, Result):
+        u = control_on(map, start.control, "start")
+        observation = map.observation
+        if start.dual is not None and start.dual.space.count == observation.count:
+            dual = start.dual.array
+            if start.dual.space is not observation:
+                dual = observation.scatter(undivided(start.dual).gather().array)
+            return Start(u, objective.state.nearest(dual))
+        return Start(u)
+    return Start(control_on(map, start, "start"))
+
+
+def control_on(map: SolutionMap, data: Data | Field, name: str) -> Array:
+    """A control, in whatever space, as a vector of the control space of a map."""
+    space = map.control
+    if not isinstance(data, Field):
+        return _interpolated(data, space, name)
+    if data.space is space:
+        return space.checked(data.array, name)
+    whole, target = undivided(data), space.whole
+
+    def fits() -> bool:
+        here, there = target.points, whole.space.whole.points
+        return here is None or (there is not None and np.array_equal(here, there))
+
+    if not space.group.on_root(fits):
+        return _interpolated(whole, space, name)
+    with space.group.agree():
+        array = _interpolated(whole.gather().array, target, name) if space.group.root else np.zeros(0)
+    return space.scatter(array)
+
+
+def _interpolated(data: Data, space: Space, name: str) -> Array:
+    """A control as a vector of its space; raises DataError if it is NaN or has the wrong shape."""
+    try:
+        return space.interpolate(data, name)
+    except DataError as error:
+        raise DataError(f"{error} A control of this problem has {space.count} values.") from None

@@ -1,0 +1,36 @@
+"""The pages of the documentation are tried as they are written."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import pdecontrol as pc
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def code(page):
+    """The Python of a page, block after block."""
+    blocks = re.findall(r"\.\. code-block:: python\n\n((?:   .*\n|\n)+)", (DOCS / page).read_text(encoding="utf-8"))
+    return [re.sub(r"(?m)^   ", "", block) for block in blocks]
+
+
+def test_a_map_of_your_own(capsys):
+    blocks, names = code("maps.rst"), {}
+    assert len(blocks) == 2 and len([line for line in blocks[0].splitlines() if line.strip()]) <= 34
+    for block in blocks:
+        exec(block, names)  # noqa: S102
+    result = names["result"]
+    assert result.status is pc.Status.CERTIFIED and result.certificate.relative <= 1e-6
+    assert "rounding and other errors of the map neglected" in result.certificate.assumption
+    assert capsys.readouterr().out.count("||u - u*|| <=") == 2
+    problem, map = names["problem"], names["map"]
+    for method in ("primal-dual", "fista", "semismooth-newton"):
+        other = pc.minimise(problem, map, method, tol=1e-4)
+        assert other.success and other.control.array == pytest.approx(result.control.array, abs=1e-2)
+        error = map.control.norm(other.control.array - result.control.array)
+        assert error <= other.certificate.bound + result.certificate.bound
+    assert pc.certify(problem, 0.1, map).bound >= map.control.norm(0.1 - result.control.array) * (1 - 1e-6)
+    with pytest.raises(pc.ProblemError, match="states no equation"):
+        pc.discretise(problem, pc.unit_interval(4))

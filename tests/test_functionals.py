@@ -1,0 +1,196 @@
+"""Costs of the state that are not half a square, and maps with an image of the control beside the state."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from matrix_map import MatrixMap, random_problem
+
+import pdecontrol as pc
+from pdecontrol.certificate import certify_any, certify_projection
+from pdecontrol.maps import map_norm
+from pdecontrol.space import Space
+from pdecontrol.stacked import Stacked
+from pdecontrol.terms import Affine, ControlCost, Functional, Objective, Quadratic, StateCost
+from pdecontrol.verify import adjoint_error
+
+
+@dataclass(frozen=True, eq=False)
+class Huber(Functional):
+    """F(y) = int h(y - target), h(t) = t^2/(2 delta) for |t| <= delta, |t| - delta/2 beyond; diagonal mass."""
+
+    space: Space
+    target: np.ndarray
+    modulus: float  # delta
+
+    def value(self, y):
+        t, delta = np.abs(y - self.target), self.modulus
+        return self.space.integral(np.where(t <= delta, t**2 / (2 * delta), t - delta / 2))
+
+    def gradient(self, y):
+        return np.clip((y - self.target) / self.modulus, -1.0, 1.0)
+
+    def second(self, y, h):
+        return (np.abs(y - self.target) <= self.modulus) * h / self.modulus
+
+    def residual(self, y, p):
+        t, g = y - self.target, self.gradient(y)  # F(y) + F*(p) - <y, p>, p being in the unit ball
+        return self.space.integral(self.modulus / 2 * (p - g) ** 2 + (g - p) * (t - self.modulus * g))
+
+    def rounding(self, y, p):
+        return 4e-16 * self.space.norm(np.abs(y) + np.abs(self.target) + self.modulus * np.abs(p))
+
+    def prox_conjugate(self, v, s):
+        return np.clip((v - s * self.target) / (1.0 + s * self.modulus), -1.0, 1.0)
+
+    def nearest(self, p):
+        return np.clip(p, -1.0, 1.0)
+
+    def fingerprint(self):
+        return f"huber{self.modulus}" + self.space.digest(self.target)
+
+
+def functionals(generator):
+    space = Space(generator.uniform(0.5, 2.0, 5))
+    target = generator.normal(size=5)
+    return [Quadratic(space, target), Huber(space, target, 0.3), Huber(space, target, 2.0), Affine(Space(np.ones(2)))]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_the_laws_of_functionals(number):
+    """Fenchel-Young residual, its zero at the gradient, Moreau's identity, Lipschitz constant, derivative."""
+    generator = np.random.default_rng(3)
+    f = functionals(generator)[number]
+    for _ in range(50):
+        y, z, v = generator.normal(size=(3, f.space.size)) * 2
+        p, q = f.gradient(y), f.gradient(z)
+        assert f.residual(y, p) == pytest.approx(0.0, abs=1e-12) and f.residual(y, q) >= 0
+        # F*(q) = <z, q> - F(z), so that the residual is the Bregman distance
+        bregman = f.value(y) - f.value(z) - f.space.inner(q, y - z)
+        assert f.residual(y, q) == pytest.approx(bregman, rel=1e-10, abs=1e-12)
+        w = y + 2 * generator.normal(size=f.space.size)
+        assert f.space.inner(q - f.gradient(w), w - y) <= f.sharpness / 4 * f.residual(y, q) + 1e-12
+        if f.modulus < np.inf:
+            assert f.modulus * f.space.inner(q - p, q - p) <= f.space.inner(q - p, z - y) * (1 + 1e-12)
+        for s in (0.2, 5.0):
+            prox = f.prox_conjugate(v, s)
+            assert np.allclose(f.gradient((v - prox) / s), prox, atol=1e-12)
+        assert np.allclose(f.gradient(y + 1e-7 * z) - f.gradient(y - 1e-7 * z), 2e-7 * f.second(y, z), atol=1e-12)
+
+
+def problem_with(functional, generator, alpha):
+    """A random problem with another F on the observation."""
+    objective, map = random_problem(generator, alpha)
+    cost = StateCost([functional(map.observation.factors[0])])
+    return Objective(cost, objective.control), map
+
+
+def minimiser(objective, map, steps=6000):
+    """u* by accelerated proximal gradients, written down once more."""
+    space, c, state = map.control, objective.control, objective.state
+    size = np.linalg.norm(map.matrix, 2) ** 2 * map.observation.factors[0].mass.max() / space.mass.min() / state.modulus
+    u = v = np.clip(space.zeros(), c.lower, c.upper)
+    root = np.sqrt(c.alpha / (size + c.alpha))
+    for _ in range(steps):
+        before = u
+        q = space.riesz(map.matrix.T @ map.observation.dual(state.gradient(map.matrix @ v + map.offset)))
+        u = c.prox(v - q / size, 1 / size)
+        v = u + (1 - root) / (1 + root) * (u - before)
+    assert space.norm(u - before) <= 1e-12 * (1 + space.norm(u))
+    return u
+
+
+@pytest.mark.parametrize("delta", [0.1, 1.0])
+def test_the_general_certificate_is_never_violated_nor_far(delta):
+    """||z - u*|| <= (residual/alpha)^1/2, which F's own Lipschitz constant makes small near the optimum."""
+    generator, ratios, alpha = np.random.default_rng(41), [], 0.1
+    while len(ratios) < 30:
+        objective, map = problem_with(lambda s: Huber(s, generator.normal(size=s.size), delta), generator, alpha)
+        if not map.observation.factors[0].diagonal:
+            continue
+        u = minimiser(objective, map)
+        for noise in (1.0, 1e-3, 1e-8):
+            p = objective.state.nearest(objective.state.gradient(map.matrix @ u + map.offset)
+                                        + noise * generator.normal(size=map.observation.size))  # fmt: skip
+            certified = certify_projection(objective, map, p)
+            error = map.control.norm(certified.control - u)
+            assert error <= certified.certificate.bound + 1e-12
+            ratios.append(certified.certificate.bound / error if error > 1e-10 else np.nan)
+            judged = u + noise * generator.normal(size=u.size)
+            assert map.control.norm(judged - u) <= certify_any(objective, map, judged).bound + 1e-12
+    assert 1 <= np.nanmin(ratios) < 3
+
+
+def test_a_certificate_that_takes_the_squares_bound_for_another_functional_is_wrong():
+    """The planted error: d^2/4 with d^2 = 2 residual, as for half a square, is violated by an almost linear F."""
+    map = MatrixMap(np.eye(1), np.zeros(1), Space(np.ones(1)), Space(np.ones(1)))
+    cost = ControlCost(map.control, 1.0, 0.0, 0.0, -np.inf, np.inf)
+    f = Huber(map.control, np.array([1.0]), 1e-3)
+    p = np.array([-0.2])  # where u* = -p* is about 1
+    z, u = 0.2, 1 / 1.001
+    residual = f.residual(np.array([z]), p)
+    sharp, general = np.sqrt(2 * residual) / 2, np.sqrt(residual)
+    assert sharp < u - z <= general
+    certified = certify_projection(Objective(StateCost([f]), cost), map, p)
+    assert certified.control == pytest.approx(z) and certified.certificate.bound == pytest.approx(general, rel=1e-6)
+
+
+def test_steps_take_the_modulus_of_the_dual():
+    """With a Huber function, whose F* is delta-strongly convex, primal-dual steps contract as they should."""
+    generator = np.random.default_rng(11)
+    objective, map = problem_with(lambda s: Huber(s, generator.normal(size=s.size), 0.05), generator, 0.5)
+    while not map.observation.factors[0].diagonal:
+        objective, map = problem_with(lambda s: Huber(s, generator.normal(size=s.size), 0.05), generator, 0.5)
+    norm = map_norm(map, map.at(map.control.zeros()), objective.state.free)
+    from pdecontrol.solvers.steps import choose_steps
+
+    r, s = choose_steps("balanced", objective, norm, map.solve(map.control.zeros()))
+    assert 0.5 * r == pytest.approx(0.05 * s) and r * s * norm**2 <= (4 + 2 * 0.5 * r) / 3
+    assert choose_steps("classical", objective, norm, map.observation.zeros())[0] * 0.5 > 0
+
+
+def stacked(problem, mesh):
+    map = pc.discretise(problem, mesh)
+    n = map.control.size
+    matrix = sp.random(7, n, density=0.3, random_state=np.random.default_rng(1), format="csr")
+    return map, matrix, Stacked(map, matrix, Space(np.linspace(0.5, 2.0, 7)))
+
+
+CUBIC = pc.Semilinear(lambda y: y**3, lambda y: 3 * y**2)
+
+
+@pytest.mark.parametrize("semilinear", [None, CUBIC], ids=["linear", "cubic"])
+def test_stacked_maps(semilinear):
+    """Value, law, gradient and Hessian of a map with K u beside S(u)."""
+    equation = pc.Elliptic(reaction=1.0, semilinear=semilinear)
+    problem = pc.ControlProblem(equation, pc.Distributed(), pc.Tracking(1.0), [pc.Tikhonov(1e-2)])
+    map, matrix, both = stacked(problem, pc.unit_square(4))
+    assert adjoint_error(both) < 1e-13
+    generator = np.random.default_rng(5)
+    u, h = 3.0 + generator.normal(size=(2, map.control.size))
+    at = both.at(u)
+    assert np.array_equal(at.value, np.concatenate([map.solve(u), matrix @ u]))
+    outer = lambda w: w[::-1] * np.linspace(1.0, 2.0, w.size) * np.linspace(1.0, 2.0, w.size)[::-1]  # noqa: E731
+    w = both.observation.zeros() + 1.0
+    image = at.second(h, at.solve_adjoint(w), lambda k: k)
+    step = 1e-5
+
+    def gradient(v):
+        there = both.at(v)
+        return there.adjoint(w + there.value - at.value)
+
+    difference = (gradient(u + step * h) - gradient(u - step * h)) / (2 * step)
+    assert np.allclose(image, difference, rtol=1e-6, atol=1e-7 * np.abs(image).max())
+    assert np.isfinite(at.second(h, at.solve_adjoint(w), outer)).all()
+    assert both.solves.total == map.solves.total > 0
+    if semilinear is None:
+        assert at.error > 0 and at.solve_adjoint(w).error > 0
+        assert both.at(u, accuracy=1e-3).error is None
+
+
+def test_stacked_maps_are_told_apart():
+    problem = pc.ControlProblem(pc.Elliptic(reaction=1.0), pc.Distributed(), pc.Tracking(1.0), [pc.Tikhonov(1e-2)])
+    map, matrix, both = stacked(problem, pc.unit_square(4))
+    others = Stacked(map, 1.001 * matrix, both.image), Stacked(map, matrix, Space(np.ones(7)))
+    assert len({both.fingerprint, *(other.fingerprint for other in others), map.fingerprint}) == 4

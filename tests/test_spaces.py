@@ -1,0 +1,168 @@
+"""Spaces: functions of time as explicit loops over levels, on several ranks too, and evaluation."""
+
+import sys
+
+import numpy as np
+import pytest
+from cases import problem, square
+from test_mpi import PROGRAMS, mpirun
+
+import pdecontrol as pc
+from pdecontrol.arrays import takes_time
+from pdecontrol.mesh.elements import cell_lagrange
+from pdecontrol.space import Space, product
+
+sys.path.insert(0, str(PROGRAMS))
+from times import TIMES, WEIGHTS, wave
+
+MESH = pc.unit_square(4)
+LINEAR, FLAT = cell_lagrange(MESH, 1), cell_lagrange(MESH, 0)
+BASES = {
+    "lumped": Space(LINEAR.lumped_mass(), LINEAR),
+    "consistent": Space(LINEAR.mass_matrix(), LINEAR),
+    "P0": Space(FLAT.lumped_mass(), FLAT),
+    "numbers": Space(np.array([2.0, 0.5, 1.0])),
+    "product": product([Space(FLAT.lumped_mass(), FLAT), Space(LINEAR.mass_matrix(), LINEAR)]),
+}
+
+
+def levels(base, space, a):
+    """The vectors (N, n) of the levels, of products too."""
+    if not base.factors:
+        return space.steps(a)
+    parts = zip(base.factors, space.factors, space.split(a), strict=True)
+    return np.hstack([levels(*part) for part in parts])
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_a_space_over_time_is_a_loop_over_its_levels(name):
+    base = BASES[name]
+    space = base.over(TIMES, WEIGHTS)
+    generator = np.random.default_rng(20261126)
+    a, b = generator.normal(size=(2, space.size))
+    rows = list(zip(WEIGHTS, levels(base, space, a), levels(base, space, b), strict=True))
+    assert space.count == space.size == 3 * base.size and not space.zeros().any()
+    assert space.diagonal == base.diagonal
+    assert space.inner(a, b) == pytest.approx(sum(w * base.inner(x, y) for w, x, y in rows), rel=1e-13)
+    assert space.norm(a) ** 2 == pytest.approx(sum(w * base.norm(x) ** 2 for w, x, _ in rows), rel=1e-13)
+    assert space.integral(a) == pytest.approx(sum(w * base.integral(x) for w, x, _ in rows), rel=1e-12)
+    assert space.max(a) == a.max() and space.any(a)
+    expected = np.stack([w * base.dual(x) for w, x, _ in rows])
+    assert levels(base, space, space.dual(a)) == pytest.approx(expected, rel=1e-14)
+    if base.diagonal:
+        assert space.riesz(space.dual(a)) == pytest.approx(a, rel=1e-14)
+    assert np.array_equal(space.gather(a), a) and np.array_equal(space.scatter(a), a) and space.whole.size == space.size
+    moved = a.copy()
+    moved[[0, -1]] = moved[[-1, 0]]
+    assert space.digest(a) == space.digest(a.copy()) != space.digest(moved)
+
+
+def test_levels_are_views_and_fields():
+    space = BASES["P0"].over(TIMES, WEIGHTS)
+    a = space.interpolate(wave)
+    space.steps(a)[1] = 7.0
+    assert np.array_equal(space.at(a, 0.4), np.full(FLAT.size, 7.0)) and np.shares_memory(space.at(a, 0.4), a)
+    field = pc.Field(a, space, "u")
+    assert field.at(0.4)([[0.3], [0.3]]) == 7.0 and field.at(1).name == "u at t = 1"
+    with pytest.raises(pc.DataError, match=r"there are no values at t = 0.5, but 3 from t = 0.1 to 1"):
+        field.at(0.5)
+    for call in (field, field.plot, field.save):
+        with pytest.raises(pc.DataError, match=r"u depends on time: take u\.at\(t\)"):
+            call(np.array([[0.3], [0.3]])) if call is field else call("u")
+    with pytest.raises(pc.DataError, match="is not one over time"):
+        pc.Field(BASES["P0"].zeros(), BASES["P0"]).at(0.4)
+
+
+def test_data_are_sampled_a_level_at_a_time():
+    base = BASES["lumped"]
+    space, seen = base.over(TIMES, WEIGHTS), []
+
+    def both(x, t):
+        seen.append((x.shape, t))
+        return wave(x, t)
+
+    expected = np.stack([wave(LINEAR.points, t) for t in TIMES])
+    assert np.array_equal(space.steps(space.interpolate(both)), expected)
+    assert seen == [(LINEAR.points.shape, t) for t in TIMES]
+    for data in (expected, expected.ravel()):
+        assert np.array_equal(space.interpolate(data), expected.ravel())
+    assert np.array_equal(space.interpolate(lambda x: x[0]), np.tile(LINEAR.points[0], 3))
+    assert np.array_equal(space.interpolate(2), np.full(space.size, 2.0))
+    assert np.array_equal(space.points, np.vstack([np.tile(LINEAR.points, 3), np.repeat(TIMES, LINEAR.size)]))
+    for data, message in (
+        (
+            lambda x, t: x[0] / (t - 0.4) ** 0 * np.where(t == 0.4, np.nan, 1.0),
+            r"u at t = 0\.4: 25 of 25 values are NaN",
+        ),
+        (lambda x, t: x, r"u at t = 0\.1: expected shape \(25,\)"),
+        (np.ones(25), r"u: expected shape \(75,\)"),
+        (lambda x, t, s: x[0], "u: the function failed"),
+    ):
+        with pytest.raises(pc.DataError, match=message):
+            space.interpolate(data, "u")
+    with pytest.raises(pc.DataError, match="the function failed on x of shape"):
+        base.interpolate(wave)
+    with pytest.raises(pc.DataError, match="has no points"):
+        BASES["numbers"].over(TIMES, WEIGHTS).interpolate(wave)
+
+
+def test_functions_of_time_have_two_arguments_without_defaults():
+    shift = 2.0
+    assert takes_time(wave) and takes_time(lambda x, t, shift=shift: x[0] + t + shift)
+    for function in (
+        lambda x: x[0],
+        lambda x, shift=shift: x[0] + shift,
+        np.sin,
+        max,
+        pc.Field.gather,
+        lambda *x: x[0],
+    ):
+        assert not takes_time(function)
+
+
+@pytest.mark.parametrize(
+    ("times", "weights"),
+    [
+        ([], []),
+        ([0.5, 0.5], [1, 1]),
+        ([1, 0.5], [1, 1]),
+        ([1], [0]),
+        ([1], [1, 2]),
+        ([[1]], [[1]]),
+        ([1, np.nan], [1, 1]),
+    ],
+)
+def test_times_ascend_and_weights_are_positive(times, weights):
+    with pytest.raises(pc.DataError, match="ascending times and as many positive weights"):
+        BASES["P0"].over(times, weights)
+
+
+def test_evaluation_belongs_to_the_space():
+    """So that functions without elements can be fields too."""
+    space = Space(np.ones(2), evaluator=lambda a, points: a[0] + a[1] * points[0] ** 2)
+    field = pc.Field(np.array([1.0, 2.0]), space, "network")
+    assert np.array_equal(field([[0.0, 0.5]]), [1.0, 1.5])
+    assert np.array_equal(BASES["lumped"].interpolate(field), 1 + 2 * LINEAR.points[0] ** 2)
+    assert np.array_equal(space.over(TIMES, WEIGHTS).at(np.arange(6.0), 1.0), [4.0, 5.0])
+    with pytest.raises(pc.DataError, match="y is a vector of 3 numbers, not a function of space"):
+        pc.Field(np.ones(3), BASES["numbers"], "y")([[0.5]])
+
+
+@pytest.mark.xdist_group("mpi")
+def test_spaces_over_time_on_any_number_of_ranks(tmp_path):
+    pytest.importorskip("dolfinx", reason="the distributed engine needs dolfinx")
+    found = {}
+    for ranks in (1, 2, 3):
+        mpirun(ranks, PROGRAMS / "times.py", tmp_path / f"{ranks}.npz")
+        found[ranks] = dict(np.load(tmp_path / f"{ranks}.npz"))
+    assert len(found[1]) == 6 * 3 + 5
+    for ranks in (2, 3):
+        for name, one in found[1].items():
+            other = found[ranks][name]
+            if name.endswith("sums"):
+                assert other == pytest.approx(one, rel=1e-12), name
+            else:
+                assert np.array_equal(other, one), name
+    map = pc.discretise(problem(), square(), "dolfinx")  # whole vectors are those of functions, a level after the other
+    states = [map.solution.gather(map.solution.interpolate(lambda x, t=t: wave(x, t) ** 2)) for t in TIMES]
+    assert np.array_equal(found[1]["P1, state, whole"], np.concatenate(states))
