@@ -14,7 +14,7 @@ import numpy as np
 from .agreement import compare
 from .errors import MeshError, ProblemError
 from .fem.backends import Backend, chosen
-from .fem.steady import EllipticMap
+from .fem.steady import SteadyMap
 from .fem.system import System
 from .field import Field
 from .maps import SolutionMap
@@ -63,7 +63,7 @@ def discretise(problem: ControlProblem, mesh: Mesh, backend: str | Backend = "au
     if not isinstance(mesh, Mesh):
         raise MeshError(f"expected a mesh (unit_square(n), read_mesh(path), ..), got {_no_mesh(mesh)}.")
     with engine.group.together():
-        return EllipticMap(System(problem, engine.engine(mesh)))
+        return SteadyMap(System(problem, engine.engine(mesh)))
 
 
 def solve(

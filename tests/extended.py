@@ -59,15 +59,16 @@ class Extended:
     def __init__(self, problem, map):
         system = map.system
         self.objective = bind(problem, map)
-        y, free = system.initial().astype(Long), free_entries(map)
-        linear, sums = dense(system.equation.matrix(system.initial())), system.equation.row_sums[0].astype(Long)
+        free, initial, zero = system.lifting.free, system.lifting.initial(), map.control.zeros()
+        equation, y = system.equation, initial.astype(Long)
+        linear, sums = dense(equation.jacobian(initial, zero)), equation.affine.row_sums[0].astype(Long)
         linear += np.diag(sums - linear.sum(axis=1))
         fixed = np.setdiff1d(np.arange(len(linear)), free)
         sums = sums - linear[:, fixed].sum(axis=1)
-        # Applied to unit vectors, products with the assembled matrices are their entries, without rounding.
-        observation = np.stack([system.observe(e) for e in np.eye(y.size)], axis=1).astype(Long)
-        coupling = np.stack([system.couple(e) for e in np.eye(map.control.size)], axis=1).astype(Long)
-        load = system.residual(np.zeros(y.size), map.control.zeros()).astype(Long) - linear @ y
+        columns = [equation.couple(initial, zero, h) for h in np.eye(zero.size)]
+        coupling = np.stack(columns, axis=1).astype(Long)
+        observation = np.stack([system.observation.apply(e) for e in np.eye(initial.size)], axis=1).astype(Long)
+        load = -equation.residual(0 * initial, zero).astype(Long) - linear @ y
         solutions = solve(linear[np.ix_(free, free)], sums[free], np.column_stack([load, coupling])[free])
         self.constant = observation @ y + observation[:, free] @ solutions[:, 0]
         self.matrix = observation[:, free] @ solutions[:, 1:]

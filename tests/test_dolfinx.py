@@ -20,8 +20,8 @@ from pdecontrol.verify import adjoint_error, hessian_rates, observed_orders, tan
 
 pytest.importorskip("dolfinx", reason="the distributed engine needs dolfinx")
 from pdecontrol.fem import compat
-from pdecontrol.fem.engine import ORDERS
-from pdecontrol.fem.equations.weak import soundly_integrated
+from pdecontrol.fem.engine import ORDERS, Term, mass
+from pdecontrol.fem.forms import soundly_integrated
 from pdecontrol.linear.ksp import PetscOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore:dolfinx .* is not among the tested versions")
@@ -90,9 +90,9 @@ def test_matrices_of_jumping_coefficients_are_definite_at_higher_degrees():
     with pc.discretise(problem(boundary={"left": pc.Dirichlet()}), pc.unit_cube(1), pc.Parallel(3)) as map:
         engine = map.system.engine
         weight = np.full((engine.cells.count, engine.cells.quadrature), 1e-6)
-        weight[:, np.argmin(engine.rule[1])] = 1.0
-        mass = engine.matrix([("mass", engine.cells, weight)]).local.toarray()
-        assert np.linalg.eigvalsh(mass).min() > 0
+        weight[:, np.argmin(engine.states.rule[1])] = 1.0
+        matrix = engine.matrix([Term(mass, engine.cells, weight)]).local.toarray()
+        assert np.linalg.eigvalsh(matrix).min() > 0
 
 
 def test_forms_on_tetrahedra_have_sound_rules():
@@ -100,7 +100,7 @@ def test_forms_on_tetrahedra_have_sound_rules():
     from dolfinx import fem
 
     with pc.discretise(problem(boundary={"left": pc.Dirichlet()}), cube(), "dolfinx") as map:
-        space = map.system.engine.space
+        space = map.system.engine.states.space
         y, v = fem.Function(space), ufl.TestFunction(space)
         form = (ufl.inner(ufl.grad(y), ufl.grad(v)) + y**2 * v) * ufl.dx + y**3 * v * ufl.dx(degree=1) + y * v * ufl.ds
         residual = soundly_integrated(form, 3)
@@ -375,7 +375,7 @@ def test_iterative_solves_cost_little_and_the_certificate_holds(method, alpha):
     reference, mesh = box(alpha), pc.unit_square(48)
     exact = pc.solve(reference.problem, mesh, tol=1e-10)
     with pc.discretise(reference.problem, mesh, pc.Parallel(linear_solver="amg")) as map:
-        map.factors.solve(np.ones(map.system.restrict(map.system.initial()).size))
+        map.factors.solve(np.ones(map.system.lifting.free.size))
         one = map.solves.inner  # from zero to 1e-10
         result = pc.minimise(reference.problem, map, method)
     assert result.success and "iterative" in result.certificate.assumption
@@ -422,10 +422,10 @@ def test_large_problems_are_solved_iteratively_and_users_may_choose(monkeypatch)
     from pdecontrol.fem import dolfinx
 
     monkeypatch.setitem(dolfinx.LARGE, 2, 100)
-    assert not pc.discretise(problem(), pc.unit_square(16), "dolfinx").system.exact
-    assert pc.discretise(problem(), pc.unit_square(16), pc.Parallel(linear_solver="direct")).system.exact
+    assert not pc.discretise(problem(), pc.unit_square(16), "dolfinx").factored
+    assert pc.discretise(problem(), pc.unit_square(16), pc.Parallel(linear_solver="direct")).factored
     advected = problem(pc.Elliptic(advection=(1.0, 1.0)))
-    assert pc.discretise(advected, pc.unit_square(16), "dolfinx").system.exact
+    assert pc.discretise(advected, pc.unit_square(16), "dolfinx").factored
     with pytest.raises(ProblemError, match="symmetric positive definite"):
         pc.discretise(advected, pc.unit_square(16), pc.Parallel(linear_solver="amg"))
 

@@ -6,11 +6,13 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from extended import Extended, free_entries, free_matrix, judged, random_problem
+from extended import Extended, judged, random_problem
 
 import pdecontrol as pc
 from pdecontrol import reference
 from pdecontrol.counter import Counter
+from pdecontrol.fem.bounds import Constants, Rounding
+from pdecontrol.fem.steady import SteadyMap
 from pdecontrol.linear.direct import direct_solver
 from pdecontrol.linear.residual import Excess, Rows
 
@@ -70,9 +72,9 @@ def test_a_singular_equation_has_no_bound():
     """Reaction at minus an eigenvalue of the discrete equation: nothing is certified on hope, and it is named."""
     mesh = pc.unit_square(8)
     map = pc.discretise(reference.poisson(1e-2).problem, mesh)
-    free = free_entries(map)
+    free, stiffness = map.system.lifting.free, map.system.matrix.toarray()
     mass = map.solution.mass.toarray()[np.ix_(free, free)]
-    eigenvalue = np.linalg.eigvals(np.linalg.solve(mass, free_matrix(map))).real.min()
+    eigenvalue = np.linalg.eigvals(np.linalg.solve(mass, stiffness)).real.min()
     bounds = []
     for distance in (1e-2, 1e-6, 1e-10, 0.0):
         problem = pc.ControlProblem(
@@ -174,11 +176,13 @@ def test_what_is_left_out_shows(planted, monkeypatch):
     """Claims without rounding, with residuals that are not in differences, or with constants far too small."""
     if planted == "rounding":
         monkeypatch.setattr(Rows, "rounding", lambda self, x, *_, **__: 0.0 * x)
-        monkeypatch.setattr("pdecontrol.fem.system.ROUNDING", 0.0)
+        for name in ("load", "functional"):
+            right = getattr(Rounding, name)
+            monkeypatch.setattr(Rounding, name, lambda self, a, right=right: 0.0 * right(self, a))
     elif planted == "differences":
         monkeypatch.setattr(Rows, "product", lambda self, x: self._local @ x)
     else:
-        monkeypatch.setattr("pdecontrol.fem.steady.largest_eigenvalue", lambda *_, **__: 1e-6)
+        monkeypatch.setattr(SteadyMap, "constants", Constants(1.3e-3, 1.3e-3, 1.0))
     generator = np.random.default_rng(20262)
     pairs = [pair for _ in range(60) for pair in claimed(*random_problem(generator), generator)]
     assert sum(error > claim for error, claim in pairs) >= 5
@@ -277,7 +281,7 @@ def test_the_constant_of_iterative_bounds_is_from_below(engine):
     )
     backend = (pc.Embedded if engine == "skfem" else pc.Parallel)(linear_solver="amg")
     with pc.discretise(problem, pc.unit_square(24), backend) as map:
-        factors, block = map.factors, map.system._block
+        factors, block = map.factors, map.system.matrix
         matrix = (block if engine == "skfem" else block.local).toarray()
         inverse, mu = dense_inverse(factors.inverse.precondition, len(matrix)), factors.norm.least**2
         root = np.linalg.cholesky(matrix)
@@ -301,12 +305,11 @@ def test_dirichlet_data_that_cancel(engine, size):
     )  # fmt: skip
     exact, map = pc.discretise(problem, pc.unit_interval(2)), pc.discretise(problem, pc.unit_interval(2), engine)
     system = exact.system
-    matrix, y = system.equation.matrix(system.initial()).toarray(), system.initial()
-    (free,) = free_entries(exact)
+    y, u = system.lifting.initial(), exact.control.zeros()
+    matrix, (free,) = system.equation.jacobian(y, u).toarray(), system.lifting.free
     a, others = Fraction(matrix[free, free]), [i for i in range(3) if i != free]
-    b = Fraction(system.residual(0 * y, exact.control.zeros())[free]) - sum(
-        Fraction(matrix[free, i]) * Fraction(y[i]) for i in others
-    )
+    load = -system.equation.residual(0 * y, u)
+    b = Fraction(load[free]) - sum(Fraction(matrix[free, i]) * Fraction(y[i]) for i in others)
     mass = [Fraction(float(m)) for m in exact.control.mass]
     gain = mass[free] / a
     optimum = float(gain * (Fraction(0.3) - b / a) / (Fraction(1e-3) * mass[free] + gain**2))

@@ -723,7 +723,7 @@ class Curved(MatrixMap):
 
 
 def test_methods_say_what_they_need_before_any_work():
-    objective, map = random_problem(np.random.default_rng(3), 0.1)
+    objective, map, _ = random_problem(np.random.default_rng(3), 0.1, functionals=0)
     curved = Curved(map.matrix, map.offset, map.control, map.observation.factors[0])
     with pytest.raises(pc.ProblemError, match="SemismoothNewton needs a map with second derivatives: use PrimalDual"):
         run(objective, curved, pc.SemismoothNewton())

@@ -153,32 +153,7 @@ def reference_element(dim: int, degree: int) -> Any:
     import basix
 
     kind = getattr(basix.CellType, CELLS[dim])
-    if degree == 0:
-        return basix.create_element(
-            basix.ElementFamily.P, kind, 0, basix.LagrangeVariant.unset, basix.DPCVariant.unset, True
-        )
     return basix.create_element(basix.ElementFamily.P, kind, degree, basix.LagrangeVariant.gll_warped)
-
-
-def create_matrix(form: Any) -> Any:
-    """An empty matrix of PETSc with the pattern of a form."""
-    from dolfinx.fem import petsc
-
-    return petsc.create_matrix(form)
-
-
-def add_to_matrix(matrix: Any, form: Any) -> None:
-    """Add what a bilinear form is; the matrix is not finished."""
-    from dolfinx.fem import petsc
-
-    petsc.assemble_matrix(matrix, form)
-
-
-def assemble_vector(form: Any, size: int) -> NDArray[np.float64]:
-    """The values of a linear form on the basis, of this process alone, ghosts included."""
-    from dolfinx import fem
-
-    return np.array(fem.assemble_vector(form).array[:size])
 
 
 def write_functions(mesh: Any, functions: list[Any], path: Path, degree: int) -> None:

@@ -8,7 +8,7 @@ from ..agreement import SITES, facts_of
 from ..errors import ProblemError
 from ..maps import SolutionMap
 from ..problem import ControlProblem, Tracking
-from .steady import EllipticMap
+from .steady import SteadyMap
 from .system import System
 
 
@@ -18,7 +18,7 @@ def refuse_other(problem: ControlProblem, map: SolutionMap) -> None:
     Targets and terms may differ: they are not the map's. The same pieces in another problem are the map's without a
     look; others are discretised, and their fingerprints compared.
     """
-    if not isinstance(map, EllipticMap) or _same_pieces(problem, map.system.problem):
+    if not isinstance(map, SteadyMap) or _same_pieces(problem, map.system.problem):
         return
     if problem.equation is None:
         raise ProblemError("the map is that of an equation, which this problem does not state.")
@@ -26,7 +26,7 @@ def refuse_other(problem: ControlProblem, map: SolutionMap) -> None:
     other = System(problem, system.engine)
     if other.fingerprint == system.fingerprint:
         return
-    points, tables = system.mesh.points, []
+    points, tables = system.engine.mesh.points, []
     with map.control.group.agree():
         for stated in (system.problem, problem):
             observed = [

@@ -3,172 +3,182 @@
 from __future__ import annotations
 
 import math
-import weakref
+from abc import abstractmethod
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.sparse as sp
 
 from ..arrays import Array, Indices
+from ..mesh.cells import number_columns
 from . import compat
 from .engine import CHUNK, Region
-
-if TYPE_CHECKING:
-    from .dolfinx import DolfinxEngine
+from .partition import Partition, facet_order
 
 
-class CellRegion(Region):
-    """All cells, or those of a part, that this process owns; forms are integrated by FEniCSx."""
+class DistributedRegion(Region):
+    """A region whose integrals are sums over tabulated basis functions."""
 
-    def __init__(self, engine: DolfinxEngine, chosen: Indices | None = None) -> None:
-        self._engine: DolfinxEngine = weakref.proxy(engine)  # which holds this: communicators are freed at once
-        self._chosen = chosen
-        self.cells: Indices = np.arange(engine.owned_cells) if chosen is None else chosen
-        self.count, self.quadrature = self.cells.size, len(engine.rule[1])
-        self.keys = engine.cell_numbers[self.cells][None]
+    states: Partition
+    cells: Indices  # of each cell or facet
+    corners: Indices  # (count, k), the vertices, in the numbers of the mesh
+    numbers: Indices  # what orders them on every partition
+    rule: tuple[Array, Array]  # barycentric coordinates (quadrature, k) of the points, and shares of the measure
+    shapes: Array  # the basis functions (count or 1, quadrature, local) of the cells
+
+    @property
+    @abstractmethod
+    def slopes(self) -> Array:
+        """The derivatives (count or 1, quadrature, local, dim) of the basis functions on the reference cell."""
+
+    @cached_property
+    @abstractmethod
+    def measures(self) -> Array:
+        """Volumes, areas or lengths (count,)."""
+
+    @property
+    def local(self) -> Indices:
+        """The entries (count, local) of the states on their cells."""
+        return self.states.dofs[self.cells]
+
+    @property
+    def dx(self) -> Array:
+        """The weights (count, quadrature) of integrals."""
+        return self.measures[:, None] * self.rule[1]
 
     def points(self, chosen: Indices) -> Array:
-        corners = self._engine.vertices[self.cells[chosen]]
-        reference = np.column_stack([1 - self._engine.rule[0].sum(axis=1), self._engine.rule[0]])
-        return np.einsum("qi,dci->dcq", reference, self._engine.mesh.points[:, corners])
+        return np.einsum("qi,dci->dcq", self.rule[0], self.states.mesh.points[:, self.corners[chosen]])
 
-    def functional(self, weight: Array) -> Array:
-        return self._engine.assemble_functional(self.everywhere(weight))
+    def functional(self, weight: Array, flux: Array | None = None) -> Array:
+        values, dx = np.einsum("cq,cql->cl", weight * self.dx, self.shapes), self.dx
+        if flux is not None:
+            turned = np.einsum("dcq,cdr->cqr", flux * dx, self._inverse)
+            values += np.einsum("cqr,cqlr->cl", turned, self.slopes)
+        return self.states.accumulate(self.local, values)
 
     def values(self, y: Array) -> Array:
-        shapes = self._engine.shapes(self._engine.rule[0])
-        return np.asarray(self._engine.halo.forward(y)[self._engine.dofs[self.cells]] @ shapes.T)
+        return np.einsum("cql,cl->cq", self.shapes, self.states.halo.forward(y)[self.local])
 
-    def dofs(self) -> Indices:
-        return self._engine.owned_among(self._engine.dofs[self.cells])
+    def gradients(self, y: Array) -> Array:
+        turned = np.einsum("cqlr,cl->cqr", self.slopes, self.states.halo.forward(y)[self.local])
+        return np.einsum("cqr,cdr->dcq", turned, self._inverse)
 
-    def volumes(self) -> Array:
-        """Volumes of the cells (count,)."""
+    @property
+    def _inverse(self) -> Array:
+        """(count, dim, dim): gradients are these times derivatives on the reference cell."""
+        return np.linalg.inv(self.states.edges(self.cells))
+
+    def mixed_mass(self, at: Indices, functions: Array, columns: int) -> sp.csr_matrix:
+        """int w v for functions w (quadrature, k), of which each cell or facet has those at its columns (count, k)."""
+        entries = np.einsum("cq,cql,qi->cli", self.dx, self.shapes, functions)
+        rows = np.broadcast_to(self.local[:, :, None], entries.shape)
+        place = (rows.ravel(), np.broadcast_to(at[:, None, :], entries.shape).ravel())
+        return sp.csr_matrix((entries.ravel(), place), (self.states.halo.numbers.size, columns))
+
+
+class CellRegion(DistributedRegion):
+    """All cells, or those of a part, that this process owns."""
+
+    def __init__(self, states: Partition, chosen: Indices | None = None) -> None:
+        self.states, self._chosen = states, chosen
+        self.cells = np.arange(states.owned_cells) if chosen is None else chosen
+        self.corners, self.numbers = states.vertices[self.cells], states.cell_numbers[self.cells]
+        points, weights = states.rule
+        self.rule = np.column_stack([1 - points.sum(axis=1), points]), weights / weights.sum()
+        self.shapes = states.shapes(points)[None]
+        self.count, self.quadrature, self.keys = self.cells.size, len(weights), self.numbers[None]
+
+    @property
+    def slopes(self) -> Array:
+        return self.states.slopes(self.states.rule[0])[None]
+
+    @cached_property
+    def measures(self) -> Array:
         result = np.empty(self.count)
         for start in range(0, self.count, CHUNK):
-            corners = self._engine.mesh.points[:, self._engine.vertices[self.cells[start : start + CHUNK]]]
-            edges = np.moveaxis(corners[:, :, 1:] - corners[:, :, :1], 0, 1)
-            result[start : start + CHUNK] = np.abs(np.linalg.det(edges)) / math.factorial(self._engine.mesh.dim)
+            edges = self.states.edges(self.cells[start : start + CHUNK])
+            result[start : start + CHUNK] = np.abs(np.linalg.det(edges)) / math.factorial(self.states.mesh.dim)
         return result
 
-    def integrals(self) -> tuple[Indices, Array]:
-        """For each cell the dofs (count, local) and the integrals of their basis functions (count, local)."""
-        points, weights = self._engine.rule
-        means = weights @ self._engine.shapes(points) / weights.sum()
-        return self._engine.dofs[self.cells], self.volumes()[:, None] * means
+    def dofs(self) -> Indices:
+        return self.states.owned_among(self.local)
 
     def everywhere(self, weight: Array) -> Array:
         """The weight (.., owned cells, quadrature), zero on other cells than those of the part."""
         if self._chosen is None:
             return weight
-        full = np.zeros((*weight.shape[:-2], self._engine.owned_cells, self.quadrature))
+        full = np.zeros((*weight.shape[:-2], self.states.owned_cells, self.quadrature))
         full[..., self._chosen, :] = weight
         return full
 
 
-class FacetRegion(Region):
+class FacetRegion(DistributedRegion):
     """The facets of a boundary or interface in the cells of this process, each on one process only.
 
-    There are few of them, and FEniCSx takes no data at the quadrature points of facets: they are integrated here.
+    There are few of them, and FEniCSx takes no data at the quadrature points of facets: matrices are made here too.
     """
 
-    def __init__(self, engine: DolfinxEngine, tag: str) -> None:
-        self._engine: DolfinxEngine = weakref.proxy(engine)
-        facets = engine.mesh.facets(tag)
-        cells, opposite, numbers = own_facets(engine, facets)
-        dim, self.cells, self.numbers = engine.mesh.dim, cells, numbers
-        self.count, self.keys = cells.size, facets[:, numbers]
-        self.corners = np.array([[j for j in range(dim + 1) if j != i] for i in range(dim + 1)])[opposite]
-        self.opposite = opposite
+    def __init__(self, states: Partition, tag: str) -> None:
+        facets, dim = states.mesh.facets(tag), states.mesh.dim
+        self.states = states
+        self.cells, self.opposite, self.numbers = own_facets(states, facets)
+        self.count, self.keys = self.cells.size, facets[:, self.numbers]
+        corners = [[j for j in range(dim + 1) if j != i] for i in range(dim + 1)]
+        self.local_corners = np.array(corners)[self.opposite]
+        self.corners = np.take_along_axis(states.vertices[self.cells], self.local_corners, axis=1)
         if dim == 1:
-            rule, self.weights = np.ones((1, 1)), np.ones(1)
+            points, weights = np.ones((1, 1)), np.ones(1)
         else:
-            inner, self.weights = compat.quadrature_rule(dim - 1, compat.sound_order(dim - 1, 2 * engine.degree + 2))
-            rule = np.column_stack([1 - inner.sum(axis=1), inner])
-        self.quadrature = len(self.weights)
+            inner, weights = compat.quadrature_rule(dim - 1, compat.sound_order(dim - 1, 2 * states.degree + 2))
+            points = np.column_stack([1 - inner.sum(axis=1), inner])
+        self.rule, self.quadrature = (points, weights / weights.sum()), len(weights)
         reference = np.vstack([np.zeros(dim), np.eye(dim)])
-        tabulated = [engine.shapes(rule @ np.delete(reference, i, axis=0)) for i in range(dim + 1)]
-        self.barycentric = rule
-        self.basis = np.array(tabulated)[opposite]  # (count, quadrature, local)
-        self.local = engine.dofs[cells]  # (count, local)
+        self._places = [points @ reference[corner] for corner in corners]  # the points, by the vertex opposite
+        self.shapes = np.array([states.shapes(place) for place in self._places])[self.opposite]
 
-    @cached_property
-    def vertices(self) -> Indices:
-        """The vertices (count, dim) of the facets, in the numbers of the mesh."""
-        return np.take_along_axis(self._engine.vertices[self.cells], self.corners, axis=1)
-
-    def points(self, chosen: Indices) -> Array:
-        return np.einsum("qi,dci->dcq", self.barycentric, self._engine.mesh.points[:, self.vertices[chosen]])
+    @property
+    def slopes(self) -> Array:
+        return np.array([self.states.slopes(place) for place in self._places])[self.opposite]
 
     @cached_property
     def measures(self) -> Array:
-        """Lengths or areas (count,) of the facets."""
-        corners = np.moveaxis(self._engine.mesh.points[:, self.vertices], 0, 2)
+        corners = np.moveaxis(self.states.mesh.points[:, self.corners], 0, 2)
         edges = corners[:, 1:] - corners[:, :1]
         gram = np.einsum("cid,cjd->cij", edges, edges)
-        return np.sqrt(np.linalg.det(gram)) / math.factorial(self._engine.mesh.dim - 1)
-
-    @cached_property
-    def dx(self) -> Array:
-        """The weights (count, quadrature) of integrals over the facets."""
-        return self.measures[:, None] * self.weights / self.weights.sum()
-
-    def functional(self, weight: Array) -> Array:
-        values = np.einsum("cq,cql->cl", weight * self.dx, self.basis)
-        return self._engine.accumulate(self.local, values)
+        return np.sqrt(np.linalg.det(gram)) / math.factorial(self.states.mesh.dim - 1)
 
     def mass(self, weight: Array) -> Array:
         """The matrices (count, local, local) of the facets."""
-        return np.einsum("cq,cql,cqm->clm", weight * self.dx, self.basis, self.basis)
-
-    def values(self, y: Array) -> Array:
-        return np.einsum("cql,cl->cq", self.basis, self._engine.halo.forward(y)[self.local])
+        return np.einsum("cq,cql,cqm->clm", weight * self.dx, self.shapes, self.shapes)
 
     def dofs(self) -> Indices:
-        layout = self._engine.space.dofmap.dof_layout
-        closures = [layout.entity_closure_dofs(self._engine.mesh.dim - 1, i) for i in range(self._engine.mesh.dim + 1)]
-        order = facet_order(self._engine.mesh.dim)
-        mine = np.array([closures[order.index(i)] for i in range(self._engine.mesh.dim + 1)])[self.opposite]
-        return self._engine.owned_among(np.take_along_axis(self.local, mine, axis=1))
-
-    def integrals(self) -> tuple[Indices, Array]:
-        """For each facet the dofs (count, local) and the integrals of their basis functions (count, local)."""
-        return self.local, np.einsum("cq,cql->cl", self.dx, self.basis)
+        layout, dim = self.states.space.dofmap.dof_layout, self.states.mesh.dim
+        closures = [layout.entity_closure_dofs(dim - 1, i) for i in range(dim + 1)]
+        order = facet_order(dim)
+        mine = np.array([closures[order.index(i)] for i in range(dim + 1)])[self.opposite]
+        return self.states.owned_among(np.take_along_axis(self.local, mine, axis=1))
 
 
-def facet_order(dim: int) -> list[int]:
-    """The vertex opposite to each facet of the reference cell, in the order of basix: an interval's are its ends."""
-    return [1, 0] if dim == 1 else list(range(dim + 1))
-
-
-def own_facets(engine: DolfinxEngine, facets: Indices) -> tuple[Indices, Indices, Indices]:
+def own_facets(states: Partition, facets: Indices) -> tuple[Indices, Indices, Indices]:
     """Cells of this process with facets of a tag, the vertices opposite, and the numbers of the facets in the tag.
 
     Of the two cells of a facet inside the domain, the one that comes first in the mesh has it.
     """
-    dim = engine.mesh.dim
-    touched = np.zeros(engine.mesh.points.shape[1], dtype=bool)
+    dim, count = states.mesh.dim, facets.shape[1]
+    touched = np.zeros(states.mesh.points.shape[1], dtype=bool)
     touched[facets] = True
-    compact = np.cumsum(touched) - 1  # large meshes have too many points for the products of their numbers
-    owned = engine.vertices[: engine.owned_cells]
+    owned = states.vertices[: states.owned_cells]
     near = np.flatnonzero(touched[owned].sum(axis=1) >= dim)
-    shape = (int(touched.sum()),) * dim
-    keys = np.ravel_multi_index(tuple(compact[facets]), shape)
-    order = np.argsort(keys)
-    found = []
-    for opposite in range(dim + 1):
-        candidates = np.delete(owned[near], opposite, axis=1)
-        possible = touched[candidates].all(axis=1)
-        corners = np.sort(compact[candidates[possible]].T, axis=0)
-        own = np.ravel_multi_index(tuple(corners), shape)
-        place = np.searchsorted(keys[order], own).clip(max=max(len(keys) - 1, 0))
-        hit = np.flatnonzero(keys[order][place] == own) if len(keys) else np.zeros(0, dtype=int)
-        found.append(np.stack([near[possible][hit], np.full(hit.size, opposite), order[place[hit]]]))
-    cells, opposites, numbers = np.hstack(found)
-    first = np.full(len(keys), np.iinfo(np.int64).max)
-    np.minimum.at(first, numbers, engine.cell_numbers[cells])
-    if engine.group.size > 1:
-        first = np.min(engine.group.collect(first), axis=0)
-    kept = np.flatnonzero(first[numbers] == engine.cell_numbers[cells])
+    candidates = np.hstack([np.delete(owned[near], opposite, axis=1).T for opposite in range(dim + 1)])
+    _, distinct = number_columns(np.hstack([facets, np.sort(candidates, axis=0)]))
+    place = np.full(distinct.max(initial=-1) + 1, -1)
+    place[distinct[:count]] = np.arange(count)
+    numbers = place[distinct[count:]].reshape(dim + 1, near.size)
+    opposites, which = np.nonzero(numbers >= 0)
+    cells, numbers = near[which], numbers[opposites, which]
+    first = np.full(count, np.iinfo(np.int64).max)
+    np.minimum.at(first, numbers, states.cell_numbers[cells])
+    first = np.min(states.group.collect(first), axis=0)
+    kept = np.flatnonzero(first[numbers] == states.cell_numbers[cells])
     kept = kept[np.argsort(numbers[kept])]
     return cells[kept], opposites[kept], numbers[kept]

@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..arrays import Array, Data, Indices, call, sample, undivided
-from ..errors import DataError
+from ..errors import DataError, MeshError, ProblemError
 from ..layout import digest
+from ..mesh.mesh import Mesh
 from .engine import CHUNK, Engine, Region
 
 
 class Sampler:
-    """Values of data at quadrature points and nodes, with a digest of each and of where they are: a restart knows the
-    problem by these.
+    """Values of data at quadrature points and nodes, and the regions of tags.
+
+    `digests` has what each was and where: whoever discretises a problem samples or notes all of its data here, and a
+    restart knows it by these.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine, self._mesh = engine, engine.mesh
         self.digests: list[tuple[str, str]] = []
+        self._regions: dict[str | None, Region] = {None: engine.cells}
+
+    def members(self, tag: str, name: str) -> Indices:
+        """The cells of a part."""
+        if tag not in self._mesh.parts:
+            raise unknown(self._mesh, tag, "part", name)
+        return self.engine.members(tag)
+
+    def region(self, tag: str | None, name: str, kind: str = "part or boundary") -> Region:
+        """The domain, a part or a boundary."""
+        parts, boundaries = self._mesh.parts, self._mesh.boundaries
+        if tag not in boundaries and tag is not None and (kind == "boundary" or tag not in parts):
+            raise unknown(self._mesh, tag, kind, name)
+        if tag not in self._regions:
+            make = self.engine.facets if tag in boundaries else self.engine.part
+            self._regions[tag] = make(str(tag))
+        return self._regions[tag]
 
     def __call__(self, data: Data, region: Region, name: str, chosen: Indices | None = None) -> Array:
         """Values (count, quadrature) on a region, or on the chosen cells of it."""
@@ -28,18 +48,47 @@ class Sampler:
 
     def components(self, data: Any, region: Region, name: str, chosen: Indices | None = None) -> Array:
         """Values (dim, count, quadrature) of a vector field given by its components, or by a function with those."""
-        return self._sample(data, region, name, chosen, self._vector, self._engine.mesh.dim)
+        return self._sample(data, region, name, chosen, self._vector, self._mesh.dim)
 
-    def place(self, region: Region, name: str, chosen: Indices | None = None) -> None:
-        """Take note of a region, or of some of its cells."""
+    def on_cells(self, coefficient: Any, name: str, default: float | None, vector: bool = False) -> Array:
+        """Values (.., cells, quadrature) of a coefficient, which may differ from part to part.
+
+        Where it is not given it is the default; with a default of None every cell needs a value.
+        """
+        evaluate = self.components if vector else self
+        cells, group = self.engine.cells, self.engine.group
+        if not isinstance(coefficient, Mapping):
+            return evaluate(coefficient, cells, name)
+        leading = (self._mesh.dim,) if vector else ()
+        values = np.full((*leading, cells.count, cells.quadrature), default or 0.0)
+        known = np.zeros(cells.count, dtype=bool)
+        if not coefficient:
+            raise ProblemError(f"{name}: its parts are given no value, the dictionary is empty.")
+        for tag, data in coefficient.items():
+            chosen = self.members(tag, name)
+            with group.agree():
+                if known[chosen].any():
+                    raise ProblemError(f"{name}: the part {tag!r} overlaps another part that has a value too.")
+            known[chosen] = True
+            values[..., chosen, :] = evaluate(data, cells, f"{name} on {tag!r}", chosen)
+        missing, total = group.sum((~known).sum()), group.sum(cells.count)
+        if default is None and missing:
+            raise ProblemError(
+                f"{name}: {missing:.0f} of {total:.0f} cells are in none of the parts {list(coefficient)}: give "
+                "the others a value too."
+            )
+        return values
+
+    def note(self, name: str, region: Region, chosen: Indices | None = None) -> None:
+        """Take note of what is on a region, or on some of its cells."""
         keys = region.keys if chosen is None else region.keys[:, chosen]
-        self.digests.append((name, digest(self._engine.group, keys, np.zeros(keys.shape[1]))))
+        self.digests.append((name, digest(self.engine.group, keys, np.zeros(keys.shape[1]))))
 
     def at_nodes(self, data: Data, dofs: Indices, name: str) -> Array:
-        space = self._engine.nodal(dofs, np.ones(dofs.size))
+        space = self.engine.nodal(dofs, np.ones(dofs.size))
         values = space.interpolate(data, name)
-        rounded = np.round(space.nodes / self._engine.mesh.diameter * 1e9).astype(np.int64)
-        self.digests.append((name, digest(self._engine.group, rounded, values)))
+        rounded = np.round(space.nodes / self._mesh.diameter * 1e9).astype(np.int64)
+        self.digests.append((name, digest(self.engine.group, rounded, values)))
         return values
 
     def _sample(
@@ -48,18 +97,18 @@ class Sampler:
         cells = np.arange(region.count) if chosen is None else chosen
         shape, data = (rows, cells.size, region.quadrature), undivided(data)
         if isinstance(data, (int, float)):
-            value = float(evaluate(data, np.zeros((self._engine.mesh.dim, 1)), name)[0, 0])
-            self.place(region, f"{name}: {value!r}", cells)
+            value = float(evaluate(data, np.zeros((self._mesh.dim, 1)), name)[0, 0])
+            self.note(f"{name}: {value!r}", region, cells)
             return np.broadcast_to(value, shape)
         values, sums = np.empty(shape), np.empty(shape[:2])
-        with self._engine.group.agree():
+        with self.engine.group.agree():
             for start in range(0, cells.size, CHUNK):
                 part = slice(start, min(start + CHUNK, cells.size))
                 points = region.points(cells[part])
                 sampled = evaluate(data, points.reshape(len(points), -1), name)
                 values[:, part] = sampled.reshape(rows, -1, region.quadrature)
-                sums[:, part] = _sums(values[:, part], points / self._engine.mesh.diameter)
-        self.digests.append((name, digest(self._engine.group, region.keys[:, cells], sums)))
+                sums[:, part] = _sums(values[:, part], points / self._mesh.diameter)
+        self.digests.append((name, digest(self.engine.group, region.keys[:, cells], sums)))
         return values
 
     def _scalar(self, data: Any, points: Array, name: str) -> Array:
@@ -71,10 +120,10 @@ class Sampler:
         return self._values(data, points, name)
 
     def _values(self, data: Data, points: Array, name: str) -> Array:
-        return sample(data, points, self._engine.mesh.diameter, name)[None]
+        return sample(data, points, self._mesh.diameter, name)[None]
 
     def _vector(self, data: Any, points: Array, name: str) -> Array:
-        dim, diameter = self._engine.mesh.dim, self._engine.mesh.diameter
+        dim, diameter = self._mesh.dim, self._mesh.diameter
         if not points.shape[1]:
             return np.zeros((dim, 0))
         values, evaluate = (
@@ -94,3 +143,9 @@ def _sums(values: Array, points: Array) -> Array:
     ordered = np.take_along_axis(values, np.broadcast_to(order, values.shape), axis=2)
     weights = np.arange(1.0, ordered.shape[2] + 1)
     return np.asarray((ordered @ weights).reshape(len(values), -1))
+
+
+def unknown(mesh: Mesh, tag: object, kind: str, name: str) -> MeshError:
+    """The error for a tag that a mesh does not have."""
+    parts, boundaries = list(mesh.parts), list(mesh.boundaries)
+    return MeshError(f"{name}: the mesh has no {kind} {tag!r}; its parts are {parts}, its boundaries {boundaries}.")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cache, cached_property
 from importlib.util import find_spec
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..mesh.mesh import Mesh
 from ..parallel import ALONE
 from ..problem import Boundary, Distributed
 from ..space import Space
-from .engine import ORDERS, Engine, Region
+from .engine import ORDERS, Engine, Region, Term, constant_mass, mass
 
 MESHES = {1: skfem.MeshLine, 2: skfem.MeshTri, 3: skfem.MeshTet}
 ELEMENTS = {
@@ -35,12 +35,14 @@ ELEMENTS = {
 
 LARGE = 30_000  # unknowns from which multigrid is faster than factors in 3D
 
-functional = skfem.LinearForm(lambda v, w: w.weight * v)
-FORMS = {
-    "diffusion": skfem.BilinearForm(lambda y, v, w: w.weight * dot(grad(y), grad(v))),
-    "advection": skfem.BilinearForm(lambda y, v, w: dot(w.weight, grad(y)) * v),
-    "mass": skfem.BilinearForm(lambda y, v, w: w.weight * y * v),
-}
+load = skfem.LinearForm(lambda v, w: w.weight * v)
+flux_load = skfem.LinearForm(lambda v, w: w.weight * v + dot(w.flux, grad(v)))
+
+
+@cache
+def form(integrand: Callable[..., Any]) -> skfem.BilinearForm:
+    """The bilinear form of an integrand (see `engine.Term`)."""
+    return skfem.BilinearForm(lambda y, v, w: integrand(y, v, w.weight, grad, dot))
 
 
 class SkfemRegion(Region):
@@ -58,11 +60,16 @@ class SkfemRegion(Region):
     def _points(self) -> Array:
         return np.asarray(self.basis.global_coordinates())
 
-    def functional(self, weight: Array) -> Array:
-        return np.asarray(functional.assemble(self.basis, weight=weight))
+    def functional(self, weight: Array, flux: Array | None = None) -> Array:
+        if flux is None:
+            return np.asarray(load.assemble(self.basis, weight=weight))
+        return np.asarray(flux_load.assemble(self.basis, weight=weight, flux=flux))
 
     def values(self, y: Array) -> Array:
         return np.asarray(self.basis.interpolate(y))
+
+    def gradients(self, y: Array) -> Array:
+        return np.asarray(self.basis.interpolate(y).grad)
 
     def dofs(self) -> Indices:
         if isinstance(self.basis, skfem.FacetBasis):
@@ -112,8 +119,8 @@ class SkfemEngine(Engine):
         shape = (self.mesh.points.shape[1],) * self.mesh.dim
         return np.asarray(np.ravel_multi_index(tuple(np.sort(facets, axis=0)), shape))
 
-    def matrix(self, terms: Sequence[tuple[str, Region, Array]]) -> sp.csr_matrix:
-        parts = (FORMS[kind].assemble(region.basis, weight=weight) for kind, region, weight in terms)  # type: ignore[attr-defined]
+    def matrix(self, terms: Sequence[Term]) -> sp.csr_matrix:
+        parts = (form(integrand).assemble(region.basis, weight=weight) for integrand, region, weight in terms)  # type: ignore[attr-defined]
         return sp.csr_matrix(sum(parts, start=sp.csr_matrix((self.size, self.size))))
 
     def block(self, matrix: sp.csr_matrix, dofs: Indices) -> sp.csr_matrix:
@@ -135,7 +142,7 @@ class SkfemEngine(Engine):
         return multigrid_solver(block, counter, points / self.mesh.diameter, excess)
 
     def solution(self) -> Space:
-        return Space(self.matrix([("mass", self.cells, np.ones(self.basis.dx.shape))]), self.elements)
+        return Space(self.matrix([constant_mass(self.cells)]), self.elements)
 
     def nodal(self, dofs: Indices, mass: Any) -> Space:
         return Space(mass, points=self.nodes[:, dofs], diameter=self.mesh.diameter)
@@ -158,21 +165,14 @@ class SkfemEngine(Engine):
             # Nodal loads on the boundary would cost quadratic states half an order.
             linear = ELEMENTS[self.mesh.dim, 1]()
             hats = skfem.FacetBasis(self._mesh, linear, facets=basis.find, intorder=2 * self.degree + 2)
-            coupling = FORMS["mass"].assemble(hats, basis, weight=np.ones(basis.dx.shape))
+            coupling = form(mass).assemble(hats, basis, weight=np.ones(basis.dx.shape))
             return space, sp.csr_matrix(coupling)[:, np.asarray(hats.nodal_dofs)[0, vertices]]
         # A vertex is a degree of freedom of the state too, under the number that scikit-fem gives it.
         rows, columns = np.asarray(self.basis.nodal_dofs)[0, vertices], np.arange(elements.size)
         return space, sp.csr_matrix((lumped, (rows, columns)), (self.size, elements.size))
 
     def probe(self, points: Array) -> sp.csr_matrix:
-        count = self.mesh.cells.shape[1]
-        cells = cell_lagrange(self.mesh, 0).evaluate(np.arange(count), points).round().astype(int)
-        mapping, dofs = self.basis.mapping, np.asarray(self.basis.element_dofs)[:, cells]
-        local = mapping.invF(points[:, :, None], tind=cells)
-        values = [self._element.gbasis(mapping, local, i, tind=cells)[0] for i in range(len(dofs))]
-        columns = np.broadcast_to(np.arange(len(cells)), dofs.shape)
-        entries = np.stack([np.asarray(v).reshape(-1) for v in values])
-        return sp.csr_matrix((entries.ravel(), (dofs.ravel(), columns.ravel())), (self.size, len(cells)))
+        return self.elements.sampling(points).T.tocsr()
 
 
 def integrals(basis: skfem.Basis) -> sp.csr_matrix:

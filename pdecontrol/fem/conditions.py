@@ -1,0 +1,119 @@
+"""Boundary conditions: where they may be, Dirichlet values, which are lifted, and natural ones, which add terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from ..arrays import Array
+from ..errors import ProblemError
+from ..mesh.mesh import Mesh
+from ..problem import Actuators, Boundary, Condition, ControlProblem, Dirichlet, Distributed, Neumann
+from .engine import Term, mass
+from .sampler import Sampler, unknown
+
+
+class Lifting:
+    """y = y_D + what is free: the Dirichlet values, and the entries of states that carry none.
+
+    Of conditions that share a node the later one has it.
+    """
+
+    def __init__(self, conditions: Mapping[str, Condition], sampler: Sampler) -> None:
+        size = sampler.engine.size
+        self.fixed, self._values = np.zeros(size, dtype=bool), np.zeros(size)
+        for tag, condition in conditions.items():
+            if isinstance(condition, Dirichlet):
+                dofs = sampler.region(tag, "boundary", "boundary").dofs()
+                self.fixed[dofs] = True
+                self._values[dofs] = sampler.at_nodes(condition.value, dofs, f"Dirichlet value on {tag!r}")
+        self.free = np.flatnonzero(~self.fixed)
+        if not sampler.engine.group.any(bool(self.free.size)):
+            raise ProblemError("every node carries a Dirichlet value, nothing is left to solve for: refine the mesh.")
+
+    def initial(self) -> Array:
+        """y_D: zero with the Dirichlet values."""
+        return self._values.copy()
+
+    def extend(self, free: Array) -> Array:
+        """The state with the free entries given, and zeros on the fixed ones."""
+        y = np.zeros(self.fixed.size)
+        y[self.free] = free
+        return y
+
+    def restrict(self, functional: Array) -> Array:
+        """The free entries: the transpose of `extend`."""
+        return functional[self.free]
+
+
+class Natural(NamedTuple):
+    """What Neumann and Robin conditions add to an equation."""
+
+    terms: list[Term]  # int c y v
+    load: Array  # int g v
+    sizes: Array  # of its terms, entry by entry, however much of them cancels
+
+
+def natural_conditions(conditions: Mapping[str, Condition], sampler: Sampler) -> Natural:
+    """kappa dy/dn + c y = g on the parts with Neumann (c = 0) and Robin conditions."""
+    terms, load, sizes = [], np.zeros(sampler.engine.size), np.zeros(sampler.engine.size)
+    for tag, condition in conditions.items():
+        if isinstance(condition, Dirichlet):
+            continue
+        region = sampler.region(tag, "boundary", "boundary")
+        if isinstance(condition, Neumann):
+            values = sampler(condition.flux, region, f"Neumann flux on {tag!r}")
+        else:
+            coefficient = sampler(condition.coefficient, region, f"Robin coefficient on {tag!r}")
+            with sampler.engine.group.agree():
+                if np.any(coefficient < 0):
+                    what = f"the Robin coefficient on {tag!r} must not be negative"
+                    raise ProblemError(f"{what}, its least value is {coefficient.min():.6g}.")
+            terms.append(Term(mass, region, coefficient))
+            values = sampler(condition.value, region, f"Robin value on {tag!r}")
+        load += region.functional(values)
+        sizes += region.functional(np.abs(values))
+    return Natural(terms, load, sizes)
+
+
+def check_conditions(problem: ControlProblem, mesh: Mesh) -> None:
+    """Conditions lie on the boundary and do not overlap; the control meets no Dirichlet condition."""
+    conditions = list(problem.boundary.items())
+    owners = _owners(conditions, mesh)
+    control, on = problem.control, problem.control.on
+    if isinstance(control, Distributed) or (isinstance(control, Actuators) and on not in mesh.boundaries):
+        return
+    if on not in mesh.boundaries:
+        raise unknown(mesh, on, "boundary", "Boundary control")
+    for number in sorted({owners.get(tuple(facet), -2) for facet in mesh.boundaries[str(on)].T.tolist()}):
+        if number == -2 and isinstance(control, Boundary):
+            raise ProblemError(f"Boundary control: the tag {on!r} names facets inside the domain.")
+        if number >= 0 and isinstance(conditions[number][1], Dirichlet):
+            raise ProblemError(
+                f"{type(control).__name__} control on {on!r} meets the Dirichlet condition on "
+                f"{conditions[number][0]!r}: Dirichlet control is not supported. Give that part a Neumann or "
+                "Robin condition."
+            )
+
+
+def _owners(conditions: list[tuple[str, Condition]], mesh: Mesh) -> dict[tuple[int, ...], int]:
+    """The number of the condition on each facet of the boundary, -1 for none."""
+    for tag, _ in conditions:
+        if tag not in mesh.boundaries:
+            raise unknown(mesh, tag, "boundary", "boundary")
+    owners = {tuple(facet): -1 for facet in mesh.boundaries["boundary"].T.tolist()}
+    for number, (tag, _) in enumerate(conditions):
+        for facet in map(tuple, mesh.boundaries[tag].T.tolist()):
+            if facet not in owners:
+                raise ProblemError(
+                    f"boundary[{tag!r}]: the tag names facets inside the domain, where there are no conditions."
+                )
+            if owners[facet] >= 0:
+                raise ProblemError(
+                    f"boundary: the tags {conditions[owners[facet]][0]!r} and {tag!r} share facets, each with a "
+                    "condition. Give every facet at most one."
+                )
+            owners[facet] = number
+    return owners

@@ -1,0 +1,54 @@
+"""Controls: their space, and how they enter an equation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from ..problem import Actuators, Control, Distributed
+from ..space import Space
+from .rectangular import NarrowMatrix, numbers
+from .sampler import Sampler
+
+
+class Coupling:
+    """C: the functional on states that a control is, and its adjoint M_u^-1 C'.
+
+    A P1 control enters through its own diagonal mass, (C u, v) = sum_i m_i u_i v(x_i); on a boundary with states of
+    higher degree, through the mass of the boundary.
+    """
+
+    def __init__(self, space: Space, matrix: Any) -> None:
+        self.space, self._matrix = space, matrix
+
+    def apply(self, h: Array) -> Array:
+        """C h."""
+        return np.asarray(self._matrix @ h)
+
+    def transposed(self, p: Array) -> Array:
+        """M_u^-1 C' p."""
+        return self.space.riesz(p @ self._matrix)
+
+    @property
+    def absolute(self) -> Coupling:
+        """|C|, for the sizes of the sums that the others take."""
+        return Coupling(self.space, abs(self._matrix))
+
+
+def coupling(control: Control, sampler: Sampler) -> Coupling:
+    """The coupling of a control to the equation."""
+    if isinstance(control, Actuators):
+        region = sampler.region(control.on, "Actuators")
+        loads = [
+            region.functional(sampler(shape, region, f"shape {number} of Actuators"))
+            for number, shape in enumerate(control.shapes, start=1)
+        ]
+        group = sampler.engine.group
+        return Coupling(numbers(group, np.ones(len(loads))), NarrowMatrix(group, np.stack(loads, axis=1)))
+    if isinstance(control, Distributed) and control.on is not None:
+        sampler.members(control.on, "Distributed control")
+    kind = type(control).__name__
+    sampler.note(f"{kind} {control.element}", sampler.region(control.on, f"{kind} control"))
+    return Coupling(*sampler.engine.control(control))
