@@ -47,7 +47,7 @@ MUTANTS = {
         "terms/control.py", "return error * self.diameter", "return 0.0",
         ("test_certificate.py::test_errors_of_solves_enter_the_certificate",)),
     "modulus assumed to the end": Mutant(
-        "solvers/loop.py", "if self.modulus is not None and certified", "if False and certified",
+        "solvers/certifier.py", "if self.modulus is not None and self._meets", "if False and self._meets",
         ("test_solvers.py::test_a_stationary_point_without_convexity_is_not_a_success[ProximalGradient(norm=None)]",)),
     "0.9 in place of a linear functional": Mutant(
         "terms/state.py", "return np.ones_like(y)", "return 0.9 * np.ones_like(y)",
@@ -56,7 +56,7 @@ MUTANTS = {
         "fem/control.py", "numbers(group, np.ones(", "numbers(group, 1.01 * np.ones(",
         ("test_rounding.py::test_nearly_singular_equations[reaction-1-0.01]",)),
     "solves before a restart not counted": Mutant(
-        "solvers/loop.py", 'self.earlier = header["solves"]', 'self.earlier = {"total": 0}',
+        "solvers/checkpoint.py", 'go_on(header["solves"], ', 'go_on({"total": 0}, ',
         ("test_solvers.py::test_restart_continues_exactly[FISTA(norm=None)]",)),
     "fingerprint without the element": Mutant(
         "fem/control.py", 'f"{kind} {control.element}"', "kind",
