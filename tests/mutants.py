@@ -47,19 +47,19 @@ MUTANTS = {
         "terms/control.py", "return error * self.diameter", "return 0.0",
         ("test_certificate.py::test_errors_of_solves_enter_the_certificate",)),
     "modulus assumed to the end": Mutant(
-        "solvers/loop.py", "if self.modulus is not None and certified", "if False and certified",
+        "solvers/certifier.py", "if self.modulus is not None and self._meets", "if False and self._meets",
         ("test_solvers.py::test_a_stationary_point_without_convexity_is_not_a_success[ProximalGradient(norm=None)]",)),
     "0.9 in place of a linear functional": Mutant(
         "terms/state.py", "return np.ones_like(y)", "return 0.9 * np.ones_like(y)",
         ("test_terms.py::test_state_cost",)),
     "weight of actuators": Mutant(
-        "fem/engine.py", "numbers(self._group, np.ones(", "numbers(self._group, 1.01 * np.ones(",
+        "fem/control.py", "numbers(group, np.ones(", "numbers(group, 1.01 * np.ones(",
         ("test_rounding.py::test_nearly_singular_equations[reaction-1-0.01]",)),
     "solves before a restart not counted": Mutant(
-        "solvers/loop.py", 'self.earlier = header["solves"]', 'self.earlier = {"total": 0}',
+        "solvers/checkpoint.py", 'go_on(header["solves"], ', 'go_on({"total": 0}, ',
         ("test_solvers.py::test_restart_continues_exactly[FISTA(norm=None)]",)),
     "fingerprint without the element": Mutant(
-        "fem/system.py", 'getattr(control, "element", None)', "None",
+        "fem/control.py", 'f"{kind} {control.element}"', "kind",
         ("test_identity.py::test_every_datum_tells_problems_apart[distributed-skfem]",)),
     "nonlinear bound / 20": Mutant(
         "certificate.py", "error) / modulus, error / modulus", "error) / (20 * modulus), error / modulus",
@@ -74,7 +74,7 @@ MUTANTS = {
         "certificate.py", "_known(fixed.error) + _known(error) * map.norm_bound", "_known(fixed.error)",
         ("test_identity.py::test_zero_is_not_declared_where_errors_could_hide_a_control[state_noise]",)),
     "constants halved": Mutant(
-        "fem/steady.py", "1.3 * float(np.sqrt(max(largest_eigenvalue(", "0.65 * float(np.sqrt(max(largest_eigenvalue(",
+        "fem/bounds.py", "1.3 * float(np.sqrt(max(largest_eigenvalue(", "0.65 * float(np.sqrt(max(largest_eigenvalue(",
         ("test_norms.py::test_constants_of_iterative_certificates_are_from_above[2D]",
          "test_norms.py::test_constants_of_factors_are_from_above[2D]")),
     "mu ten times larger": Mutant(
