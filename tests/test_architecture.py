@@ -1,6 +1,7 @@
 """The rooms of the package: imports only go down, and never in a circle."""
 
 import ast
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -78,3 +79,37 @@ def test_imports_only_go_down():
 def test_an_import_that_goes_up_is_found(name, line, message):
     with pytest.raises(AssertionError, match=message):
         check(sources() | {name: f"{sources()[name]}\n{line}\n"})
+
+
+def test_modules_and_functions_are_small():
+    lines = {name: len(source.splitlines()) for name, source in sources().items()}
+    assert max(lines.values()) <= 400 and sum(count > 300 for count in lines.values()) <= 12
+    lengths = {}
+    for name, source in sources().items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef):
+                described = len((ast.get_docstring(node) or "").splitlines())
+                lengths[f"{name}.{node.name}"] = node.end_lineno - node.lineno + 1 - described
+    assert len(lengths) > 900 and max(lengths.values()) < 60
+
+
+def test_a_problem_returns_to_no_room_more_than_twice():
+    """The rooms in which functions are called with the problem, in the order of a call of solve."""
+    problem, mesh, walk = pdecontrol.reference.stadler(1e-3).problem, pdecontrol.unit_square(6), []
+
+    def follow(frame, event, _):
+        code = frame.f_code
+        if event == "call" and Path(code.co_filename).is_relative_to(ROOT):
+            arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            if any(frame.f_locals.get(name) is problem for name in arguments):
+                walk.append(Path(code.co_filename).relative_to(ROOT).parts[0])
+
+    before = sys.getprofile()
+    sys.setprofile(follow)
+    try:
+        assert pdecontrol.solve(problem, mesh).success
+    finally:
+        sys.setprofile(before)
+    stays = [room for i, room in enumerate(walk) if i == 0 or room != walk[i - 1]]
+    assert stays[0] == "driver.py" and {"optimise.py", "fem", "terms"} <= set(stays)
+    assert all(stays.count(room) <= 3 for room in stays), stays
