@@ -13,7 +13,7 @@ import numpy as np
 
 from .agreement import compare
 from .errors import MeshError, ProblemError
-from .fem.backends import Backend, chosen
+from .fem.backends import Backend, chosen, group_of
 from .fem.steady import SteadyMap
 from .fem.system import System
 from .field import Field
@@ -54,16 +54,15 @@ def discretise(problem: ControlProblem, mesh: Mesh, backend: str | Backend = "au
     >>> map.solve(map.control.zeros()).shape
     (81,)
     """
-    engine = chosen(backend)
-    data = {"backend": engine, "mesh": mesh, "problem": problem}
-    compare(engine.group, "discretise", data, getattr(mesh, "points", None))
+    group, data = group_of(backend), {"backend": backend, "mesh": mesh, "problem": problem}
+    compare(group, "discretise", data, getattr(mesh, "points", None))
     check_problem(problem, "problem, mesh")
     if problem.equation is None:
         raise ProblemError("the problem states no equation, and no control of it: minimise takes it with a map.")
     if not isinstance(mesh, Mesh):
         raise MeshError(f"expected a mesh (unit_square(n), read_mesh(path), ..), got {_no_mesh(mesh)}.")
-    with engine.group.together():
-        return SteadyMap(System(problem, engine.engine(mesh)))
+    with group.together():
+        return SteadyMap(System(problem, chosen(backend).engine(mesh)))
 
 
 def solve(
@@ -106,7 +105,7 @@ def solve(
     """
     begin = perf_counter()
     own = {"method": method, "tol": tol, "discretisation": discretisation}
-    compare(chosen(backend).group, "solve", own | comparable(options))
+    compare(group_of(backend), "solve", own | comparable(options))
     with discretise(problem, mesh, backend) as map:
         setup = perf_counter() - begin
         result = minimise(problem, map, method, tol, **options)
@@ -160,7 +159,7 @@ def continuation(
     [True, True, True]
     """
     own = {"alpha": alpha, "beta": beta, "method": method, "tol": tol}
-    compare(chosen(backend).group, "continuation", own | comparable(options))
+    compare(group_of(backend), "continuation", own | comparable(options))
     check_problem(problem, "problem, mesh")
     paths = [_weights(path, name) for path, name in ((alpha, "alpha"), (beta, "beta")) if path is not None]
     if len({len(path) for path in paths}) != 1 or not paths[0]:

@@ -450,7 +450,7 @@ def test_options_of_petsc(monkeypatch, tmp_path):
     with pytest.raises(ProblemError, match="are written -state_pc_type value"):
         PetscOptions(None)
     monkeypatch.setattr(sys, "argv", ["script.py"])
-    with pytest.raises(ProblemError, match="takes a dictionary"):
+    with pytest.raises(ProblemError, match="options of PETSc are a dictionary"):
         PetscOptions(["state_pc_type"])
     with pytest.raises(ProblemError, match="'pc_type' must begin with state_ or adjoint_"):
         PetscOptions({"pc_type": "lu"})

@@ -33,11 +33,6 @@ class Backend(ABC):
         if not isinstance(self.degree, Integral) or isinstance(self.degree, bool) or self.degree < 1:
             raise ProblemError(f"the degree of the state is a positive integer, not {self.degree!r}.")
 
-    @property
-    @abstractmethod
-    def group(self) -> Group:
-        """The processes that compute together."""
-
     @abstractmethod
     def engine(self, mesh: Mesh) -> Engine:
         """The engine on a mesh."""
@@ -60,10 +55,6 @@ class Embedded(Backend):
     >>> pc.solve(problem, pc.unit_square(4), pc.Embedded(degree=2)).success
     True
     """
-
-    @property
-    def group(self) -> Group:
-        return ALONE
 
     def engine(self, mesh: Mesh) -> Engine:
         if self.degree > 2:
@@ -93,10 +84,6 @@ class Parallel(Backend):
 
     options: Mapping[str, object] = field(default_factory=dict)
 
-    @property
-    def group(self) -> Group:
-        return ALONE if started_ranks() == 1 else world()
-
     def engine(self, mesh: Mesh) -> Engine:
         from .dolfinx import DolfinxEngine
 
@@ -104,6 +91,12 @@ class Parallel(Backend):
 
 
 BACKENDS = {"skfem": Embedded, "dolfinx": Parallel}
+
+
+def group_of(backend: object) -> Group:
+    """The processes that compute together: all, also where it is no engine, so that all hear of it."""
+    alone = backend == "skfem" or isinstance(backend, Embedded) or started_ranks() == 1
+    return ALONE if alone else world()
 
 
 def chosen(backend: str | Backend) -> Backend:

@@ -44,14 +44,14 @@ class DolfinxEngine(Engine):
     cells: CellRegion
 
     def __init__(
-        self, mesh: Mesh, degree: int, linear_solver: str, petsc_options: Mapping[str, object] | None = None
+        self, mesh: Mesh, degree: int, linear_solver: str, options: Mapping[str, object] | None = None
     ) -> None:
         compat.check()
         import ufl
         from dolfinx import fem
 
         self.mesh, self.degree = mesh, degree
-        self._linear_solver, self._options = linear_solver, PetscOptions(petsc_options)
+        self._linear_solver, self._options = linear_solver, PetscOptions(options)
         self.states = Partition(mesh, degree)
         self.group, self.size, self.nodes = self.states.group, self.states.size, self.states.nodes
         self.cells = CellRegion(self.states)
@@ -128,7 +128,9 @@ class DolfinxEngine(Engine):
         return matrix.block(dofs)
 
     def prepare(self, definite: bool, affine: bool, unknowns: int) -> None:
-        refused = "without advection or negative reaction, and Weak(.., definite=True): use 'direct', or petsc_options"
+        refused = (
+            "without advection or negative reaction, and Weak(.., definite=True): use 'direct', or options of PETSc"
+        )
         self._kind = choose_kind(self._linear_solver, definite, unknowns > LARGE[self.mesh.dim], refused)
         self.exact = self._options.exact(self._kind, definite)
 

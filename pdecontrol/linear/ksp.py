@@ -31,7 +31,7 @@ class PetscInverse(Inverse):
     """A^-1 by a Krylov solver and a preconditioner of PETSc, which destroys the matrix when it is closed."""
 
     tolerance = 1e-10
-    name, advice = "the linear solver", "use linear_solver='direct' or other petsc_options"
+    name, advice = "the linear solver", "use linear_solver='direct' or other options of PETSc"
 
     def __init__(
         self, matrix: Any, group: Group, options: PetscOptions, kind: str, definite: bool, counter: Counter,
@@ -127,11 +127,11 @@ class PetscOptions:
 
     def __init__(self, options: Mapping[str, object] | None) -> None:
         if not isinstance(options or {}, Mapping):
-            raise ProblemError(f"petsc_options takes a dictionary, got {options!r}.")
+            raise ProblemError(f"options of PETSc are a dictionary, got {options!r}.")
         self._options = dict(options or {})
         for name in self._options:
             if not str(name).startswith(PREFIXES):
-                raise ProblemError(f"petsc_options: {name!r} must begin with state_ or adjoint_, without a dash.")
+                raise ProblemError(f"options of PETSc: {name!r} must begin with state_ or adjoint_, without a dash.")
         self._options |= _command_line()
         own = [{name.removeprefix(p): v for name, v in self._options.items() if name.startswith(p)} for p in PREFIXES]
         self.differ = bool(own[1]) and own[0] != own[1]
