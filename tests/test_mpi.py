@@ -296,7 +296,7 @@ def test_ranks_without_a_chunk_do_not_wait_for_petsc(strategy, tmp_path):
 
 
 def test_several_ranks_without_dolfinx_are_an_error(monkeypatch):
-    monkeypatch.setattr("pdecontrol.driver.started_ranks", lambda: 2)
+    monkeypatch.setattr("pdecontrol.fem.backends.started_ranks", lambda: 2)
     monkeypatch.setitem(sys.modules, "dolfinx", None)
     from pdecontrol.fem import compat
 
