@@ -37,7 +37,7 @@ class Stacked(SolutionMap):
     def __init__(self, map: SolutionMap, matrix: sp.spmatrix, image: Space) -> None:
         self.map, self.matrix, self.image = map, sp.csr_matrix(matrix), image
         self.control, self.solution, self.solves = map.control, map.solution, map.solves
-        self.observation = product([*map.observation.factors, image])
+        self.observation = product([*(map.observation.factors or (map.observation,)), image])
         self.affine, self.twice, self.exact = map.affine, map.twice, map.exact
         self.arithmetic = map.arithmetic
         # Sums of so many terms err by EPS of their sizes for each of them.
