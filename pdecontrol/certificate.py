@@ -166,12 +166,11 @@ def certify_projection(
     at = map.at(z, start)
     y, value = at.value, objective.value(z, at.value)
     # In exact arithmetic, z is the projected control of a vector at this distance from q.
-    error = _known(adjoint.error) + control.argmin_error(adjoint.gradient)
-    least = _state_error(objective, at, p)
+    error, least = _known(adjoint.error) + control.argmin_error(adjoint.gradient), _state_error(objective, at, p)
     gap = objective.state.residual(y, p, least) + control.raised(error)
-    floor = objective.state.residual_of(least) + control.raised(error)
+    floor = objective.state.residual_from(least) + control.raised(error)
     if control.alpha > 0:
-        ends = objective.state.distance(y, p, least), objective.state.distance_of(least)
+        ends = objective.state.distance(y, p, least), objective.state.distance_from(least)
         bound, floor = (error_bound(d, error, control.alpha) for d in ends)
     else:
         bound, floor = None, _relative(floor, value)
@@ -203,7 +202,7 @@ def certify_by_gap(
     norm, value = map.control.norm(u), objective.value(u, y)
     moved = error * map.control.norm(u - z) + control.raised(error)
     gap = objective.state.residual(y, p, least) + control.residual(u, adjoint.gradient) + moved
-    floor = objective.state.residual_of(least) + moved
+    floor = objective.state.residual_from(least) + moved
     if control.alpha > 0:
         bound, floor = (float(np.sqrt(2.0 * g / control.alpha)) for g in (gap, floor))
     else:
@@ -310,10 +309,10 @@ def smallest_curvature(
 
     At most 40 Lanczos steps, two solves each; what they leave unresolved makes the value smaller.
     """
-    outer = objective.state.second(at.value)
+    w, outer = objective.state.gradient(at.value), objective.state.second(at.value)
 
     def apply(h: Array) -> Array:
-        return restrict(at.second(restrict(h), adjoint, outer))
+        return restrict(at.second(restrict(h), w, adjoint, outer))
 
     if not map.control.any(restrict(map.control.zeros() + 1.0)):
         return 0.0

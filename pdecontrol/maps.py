@@ -67,7 +67,7 @@ class Linearisation(ABC):
     def solve_adjoint(self, w: Array, start: Array | None = None) -> Adjoint:
         """S'(u)* w with its error and PDE solution; `start` is the PDE solution for another w near to it."""
 
-    def second(self, h: Array, adjoint: Adjoint, outer: Callable[[Array], Array]) -> Array:
+    def second(self, h: Array, w: Array, adjoint: Adjoint, outer: Callable[[Array], Array]) -> Array:
         """S'(u)* outer(S'(u) h) + <w, S''(u)[h, .]> with adjoint = solve_adjoint(w), for maps that are `twice`.
 
         With outer = F''(S(u)) and w = F'(S(u)) it is the Hessian of F o S applied to h, which takes two solves.

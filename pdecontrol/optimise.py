@@ -111,7 +111,7 @@ def minimise(
         refuse_other(problem, map)
         objective = bind(problem, map)
         chosen, note = choose(method, objective, map)
-        return loop.minimise(
+        return loop.run(
             objective,
             map,
             chosen,
@@ -132,7 +132,7 @@ def certify(problem: ControlProblem, control: Data | Field, map: SolutionMap) ->
     problem : the problem whose optimum is meant.
     control : a number, a function of x, a field, or an array, a whole vector of the map's control space, in the order
         of `Field.gather`; feasible or not.
-    map : the exact map, from `discretise`.
+    map : the map whose optimum is meant, as `discretise` makes it of the exact equation.
 
     Examples
     --------
@@ -166,6 +166,12 @@ def check_problem(problem: object, order: str, map: object = ...) -> None:
         raise ProblemError(
             f"expected a map, as discretise(problem, mesh) makes it, got {kind}: the order of the arguments is {order}."
         )
+    if map is not ...:
+        missing = [name for name in ("control", "observation", "affine", "fingerprint") if not hasattr(map, name)]
+        if missing:
+            raise ProblemError(f"the map {type(map).__name__} has no {missing[0]}: see SolutionMap.")
+        if not map.control.diagonal:
+            raise ProblemError("the inner product of controls must have a diagonal mass, that terms act pointwise.")
 
 
 def comparable(options: RunOptions) -> dict[str, Any]:

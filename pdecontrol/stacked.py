@@ -90,7 +90,7 @@ class StackedLinearisation(Linearisation):
             error += stacked.rounding * stacked.control.norm(sizes)
         return Adjoint(adjoint.gradient + self._image(v), error, adjoint.state)
 
-    def second(self, h: Array, adjoint: Adjoint, outer: Callable[[Array], Array]) -> Array:
+    def second(self, h: Array, w: Array, adjoint: Adjoint, outer: Callable[[Array], Array]) -> Array:
         image = self._stacked.matrix @ h
         parts: list[Array] = []
 
@@ -98,7 +98,7 @@ class StackedLinearisation(Linearisation):
             parts[:] = self._split(outer(np.concatenate([eta, image])))
             return parts[0]
 
-        return self._at.second(h, adjoint, observed) + self._image(parts[1])
+        return self._at.second(h, self._split(w)[0], adjoint, observed) + self._image(parts[1])
 
     def _split(self, w: Array) -> list[Array]:
         return np.split(w, [w.size - self._stacked.image.size])

@@ -103,7 +103,7 @@ def hessian_rates(
     True
     """
     test = _Taylor(map, u, h, objective, "grad J(u + h) - grad J(u) = H h")
-    curvature = map.control.inner(test.at.second(test.h, test.adjoint, test.outer), test.h)
+    curvature = map.control.inner(test.at.second(test.h, test.gradient, test.adjoint, test.outer), test.h)
     errors = [abs(test.increase(e) - e * test.slope - e**2 / 2 * curvature) for e in steps]
     return observed_orders(errors, steps)
 
@@ -145,7 +145,7 @@ class _Taylor:
         self.slope = map.control.inner(self.adjoint.gradient, self.h)
 
     def difference(self, e: float) -> Array:
-        return self.map.at(self.u + e * self.h, self.at.state).value - self.y
+        return self.map.at(self.u + e * self.h, self.at.warm).value - self.y
 
     def increase(self, e: float) -> float:
         """J(u + e h) - J(u), F by its quadratic model, so that differences of y come first and rounding is small."""

@@ -9,7 +9,7 @@ import numpy as np
 from pdecontrol.counter import Counter
 from pdecontrol.maps import Adjoint, Linearisation, SolutionMap
 from pdecontrol.space import Space, product
-from pdecontrol.terms import Affine, ControlCost, Objective, Quadratic, StateCost
+from pdecontrol.terms import ControlCost, LinearFunctional, Objective, Quadratic, StateCost
 
 
 class MatrixMap(SolutionMap):
@@ -65,7 +65,7 @@ class MatrixLinearisation(Linearisation):
             q, error = q + noise, self.map.control.norm(noise)
         return Adjoint(q, error, w)
 
-    def second(self, h, adjoint, outer):
+    def second(self, h, w, adjoint, outer):
         return self.adjoint(outer(self.tangent(h)))
 
 
@@ -122,5 +122,5 @@ def random_problem(
     optimum = cost.argmin(control.riesz(matrix.T @ observation.dual(p)))
     targets = observation.split(matrix @ optimum + map.offset - p)
     functionals = [Quadratic(space, target) for space, target in zip(spaces, targets, strict=False)]
-    functionals += [Affine(observation.factors[-1])] if linear else []
+    functionals += [LinearFunctional(observation.factors[-1])] if linear else []
     return Objective(StateCost(functionals), cost), map, optimum

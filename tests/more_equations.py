@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import pdecontrol as pc
-from pdecontrol.fem.engine import Term, advection, diffusion, mass
+from pdecontrol.fem.engine import Integral, advection, diffusion, mass
 from pdecontrol.fem.equations import EQUATIONS, StateEquation
 
 
@@ -27,7 +27,7 @@ class Burgers(StateEquation):
     def __init__(self, equation, sampler, natural, coupling):
         self.engine, self.cells, self.coupling = sampler.engine, sampler.engine.cells, coupling
         viscosity = sampler.on_cells(equation.diffusion, "diffusion", None)
-        self.terms = [Term(diffusion, self.cells, viscosity), *natural.terms]
+        self.terms = [Integral(diffusion, self.cells, viscosity), *natural.terms]
         self.linear = self.engine.matrix(self.terms)
         self.load = natural.load + self.cells.functional(sampler.on_cells(equation.source, "source", 0.0))
 
@@ -38,8 +38,10 @@ class Burgers(StateEquation):
         )
 
     def jacobian(self, y, u, shift=0.0):
-        carried = Term(advection, self.cells, self.cells.values(y)[None])
-        return self.engine.matrix([*self.terms, carried, Term(mass, self.cells, self.cells.gradients(y)[0] + shift)])
+        carried = Integral(advection, self.cells, self.cells.values(y)[None])
+        return self.engine.matrix(
+            [*self.terms, carried, Integral(mass, self.cells, self.cells.gradients(y)[0] + shift)]
+        )
 
     def second(self, y, u, p, eta, h):
         """((eta v)', p) = int eta' p v + eta p v'."""
@@ -55,7 +57,7 @@ class BilinearControl(StateEquation):
     def __init__(self, equation, sampler, natural, coupling):
         self.engine, self.cells, self.coupling = sampler.engine, sampler.engine.cells, coupling
         kappa = sampler.on_cells(equation.diffusion, "diffusion", None)
-        self.terms = [Term(diffusion, self.cells, kappa), *natural.terms]
+        self.terms = [Integral(diffusion, self.cells, kappa), *natural.terms]
         self.load = natural.load + self.cells.functional(sampler.on_cells(equation.source, "source", 0.0))
 
     def weight(self, u):
@@ -69,7 +71,7 @@ class BilinearControl(StateEquation):
         return self.jacobian(y, u) @ y - self.load
 
     def jacobian(self, y, u, shift=0.0):
-        return self.engine.matrix([*self.terms, Term(mass, self.cells, self.weight(u) + shift)])
+        return self.engine.matrix([*self.terms, Integral(mass, self.cells, self.weight(u) + shift)])
 
     def couple(self, y, u, h):
         return -self.cells.functional(self.weight(h) * self.cells.values(y))

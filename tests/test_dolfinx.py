@@ -20,7 +20,7 @@ from pdecontrol.verify import adjoint_error, hessian_rates, observed_orders, tan
 
 pytest.importorskip("dolfinx", reason="the distributed engine needs dolfinx")
 from pdecontrol.fem import compat
-from pdecontrol.fem.engine import ORDERS, Term, mass
+from pdecontrol.fem.engine import ORDERS, Integral, mass
 from pdecontrol.fem.forms import soundly_integrated
 from pdecontrol.linear.ksp import PetscOptions
 
@@ -91,7 +91,7 @@ def test_matrices_of_jumping_coefficients_are_definite_at_higher_degrees():
         engine = map.system.engine
         weight = np.full((engine.cells.count, engine.cells.quadrature), 1e-6)
         weight[:, np.argmin(engine.states.rule[1])] = 1.0
-        matrix = engine.matrix([Term(mass, engine.cells, weight)]).local.toarray()
+        matrix = engine.matrix([Integral(mass, engine.cells, weight)]).local.toarray()
         assert np.linalg.eigvalsh(matrix).min() > 0
 
 

@@ -13,6 +13,7 @@ from scipy.fft import dctn
 from scipy.special import gamma, kv
 
 from pdecontrol.errors import ProblemError
+from pdecontrol.fem.engine import Integral, diffusion
 from pdecontrol.fem.skfem import SkfemEngine
 from pdecontrol.learn import random_fields
 from pdecontrol.learn.matern import MaternField
@@ -359,7 +360,7 @@ def test_matern_field_solves_its_equation(mesh, orders):
     """Its covariance is c^2 (K^-1 M)^(order - 1) K^-1, here with the stiffness matrix of scikit-fem."""
     mesh = mesh.transform(lambda x: 1.5 * x + 0.1 * x**2 + 0.2 * x[::-1])
     engine = SkfemEngine(mesh, 1, "direct")
-    stiffness = engine.matrix([("diffusion", engine.cells, np.ones(engine.basis.dx.shape))]).toarray()
+    stiffness = engine.matrix([Integral(diffusion, engine.cells, np.ones(engine.basis.dx.shape))]).toarray()
     for order in orders:
         field, nu = MaternField(mesh, 1.2, order, deviation=1.3), order - mesh.dim / 2
         kappa = math.sqrt(8 * nu) / 1.2

@@ -12,8 +12,8 @@ from pdecontrol.certificate import certify_any, certify_projection
 from pdecontrol.maps import map_norm
 from pdecontrol.space import Space
 from pdecontrol.stacked import Stacked
-from pdecontrol.terms import Affine, ControlCost, Functional, Objective, Quadratic, StateCost
-from pdecontrol.verify import adjoint_error
+from pdecontrol.terms import ControlCost, Functional, LinearFunctional, Objective, Quadratic, StateCost
+from pdecontrol.verify import adjoint_error, hessian_rates
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,12 @@ class Huber(Functional):
 def functionals(generator):
     space = Space(generator.uniform(0.5, 2.0, 5))
     target = generator.normal(size=5)
-    return [Quadratic(space, target), Huber(space, target, 0.3), Huber(space, target, 2.0), Affine(Space(np.ones(2)))]
+    return [
+        Quadratic(space, target),
+        Huber(space, target, 0.3),
+        Huber(space, target, 2.0),
+        LinearFunctional(Space(np.ones(2))),
+    ]
 
 
 @pytest.mark.parametrize("number", range(4))
@@ -70,7 +75,7 @@ def test_the_laws_of_functionals(number):
         bregman = f.value(y) - f.value(z) - f.space.inner(q, y - z)
         assert f.residual(y, q) == pytest.approx(bregman, rel=1e-10, abs=1e-12)
         w = y + 2 * generator.normal(size=f.space.size)
-        assert f.space.inner(q - f.gradient(w), w - y) <= f.sharpness / 4 * f.residual(y, q) + 1e-12
+        assert f.space.inner(q - f.gradient(w), w - y) <= f.slack / 4 * f.residual(y, q) + 1e-12
         if f.modulus < np.inf:
             assert f.modulus * f.space.inner(q - p, q - p) <= f.space.inner(q - p, z - y) * (1 + 1e-12)
         for s in (0.2, 5.0):
@@ -173,7 +178,7 @@ def test_stacked_maps(semilinear):
     assert np.array_equal(at.value, np.concatenate([map.solve(u), matrix @ u]))
     outer = lambda w: w[::-1] * np.linspace(1.0, 2.0, w.size) * np.linspace(1.0, 2.0, w.size)[::-1]  # noqa: E731
     w = both.observation.zeros() + 1.0
-    image = at.second(h, at.solve_adjoint(w), lambda k: k)
+    image = at.second(h, w, at.solve_adjoint(w), lambda k: k)
     step = 1e-5
 
     def gradient(v):
@@ -182,7 +187,7 @@ def test_stacked_maps(semilinear):
 
     difference = (gradient(u + step * h) - gradient(u - step * h)) / (2 * step)
     assert np.allclose(image, difference, rtol=1e-6, atol=1e-7 * np.abs(image).max())
-    assert np.isfinite(at.second(h, at.solve_adjoint(w), outer)).all()
+    assert np.isfinite(at.second(h, w, at.solve_adjoint(w), outer)).all()
     assert both.solves.total == map.solves.total > 0
     if semilinear is None:
         assert at.error > 0 and at.solve_adjoint(w).error > 0
@@ -194,3 +199,92 @@ def test_stacked_maps_are_told_apart():
     map, matrix, both = stacked(problem, pc.unit_square(4))
     others = Stacked(map, 1.001 * matrix, both.image), Stacked(map, matrix, Space(np.ones(7)))
     assert len({both.fingerprint, *(other.fingerprint for other in others), map.fingerprint}) == 4
+
+
+class Cubic(pc.SolutionMap):
+    """S(u) = K u + (K u)^3/10, a map of one's own, with or without second derivatives."""
+
+    affine, exact = False, True
+
+    def __init__(self, n=40, twice=True):
+        x = (np.arange(n) + 0.5) / n
+        self.K = np.exp(-0.5 * ((x[:, None] - x) / 0.05) ** 2) / (n * 0.05 * np.sqrt(2 * np.pi))
+        self.control = self.observation = pc.Space(np.full(n, 1 / n), points=x[None])
+        self.twice, self.fingerprint = twice, f"cubic, {n} points"
+
+    def at(self, u, start=None, accuracy=None):
+        assert start is None  # as its linearisations have no warm start
+        return CubicAt(self, u)
+
+
+class CubicAt(pc.Linearisation):
+    def __init__(self, map, u):
+        self.map, self.z = map, map.K @ u
+
+    @property
+    def value(self):
+        self.map.solves.state += 1
+        return self.z + 0.1 * self.z**3
+
+    def tangent(self, h):
+        self.map.solves.tangent += 1
+        return (1 + 0.3 * self.z**2) * (self.map.K @ h)
+
+    def solve_adjoint(self, w, start=None):
+        self.map.solves.adjoint += 1
+        return pc.Adjoint(self.map.K.T @ ((1 + 0.3 * self.z**2) * w))
+
+    def second(self, h, w, adjoint, outer):
+        curved = 0.6 * self.z * (self.map.K @ h) * w
+        return self.adjoint(outer(self.tangent(h))) + self.map.K.T @ curved
+
+
+def test_a_nonlinear_map_of_ones_own():
+    """Newton's first step must not raise the objective for good, nor a run return more than it has seen."""
+    map = Cubic()
+    for u in (np.ones(40), np.linspace(-3, 3, 40)):
+        assert adjoint_error(map, u) < 1e-13 and np.abs(hessian_rates(map, u) - 3).max() < 0.1
+    problem = pc.ControlProblem(tracking=pc.Tracking(map.solve(np.ones(40))), terms=[pc.Tikhonov(1e-3)])
+    first = 0.5 * map.observation.norm(map.solve(np.ones(40))) ** 2
+    for start in (None, 0.9):
+        result = pc.minimise(problem, map, tol=1e-4, max_iterations=300, start=start)
+        assert result.success and result.objective < 1e-2 * first
+    other = pc.minimise(problem, map, "primal-dual", tol=1e-4)
+    assert map.control.norm(other.control.array - result.control.array) <= 2e-4 * map.control.norm(other.control.array)
+    limited = pc.minimise(problem, map, max_iterations=1, tol=1e-12)
+    assert limited.objective <= min(first, limited.history["objective"].min() * (1 + 1e-12))
+
+
+def test_a_map_without_second_derivatives_has_no_bound():
+    map = Cubic(twice=False)
+    problem = pc.ControlProblem(tracking=pc.Tracking(map.solve(np.ones(40))), terms=[pc.Tikhonov(1e-3)])
+    certificate = pc.certify(problem, 1.0, map)
+    assert certificate.bound is None and "the map has no second derivatives" in certificate.assumption
+    result = pc.minimise(problem, map, max_iterations=20)
+    assert "has no second derivatives" in result.method and result.certificate.bound is None and not result.success
+
+
+def test_problems_for_maps_of_ones_own_state_nothing_that_is_ignored():
+    tracking, terms = pc.Tracking(1.0), [pc.Tikhonov(1.0)]
+    for wrong in (
+        {"boundary": {"left": pc.Dirichlet()}}, {"tracking": pc.Tracking(1.0, weight=2.0)},
+        {"tracking": pc.Tracking(1.0, on="left")},
+    ):  # fmt: skip
+        with pytest.raises(pc.ProblemError, match="without an equation states no conditions"):
+            pc.ControlProblem(**({"tracking": tracking, "terms": terms} | wrong))
+    problem, map = pc.ControlProblem(tracking=tracking, terms=terms), Cubic()
+    del map.fingerprint
+    with pytest.raises(pc.ProblemError, match="the map Cubic has no fingerprint"):
+        pc.minimise(problem, map)
+    full = Cubic(2)
+    full.control = pc.Space(np.array([[2.0, 1.0], [1.0, 2.0]]))
+    with pytest.raises(pc.ProblemError, match="must have a diagonal mass"):
+        pc.certify(problem, 0.0, full)
+    with pytest.raises(pc.ProblemError, match="this problem does not state"):
+        pc.minimise(problem, pc.discretise(pc.reference.poisson(1.0).problem, pc.unit_square(2)))
+
+
+def test_stacked_maps_over_an_observation_without_factors():
+    map = Cubic()
+    both = Stacked(map, sp.eye(40), map.control)
+    assert both.observation.size == 80 == both.solve(np.ones(40)).size and adjoint_error(both, np.ones(40)) < 1e-13

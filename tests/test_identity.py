@@ -297,7 +297,7 @@ def test_only_answers_of_exact_maps_are_called_certified():
     learned = Learned(map.matrix, map.offset, map.control, map.observation)
     stopping, start = loop.Stopping(1e-6, 0.0, 100, np.inf), Start(np.zeros(map.control.size), cold=True)
     for one, status in ((map, pc.Status.CERTIFIED), (learned, pc.Status.CONVERGED)):
-        result = loop.minimise(objective, one, pc.SemismoothNewton(), start, stopping, progress=False)
+        result = loop.run(objective, one, pc.SemismoothNewton(), start, stopping, progress=False)
         assert result.status is status and result.success
         assert map.control.norm(result.control.array - optimum) <= result.certificate.bound + 1e-12
     assert "not the exact one" in result.certificate.assumption and "certify" in result.message

@@ -57,12 +57,12 @@ def test_hessian_is_the_derivative_of_the_gradient_and_symmetric(case):
     h, k = (case.size * generator.standard_normal(map.control.size) for _ in range(2))
     at = map.at(u)
     adjoint = at.solve_adjoint(at.value)
-    image = at.second(h, adjoint, lambda w: w)
+    image = at.second(h, at.value, adjoint, lambda w: w)
     step = 1.0 if case.affine else 1e-5
     above, below = (map.at(u + s * h) for s in (step, -step))
     difference = (above.adjoint(above.value) - below.adjoint(below.value)) / (2 * step)
     assert map.control.norm(image - difference) <= (1e-9 if case.affine else 1e-6) * map.control.norm(image)
-    asymmetry = map.control.inner(image, k) - map.control.inner(at.second(k, adjoint, lambda w: w), h)
+    asymmetry = map.control.inner(image, k) - map.control.inner(at.second(k, at.value, adjoint, lambda w: w), h)
     assert abs(asymmetry) <= 1e-8 * map.control.norm(image) * map.control.norm(k)
 
 
@@ -130,7 +130,7 @@ def test_counters(case):
             map.solves.factorisations == map.solves.linear + 1
         )  # one more at the solution, for all of its derivatives
     before = map.solves.snapshot()
-    at.second(u, adjoint, lambda w: w)
+    at.second(u, w, adjoint, lambda w: w)
     since = map.solves.since(before)
     assert (since["state"], since["tangent"], since["adjoint"], since["factorisations"]) == (0, 1, 1, 0)
     assert map.solves.seconds > 0
@@ -185,8 +185,8 @@ class WrongLinearisation(Linearisation):
         adjoint = self.inner.solve_adjoint(w, start)
         return Adjoint(self.spoil_adjoint(adjoint.gradient), 0.0, adjoint.state)
 
-    def second(self, h, adjoint, outer):
-        return self.spoil_hessian(self.inner.second(h, adjoint, outer))
+    def second(self, h, w, adjoint, outer):
+        return self.spoil_hessian(self.inner.second(h, w, adjoint, outer))
 
 
 def scaled(a):

@@ -182,7 +182,8 @@ def test_curvature_is_from_below_on_random_problems():
     mesh, negative = pc.unit_square(5), 0
     for _ in range(40):
         objective, map, at, adjoint = random_point(generator, mesh)
-        opposite = lambda h, at=at, adjoint=adjoint: -at.second(h, adjoint, lambda w: w)  # noqa: E731
+        w = objective.state.gradient(at.value)
+        opposite = lambda h, at=at, adjoint=adjoint, w=w: -at.second(h, w, adjoint, lambda v: v)  # noqa: E731
         exact = -largest(opposite, map.control)
         value = smallest_curvature(objective, map, at, adjoint, lambda h: h)
         alpha = objective.control.alpha

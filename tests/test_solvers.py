@@ -52,7 +52,7 @@ def semilinear(alpha=1e-2):
 
 def run(objective, map, method, tol=1e-8, iterations=20_000):
     start = Start(np.clip(np.zeros(map.control.size), objective.control.lower, objective.control.upper), cold=True)
-    return loop.minimise(objective, map, method, start, loop.Stopping(tol, 0.0, iterations, np.inf), progress=False)
+    return loop.run(objective, map, method, start, loop.Stopping(tol, 0.0, iterations, np.inf), progress=False)
 
 
 # -- the methods -----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdecontrol.space import Space, product
-from pdecontrol.terms import Affine, ControlCost, Quadratic, StateCost
+from pdecontrol.terms import ControlCost, LinearFunctional, Quadratic, StateCost
 from pdecontrol.terms.control import soft
 
 number = st.floats(-3.0, 3.0, allow_subnormal=False)
@@ -111,7 +111,7 @@ def test_state_cost():
     generator = np.random.default_rng(6)
     space = product([Space(generator.uniform(0.5, 2.0, 5)), Space(np.ones(1))])
     target = generator.normal(size=5)
-    cost = StateCost([Quadratic(space.factors[0], target), Affine(space.factors[1])])
+    cost = StateCost([Quadratic(space.factors[0], target), LinearFunctional(space.factors[1])])
     y = generator.normal(size=6)
     assert cost.value(y) == pytest.approx(0.5 * space.norm(np.append(y[:5] - target, 0.0)) ** 2 + y[5])
     p = cost.gradient(y)

@@ -11,7 +11,7 @@ from ..arrays import Array
 from ..errors import ProblemError
 from ..mesh.mesh import Mesh
 from ..problem import Actuators, Boundary, Condition, ControlProblem, Dirichlet, Distributed, Neumann
-from .engine import Term, mass
+from .engine import Integral, mass
 from .sampler import Sampler, unknown
 
 
@@ -51,7 +51,7 @@ class Lifting:
 class Natural(NamedTuple):
     """What Neumann and Robin conditions add to an equation."""
 
-    terms: list[Term]  # int c y v
+    terms: list[Integral]  # int c y v
     load: Array  # int g v
     sizes: Array  # of its terms, entry by entry, however much of them cancels
 
@@ -71,7 +71,7 @@ def natural_conditions(conditions: Mapping[str, Condition], sampler: Sampler) ->
                 if np.any(coefficient < 0):
                     what = f"the Robin coefficient on {tag!r} must not be negative"
                     raise ProblemError(f"{what}, its least value is {coefficient.min():.6g}.")
-            terms.append(Term(mass, region, coefficient))
+            terms.append(Integral(mass, region, coefficient))
             values = sampler(condition.value, region, f"Robin value on {tag!r}")
         load += region.functional(values)
         sizes += region.functional(np.abs(values))

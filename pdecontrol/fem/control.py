@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ class Coupling:
         """M_u^-1 C' p."""
         return self.space.riesz(p @ self._matrix)
 
-    @property
+    @cached_property
     def absolute(self) -> Coupling:
         """|C|, for the sizes of the sums that the others take."""
         return Coupling(self.space, abs(self._matrix))

@@ -25,7 +25,7 @@ from ..parallel import Group, Halo
 from ..problem import Boundary, Distributed
 from ..space import Space
 from . import compat
-from .engine import Engine, Term, constant_mass, mass
+from .engine import Engine, Integral, constant_mass, mass
 from .partition import Partition
 from .rectangular import HaloMatrix
 from .regions import CellRegion, DistributedRegion, FacetRegion
@@ -86,7 +86,7 @@ class DolfinxEngine(Engine):
             self._forms[integrand] = compat.form(integrand(y, v, weight, ufl.grad, ufl.inner) * self._dx)
         return self._forms[integrand]
 
-    def matrix(self, terms: Sequence[Term], form: Any = None) -> SharedMatrix:
+    def matrix(self, terms: Sequence[Integral], form: Any = None) -> SharedMatrix:
         """The sum of bilinear forms, and of a compiled form of UFL."""
         from dolfinx.fem import petsc
 

@@ -67,7 +67,7 @@ def mass(y: Any, v: Any, weight: Any, grad: Any, dot: Any) -> Any:
     return weight * y * v
 
 
-class Term(NamedTuple):
+class Integral(NamedTuple):
     """The bilinear form int integrand(y, v): an integrand in either engine's terms, and its weight on a region.
 
     Weights are numbers (count, quadrature) or vectors (dim, count, quadrature). Facets take `mass` alone.
@@ -78,9 +78,9 @@ class Term(NamedTuple):
     weight: Array
 
 
-def constant_mass(region: Region, weight: float = 1.0) -> Term:
+def constant_mass(region: Region, weight: float = 1.0) -> Integral:
     """Weight int y v over a region."""
-    return Term(mass, region, np.full((region.count, region.quadrature), weight))
+    return Integral(mass, region, np.full((region.count, region.quadrature), weight))
 
 
 class Engine(ABC):
@@ -111,7 +111,7 @@ class Engine(ABC):
         """The facets of a boundary or interface."""
 
     @abstractmethod
-    def matrix(self, terms: Sequence[Term]) -> Any:
+    def matrix(self, terms: Sequence[Integral]) -> Any:
         """The sum of bilinear forms."""
 
     @abstractmethod

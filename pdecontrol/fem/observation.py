@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ class Observation:
         pieces = zip(self._parts, self.space.split(w), strict=True)
         return np.asarray(sum(matrix @ space.dual(piece) for (space, matrix), piece in pieces))
 
-    @property
+    @cached_property
     def absolute(self) -> Observation:
         """|O| and |O|' |M_y|, for the sizes of the sums that the others take."""
         return Observation([(Space(abs(space.mass)), abs(matrix)) for space, matrix in self._parts])

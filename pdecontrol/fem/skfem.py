@@ -25,7 +25,7 @@ from ..mesh.mesh import Mesh
 from ..parallel import ALONE
 from ..problem import Boundary, Distributed
 from ..space import Space
-from .engine import ORDERS, Engine, Region, Term, constant_mass, mass
+from .engine import ORDERS, Engine, Integral, Region, constant_mass, mass
 
 MESHES = {1: skfem.MeshLine, 2: skfem.MeshTri, 3: skfem.MeshTet}
 ELEMENTS = {
@@ -41,7 +41,7 @@ flux_load = skfem.LinearForm(lambda v, w: w.weight * v + dot(w.flux, grad(v)))
 
 @cache
 def form(integrand: Callable[..., Any]) -> skfem.BilinearForm:
-    """The bilinear form of an integrand (see `engine.Term`)."""
+    """The bilinear form of an integrand (see `engine.Integral`)."""
     return skfem.BilinearForm(lambda y, v, w: integrand(y, v, w.weight, grad, dot))
 
 
@@ -119,7 +119,7 @@ class SkfemEngine(Engine):
         shape = (self.mesh.points.shape[1],) * self.mesh.dim
         return np.asarray(np.ravel_multi_index(tuple(np.sort(facets, axis=0)), shape))
 
-    def matrix(self, terms: Sequence[Term]) -> sp.csr_matrix:
+    def matrix(self, terms: Sequence[Integral]) -> sp.csr_matrix:
         parts = (form(integrand).assemble(region.basis, weight=weight) for integrand, region, weight in terms)  # type: ignore[attr-defined]
         return sp.csr_matrix(sum(parts, start=sp.csr_matrix((self.size, self.size))))
 

@@ -8,7 +8,6 @@ from functools import cached_property
 import numpy as np
 
 from ..arrays import Array
-from ..counter import Counter
 from ..errors import ConvergenceError
 from ..linear.solver import LinearSolver
 from ..maps import Adjoint, Linearisation, SolutionMap
@@ -37,7 +36,6 @@ class SteadyMap(SolutionMap):
         affine = system.equation.affine
         self.rounding = None if affine is None else Rounding(system, affine)
         self.affine = affine is not None
-        self.solves = Counter()
         self._open: list[LinearSolver] = []
 
     @property
@@ -201,7 +199,7 @@ class SteadyLinearisation(Linearisation):
             error = error * self._map.constants.gradient + self._rounding.gradient(p)
         return Adjoint(gradient, error, p)
 
-    def second(self, h: Array, adjoint: Adjoint, outer: Callable[[Array], Array]) -> Array:
+    def second(self, h: Array, w: Array, adjoint: Adjoint, outer: Callable[[Array], Array]) -> Array:
         factors, point = self._factors, self._point
         with self._map.solves.solving("tangent"):
             eta, _ = self._solve(factors, self._equation.couple(*point, h))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..counter import Counter
-from ..errors import SingularEquationError
+from ..errors import ProblemError, SingularEquationError
 from ..linear.matrix import ROUNDING, kernel_row
 from ..linear.residual import Excess
 from ..linear.solver import LinearSolver
@@ -37,8 +37,9 @@ class System:
         self.lifting = Lifting(problem.boundary, sampler)
         natural, controlled = natural_conditions(problem.boundary, sampler), coupling(problem.control, sampler)
         self.control = controlled.space
-        discretise = next(EQUATIONS[kind] for kind in type(problem.equation).__mro__ if kind in EQUATIONS)
-        self.equation = discretise(problem.equation, sampler, natural, controlled)
+        if (kind := type(problem.equation)) not in EQUATIONS:
+            raise ProblemError(f"there is no discretisation of {kind.__name__}: EQUATIONS has those there are.")
+        self.equation = EQUATIONS[kind](problem.equation, sampler, natural, controlled)
         affine = self.equation.affine is not None
         engine.prepare(self.equation.definite, affine, int(engine.group.sum(self.lifting.free.size)))
         if affine:

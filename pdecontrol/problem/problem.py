@@ -86,6 +86,12 @@ class ControlProblem(Stated):
                 f"{type(self.control).__name__} control on {self.control.on!r}: Dirichlet control is not supported, "
                 "the control is Neumann or Robin data. Give that tag a Neumann or Robin condition."
             )
+        placed = any(item.on is not None or item.weight != 1.0 for item in tracking)
+        if own and (self.boundary or placed):
+            raise ProblemError(
+                "a problem without an equation states no conditions, and no parts or weights of what is tracked: these "
+                "are the map's, in what it observes and in the inner product of that space."
+            )
         if not tracking and not any(isinstance(term, Linear) for term in terms):
             raise ProblemError("there is nothing to observe: give a Tracking or a Linear functional of the state.")
         box, tikhonov = self.term(Box) or Box(), self.term(Tikhonov) or Tikhonov(0.0)

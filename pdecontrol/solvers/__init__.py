@@ -1,4 +1,4 @@
-"""Optimisation algorithms, one per file, all driven by `loop.minimise`; `choice` finds the one that fits."""
+"""Optimisation algorithms, one per file, all driven by `loop.run`; `choice` finds the one that fits."""
 
 from .checkpoint import Checkpoint
 from .choice import FISTA, METHODS, PrimalDual, ProximalGradient, SemismoothNewton

@@ -94,6 +94,11 @@ class Certifier:
         self.best = self.best or earlier
         if reassessed and earlier and self.best and earlier.certificate.objective < self.best.certificate.objective:
             self.best, self.unverified = earlier, True
+        value = self.best.certificate.objective if self.best else -np.inf
+        if (
+            not self.map.affine and self.best and value - self.lowest[0] > 0.5 * abs(value)
+        ):
+            self.best, self.unverified = self.best._replace(control=self.lowest[1]), True
         if self.unverified:
             with suppress(SolveLimitError, ConvergenceError):
                 self._verify()
@@ -157,7 +162,8 @@ class Certifier:
 
     def _certify_nonlinear(self, state: State) -> Certified:
         """The modulus of convexity is assumed at first, and computed where success is near."""
-        at = self.map.at(state.u, self.best.state if self.best is not None else None)
+        known = self.best is not None and state.warm is not None
+        at = self.map.at(state.u, self.best.state if known and self.best is not None else None)
         certified, modulus = certify_nonlinear(self.objective, self.map, at, self.modulus)
         if self.modulus is not None and self._meets(certified):
             certified, modulus = certify_nonlinear(self.objective, self.map, at)

@@ -24,7 +24,7 @@ INFINITE = (DataError, np.linalg.LinAlgError)  # what infinite controls and matr
 Callback = Callable[[Row], bool | None]
 
 
-def minimise(
+def run(
     objective: Objective,
     map: SolutionMap,
     method: Method,

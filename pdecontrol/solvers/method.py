@@ -20,8 +20,8 @@ def accuracy(objective: Objective, map: SolutionMap, wanted: float) -> float:
 
     `wanted` is INCREMENT of what a step of a method brings, or PRODUCT in products with a Hessian.
     """
-    gain, root = map.norm_bound, float(np.sqrt(objective.control.alpha))
-    return wanted * min(1.0, 5.0 * root / gain) if root > 0 and gain > 0 else wanted
+    norm, root = map.norm_bound, float(np.sqrt(objective.control.alpha))
+    return wanted * min(1.0, 5.0 * root / norm) if root > 0 and norm > 0 else wanted
 
 
 # What the vectors of a state declare by metadata=..: the space of the map that they belong to.

@@ -13,6 +13,7 @@ S. M. Robinson, Math. Oper. Res. 17 (1992) 691-714. D, 1/alpha on the inactive s
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import sqrt
 from typing import ClassVar
@@ -50,12 +51,12 @@ class NormalMapNewton(Algorithm[NormalMapState]):
         at, norm = map.at(start.u), sqrt(objective.control.alpha)
         p = objective.state.gradient(at.value)
         adjoint = at.solve_adjoint(p)
-        try:
-            return _evaluated(objective, map, adjoint.gradient, at.warm, norm)
-        except ConvergenceError:  # the state at argmin G + <q, .>: a proximal gradient step is nearer
-            before = State(start.u, at.value, p, adjoint, warm=at.warm)
-            u, _, norm = backtrack(objective, map, before, norm)
-            return _evaluated(objective, map, adjoint.gradient + norm**2 * (u - start.u), at.warm, norm)
+        with suppress(ConvergenceError):  # of the state at argmin G + <q, .>
+            state = _evaluated(objective, map, adjoint.gradient, at.warm, norm)
+            if objective.value(state.u, state.y) <= objective.value(start.u, at.value):
+                return state
+        u, _, norm = backtrack(objective, map, State(start.u, at.value, p, adjoint, warm=at.warm), norm)
+        return _evaluated(objective, map, adjoint.gradient + norm**2 * (u - start.u), at.warm, norm)
 
     def step(self, objective: Objective, map: SolutionMap, state: NormalMapState) -> NormalMapState:
         space = map.control
@@ -66,7 +67,7 @@ class NormalMapNewton(Algorithm[NormalMapState]):
         derivative, second = objective.control.derivative(state.l), objective.state.second(state.y)
 
         def operator(w: Array) -> tuple[Array, Array]:
-            hessian_w = at.second(w, state.adjoint, second)
+            hessian_w = at.second(w, state.dual, state.adjoint, second)
             return w + derivative(hessian_w), hessian_w
 
         size, first = space.norm(residual), state.first_residual

@@ -2,6 +2,6 @@
 
 from .control import ControlCost
 from .objective import Objective, bind
-from .state import Affine, Functional, Quadratic, StateCost
+from .state import Functional, LinearFunctional, Quadratic, StateCost
 
-__all__ = ["Affine", "ControlCost", "Functional", "Objective", "Quadratic", "StateCost", "bind"]
+__all__ = ["ControlCost", "Functional", "LinearFunctional", "Objective", "Quadratic", "StateCost", "bind"]

@@ -13,7 +13,7 @@ from ..maps import SolutionMap
 from ..problem import L1, Box, ControlProblem, Tikhonov, Tracking
 from ..space import Space
 from .control import ControlCost
-from .state import Affine, Functional, Quadratic, StateCost
+from .state import Functional, LinearFunctional, Quadratic, StateCost
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,7 +75,7 @@ def bind(problem: ControlProblem, map: SolutionMap) -> Objective:
             name = f"the target of Tracking {number}" if several else "the target of Tracking"
             functionals.append(Quadratic(factor, factor.interpolate(item.target, name)))
         else:
-            functionals.append(Affine(factor))
+            functionals.append(LinearFunctional(factor))
     points = [item.points for item in observations if isinstance(item, Tracking) and item.points is not None]
     return Objective(StateCost(functionals), control, np.hstack(points) if points else None)
 

@@ -26,7 +26,7 @@ class Functional(ABC):
     space : of the observation.
     modulus : of strong convexity of F*, so that F' is Lipschitz continuous with its inverse; 0 where F has no
         derivative, and infinite where F is affine, so that dom F* is a point.
-    sharpness : c, the least known with <p - p*, y* - y> <= c/4 residual(y, p) for all y*, p* in dF(y*). The residual is
+    slack : c, the least known with <p - p*, y* - y> <= c/4 residual(y, p) for all y*, p* in dF(y*). The residual is
         no less than the left-hand side: 4 will do, and 2 is right for half a square.
 
     Notes
@@ -36,7 +36,7 @@ class Functional(ABC):
 
     space: Space
     modulus: float
-    sharpness: ClassVar[float] = 4.0
+    slack: ClassVar[float] = 4.0
 
     @abstractmethod
     def value(self, y: Array) -> float:
@@ -79,7 +79,7 @@ class Quadratic(Functional):
     target: Array
     modulus: float = 1.0
 
-    sharpness: ClassVar[float] = 2.0
+    slack: ClassVar[float] = 2.0
 
     def value(self, y: Array) -> float:
         return 0.5 * self.space.norm(y - self.target) ** 2
@@ -108,7 +108,7 @@ class Quadratic(Functional):
 
 
 @dataclass(frozen=True, eq=False)
-class Affine(Functional):
+class LinearFunctional(Functional):
     """F(y) = <1, y>, F*(p) = 0 for p = 1, the only vector in its domain."""
 
     space: Space
@@ -157,7 +157,7 @@ class StateCost:
     @cached_property
     def quadratic(self) -> bool:
         """Whether F'' is constant, and the identity but for affine parts."""
-        return all(isinstance(functional, (Quadratic, Affine)) for functional in self.functionals)
+        return all(isinstance(functional, (Quadratic, LinearFunctional)) for functional in self.functionals)
 
     @cached_property
     def modulus(self) -> float:
@@ -199,9 +199,9 @@ class StateCost:
         ||F'(y) - p||^2 <= 2/m residual(y, p).
         """
         residual = math.fsum(f.residual(*parts) for f, *parts in self._parts(y, p))
-        return (math.sqrt(residual) + math.sqrt(self.residual_of(error))) ** 2 if error > 0 else residual
+        return (math.sqrt(residual) + math.sqrt(self.residual_from(error))) ** 2 if error > 0 else residual
 
-    def residual_of(self, error: float) -> float:
+    def residual_from(self, error: float) -> float:
         """What an error of y makes of a residual that vanishes."""
         return error and (error**2 / (2.0 * self.modulus) if self.modulus > 0 else math.inf)
 
@@ -210,14 +210,14 @@ class StateCost:
 
         For half a square it is ||y - target - p||.
         """
-        d = math.hypot(*(math.sqrt(f.sharpness * f.residual(*parts)) for f, *parts in self._parts(y, p)))
-        return d + self.distance_of(error)
+        d = math.hypot(*(math.sqrt(f.slack * f.residual(*parts)) for f, *parts in self._parts(y, p)))
+        return d + self.distance_from(error)
 
-    def distance_of(self, error: float) -> float:
+    def distance_from(self, error: float) -> float:
         """What an error of y makes of a distance that vanishes."""
         if error == 0.0 or not self.smooth:
             return error and math.inf
-        return error * math.sqrt(max(f.sharpness / (2.0 * f.modulus) for f in self.functionals))
+        return error * math.sqrt(max(f.slack / (2.0 * f.modulus) for f in self.functionals))
 
     def met_by(self, y: Array) -> bool:
         """Whether y is the target but for rounding: the dual vector 0 tells more then than F'(y), mere noise."""

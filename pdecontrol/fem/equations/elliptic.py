@@ -14,7 +14,7 @@ from ...errors import AdvectionWarning, ProblemError
 from ...problem import Elliptic
 from ..conditions import Natural
 from ..control import Coupling
-from ..engine import CHUNK, Engine, Term, advection, constant_mass, diffusion, mass
+from ..engine import CHUNK, Engine, Integral, advection, constant_mass, diffusion, mass
 from ..sampler import Sampler
 from .equation import Affine, StateEquation
 
@@ -33,12 +33,12 @@ class LinearElliptic(StateEquation):
                 where = engine.cells.points(np.array([cell]))[:, 0, point].round(6).tolist()
                 raise ProblemError(f"diffusion must be positive, it is {kappa[cell, point]:.6g} at x = {where}.")
         reaction = sampler.on_cells(equation.reaction, "reaction", 0.0)
-        self._terms = [Term(diffusion, engine.cells, kappa), *natural.terms]
+        self._terms = [Integral(diffusion, engine.cells, kappa), *natural.terms]
         if engine.group.any(bool(reaction.any())):
-            self._terms.append(Term(mass, engine.cells, reaction))
+            self._terms.append(Integral(mass, engine.cells, reaction))
         if equation.advection is not None:
             flow = sampler.on_cells(equation.advection, "advection", 0.0, vector=True)
-            self._terms.append(Term(advection, engine.cells, flow))
+            self._terms.append(Integral(advection, engine.cells, flow))
             warn_of_oscillations(engine, kappa, flow)
         source = sampler.on_cells(equation.source, "source", 0.0)
         self._load = natural.load + engine.cells.functional(source)
@@ -64,7 +64,7 @@ class LinearElliptic(StateEquation):
     def jacobian(self, y: Array, u: Array, shift: float = 0.0) -> Any:
         return self.assemble([constant_mass(self._engine.cells, shift)]) if shift else self._matrix
 
-    def assemble(self, more: Sequence[Term]) -> Any:
+    def assemble(self, more: Sequence[Integral]) -> Any:
         """The matrix with more terms."""
         return self._engine.matrix([*self._terms, *more])
 

@@ -12,7 +12,7 @@ import numpy as np
 from ...arrays import Array, real_array
 from ...errors import ProblemError
 from ...problem import Semilinear
-from ..engine import Term, mass
+from ..engine import Integral, mass
 from ..sampler import Sampler
 from .elliptic import LinearElliptic
 from .equation import StateEquation
@@ -37,7 +37,7 @@ class SemilinearElliptic(StateEquation):
         return self._linear.residual(y, u) + self._cells.functional(self._weight * r)
 
     def jacobian(self, y: Array, u: Array, shift: float = 0.0) -> Any:
-        return self._linear.assemble([Term(mass, self._cells, self._reaction(y) + shift)])
+        return self._linear.assemble([Integral(mass, self._cells, self._reaction(y) + shift)])
 
     def definite_at(self, y: Array, u: Array) -> bool:
         return self.definite and not self._engine.group.any(bool(np.any(self._reaction(y) < 0)))
