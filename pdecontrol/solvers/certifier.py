@@ -95,9 +95,7 @@ class Certifier:
         if reassessed and earlier and self.best and earlier.certificate.objective < self.best.certificate.objective:
             self.best, self.unverified = earlier, True
         value = self.best.certificate.objective if self.best else -np.inf
-        if (
-            not self.map.affine and self.best and value - self.lowest[0] > 0.5 * abs(value)
-        ):
+        if not self.map.affine and self.best and value - self.lowest[0] > 0.5 * abs(value):
             self.best, self.unverified = self.best._replace(control=self.lowest[1]), True
         if self.unverified:
             with suppress(SolveLimitError, ConvergenceError):
