@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .arrays import Array
+from .errors import ProblemError
 from .maps import Adjoint, Linearisation, SolutionMap
 from .spectrum import smallest_eigenvalue
 from .terms import Objective
@@ -320,8 +321,11 @@ def smallest_curvature(
 
 
 def _known(error: float | None) -> float:
-    """The error of a solve to full accuracy, which is known."""
-    assert error is not None
+    """The error of a solve to full accuracy; raises ProblemError where a map does not say it."""
+    if error is None:
+        raise ProblemError(
+            "the map gives no error of a solve without accuracy=, but None: a certificate needs a bound."
+        )
     return error
 
 

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from .arrays import Array
 from .certificate import Certificate
+from .errors import ResultFileError
 from .field import Field, export
 from .files import read_arrays, readable, write_arrays
 from .mesh.lagrange import Lagrange
@@ -180,7 +181,10 @@ class Result:
         arrays = self.history.arrays()
         for item in (self.control, self.state, self.adjoint):
             arrays[f"{item.name}.array"] = item.array
-        for item in (self.control, self.state):
+        fields = [self.control, self.state]
+        if self.adjoint.space.size != self.state.space.size:  # of a map without an adjoint equation: a control
+            fields.append(self.adjoint)
+        for item in fields:
             arrays |= {f"{item.name}.{name}": a for name, a in _space_arrays(item.space).items()}
         extras = {"dual": self.dual, "lower": self.lower, "upper": self.upper}
         arrays |= {name: item.array for name, item in extras.items() if item is not None}
@@ -244,7 +248,8 @@ def load(path: str | Path) -> Result:
     header, arrays = read_arrays(path, "result")
     with readable(path):
         spaces = {name: _space(arrays, name) for name in ("control", "state")}
-        spaces["adjoint"] = spaces["state"]
+        own = any(name.startswith("adjoint.mass") for name in arrays)
+        spaces["adjoint"] = _space(arrays, "adjoint") if own else spaces["state"]
         fields: dict[str, Any] = {name: Field(arrays[f"{name}.array"], spaces[name], name) for name in spaces}
         if "dual" in arrays:
             fields["dual"] = Field(arrays["dual"], Space(np.ones(arrays["dual"].size)), "dual")
@@ -290,6 +295,8 @@ def _tex(number: str) -> str:
 
 
 def _space_arrays(space: Space) -> dict[str, Array]:
+    if space.levels is not None:
+        raise ResultFileError("results over time are not written to files: save their arrays.")
     arrays = {"mass": space.mass}
     if not space.diagonal:
         mass = sp.csr_matrix(space.mass)

@@ -212,6 +212,8 @@ class Space:
 
     def split(self, a: Array) -> list[Array]:
         """The components of a vector of a product space."""
+        if len(self.factors) == 1:
+            return [a]
         return np.split(a, np.cumsum([factor.size for factor in self.factors])[:-1])
 
     # -- over time --------------------------------------------------------------------------------------------
@@ -231,7 +233,8 @@ class Space:
         """
         times, weights = real_array(times, "times"), real_array(weights, "weights")
         fit = times.ndim == 1 and times.size > 0 and times.shape == weights.shape
-        if not (fit and (np.diff(times) > 0).all() and (weights > 0).all()):
+        finite = fit and np.isfinite(times).all() and np.isfinite(weights).all()
+        if not (finite and (np.diff(times) > 0).all() and (weights > 0).all()):
             raise DataError("a space over time takes ascending times and as many positive weights.")
         if self.factors:
             return product([factor.over(times, weights) for factor in self.factors])

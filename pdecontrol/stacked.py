@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .arrays import Array
+from .errors import DataError
 from .maps import Adjoint, Linearisation, SolutionMap
 from .space import Space, product
 
@@ -36,6 +37,8 @@ class Stacked(SolutionMap):
 
     def __init__(self, map: SolutionMap, matrix: sp.spmatrix, image: Space) -> None:
         self.map, self.matrix, self.image = map, sp.csr_matrix(matrix), image
+        if self.matrix.shape != (image.size, map.control.size):
+            raise DataError(f"Stacked: expected K of shape {(image.size, map.control.size)}, got {self.matrix.shape}.")
         self.control, self.solution, self.solves = map.control, map.solution, map.solves
         self.observation = product([*(map.observation.factors or (map.observation,)), image])
         self.affine, self.twice, self.exact = map.affine, map.twice, map.exact
@@ -43,7 +46,8 @@ class Stacked(SolutionMap):
         # Sums of so many terms err by EPS of their sizes for each of them.
         widths = (np.diff(side.indptr).max(initial=0) for side in (self.matrix, self.matrix.tocsc()))
         self.rounding = EPS * (2 + max(map.control.group.collect(int(max(widths)))))
-        self.fingerprint = map.fingerprint + image.digest(image.dual(self.matrix @ (1.0 + np.arange(map.control.size))))
+        probes = (np.sin(k * (1.0 + np.arange(map.control.size))) for k in range(1, 4))
+        self.fingerprint = map.fingerprint + "".join(image.digest(image.dual(self.matrix @ probe)) for probe in probes)
 
     def at(self, u: Array, start: Array | None = None, accuracy: float | None = None) -> Linearisation:
         return StackedLinearisation(self, u, self.map.at(u, start, accuracy))

@@ -10,6 +10,8 @@ from matrix_map import MatrixMap, random_problem
 import pdecontrol as pc
 from pdecontrol.certificate import certify_any, certify_projection
 from pdecontrol.maps import map_norm
+from pdecontrol.solvers import loop
+from pdecontrol.solvers.method import Start
 from pdecontrol.space import Space
 from pdecontrol.stacked import Stacked
 from pdecontrol.terms import ControlCost, Functional, LinearFunctional, Objective, Quadratic, StateCost
@@ -268,7 +270,7 @@ def test_problems_for_maps_of_ones_own_state_nothing_that_is_ignored():
     tracking, terms = pc.Tracking(1.0), [pc.Tikhonov(1.0)]
     for wrong in (
         {"boundary": {"left": pc.Dirichlet()}}, {"tracking": pc.Tracking(1.0, weight=2.0)},
-        {"tracking": pc.Tracking(1.0, on="left")},
+        {"tracking": pc.Tracking(1.0, on="left")}, {"terms": [pc.Tikhonov(1.0), pc.Linear(-12.0)]},
     ):  # fmt: skip
         with pytest.raises(pc.ProblemError, match="without an equation states no conditions"):
             pc.ControlProblem(**({"tracking": tracking, "terms": terms} | wrong))
@@ -288,3 +290,76 @@ def test_stacked_maps_over_an_observation_without_factors():
     map = Cubic()
     both = Stacked(map, sp.eye(40), map.control)
     assert both.observation.size == 80 == both.solve(np.ones(40)).size and adjoint_error(both, np.ones(40)) < 1e-13
+
+
+def test_fista_and_proximal_gradients_take_the_lipschitz_constant_of_the_functional():
+    """With a Huber function of small delta, steps 1/||S||^2 are 1/delta times too long."""
+    space = Space(np.ones(3))
+    map = MatrixMap(np.diag([1.0, 0.5, 0.2]), np.zeros(3), space, space)
+    cost = ControlCost(space, 0.1, 0.0, 0.0, -np.full(3, np.inf), np.full(3, np.inf))
+    objective = Objective(StateCost([Huber(space, np.array([1.0, -1.0, 0.3]), 0.05)]), cost)
+    u = minimiser(objective, map)
+    for method in (pc.FISTA(), pc.ProximalGradient(), pc.PrimalDual(), pc.SemismoothNewton()):
+        stopping = loop.Stopping(1e-6, 0.0, 5000, np.inf)
+        result = loop.run(objective, map, method, Start(space.zeros(), cold=True), stopping, progress=False)
+        assert result.success and space.norm(result.control.array - u) <= result.certificate.bound + 1e-10
+
+
+def test_what_a_stacked_map_is_not_for():
+    problem = pc.ControlProblem(pc.Elliptic(reaction=1.0), pc.Distributed(), pc.Tracking(1.0), [pc.Tikhonov(1e-2)])
+    map, matrix, both = stacked(problem, pc.unit_square(4))
+    with pytest.raises(pc.DataError, match="expected K of shape"):
+        Stacked(map, matrix.T, both.image)
+    other = pc.ControlProblem(pc.Elliptic(reaction=7.0), pc.Distributed(), [pc.Tracking(1.0)] * 2, [pc.Tikhonov(1e-2)])
+    with pytest.raises(pc.ProblemError, match="which a problem with an equation does not"):
+        pc.minimise(other, both)
+    one, two = (
+        Stacked(map, sp.csr_matrix(([a], ([0], [i])), matrix.shape), both.image) for a, i in ((2.0, 0), (1.0, 1))
+    )
+    assert one.fingerprint != two.fingerprint
+
+
+def test_results_of_maps_of_ones_own_are_read_again(tmp_path):
+    """With other numbers of controls than of observations, whose adjoint is a control."""
+    generator = np.random.default_rng(2)
+    map = MatrixMap(generator.normal(size=(9, 5)), np.zeros(9), Space(np.ones(5)), Space(np.ones(9)))
+    objective = Objective(
+        StateCost([Quadratic(map.observation.factors[0], np.ones(9))]),
+        ControlCost(map.control, 0.1, 0.0, 0.0, -np.ones(5), np.ones(5)),
+    )
+
+    class Plain(type(map.at(np.zeros(5)))):
+        def solve_adjoint(self, w, start=None):
+            return super().solve_adjoint(w)._replace(state=None)
+
+    map.at = lambda u, start=None, accuracy=None: Plain(map, u)
+    for method in (pc.PrimalDual(), pc.SemismoothNewton(), pc.FISTA()):
+        start, stopping = Start(np.zeros(5), cold=True), loop.Stopping(1e-6, 0.0, 500, np.inf)
+        result = loop.run(objective, map, method, start, stopping, progress=False)
+        assert result.success and result.adjoint.space is map.control
+        loaded = pc.load(result.save(tmp_path / "own"))
+        assert np.array_equal(loaded.adjoint.array, result.adjoint.array)
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_a_result_whose_dual_is_zero_has_an_adjoint_state(limit, tmp_path):
+    problem = pc.ControlProblem(
+        pc.Elliptic(reaction=0.1), pc.Distributed(element="P0"), pc.Tracking(1.0), [pc.Tikhonov(1e-3, 1.0)]
+    )
+    result = pc.solve(problem, pc.unit_square(4), method="primal-dual", max_iterations=limit)
+    assert result.adjoint.space is result.state.space
+    assert np.array_equal(pc.load(result.save(tmp_path / "zero")).adjoint.array, result.adjoint.array)
+
+
+def test_errors_that_a_map_does_not_say():
+    class Silent(MatrixMap):
+        def at(self, u, start=None, accuracy=None):
+            at = super().at(u, start, accuracy)
+            solve = at.solve_adjoint
+            at.solve_adjoint = lambda w, start=None: solve(w)._replace(error=None)
+            return at
+
+    map = Silent(np.eye(2), np.zeros(2), Space(np.ones(2)), Space(np.ones(2)))
+    cost = ControlCost(map.control, 0.1, 0.0, 0.0, -np.ones(2), np.ones(2))
+    with pytest.raises(pc.ProblemError, match="the map gives no error"):
+        certify_any(Objective(StateCost([Quadratic(map.control, np.ones(2))]), cost), map, np.zeros(2))

@@ -99,13 +99,13 @@ def group_of(backend: object) -> Group:
     return ALONE if alone else world()
 
 
-def chosen(backend: str | Backend) -> Backend:
+def chosen(backend: object) -> Backend:
     """The engine of a name; "auto" takes the distributed one where the MPI launcher started several processes."""
     if isinstance(backend, Backend):
         return backend
     if backend == "auto":
         return Parallel() if started_ranks() > 1 else Embedded()
-    if backend not in BACKENDS:
+    if not isinstance(backend, str) or backend not in BACKENDS:
         names = ", ".join(map(repr, ("auto", *BACKENDS)))
         raise ProblemError(f"unknown backend {backend!r}: take one of {names}, Embedded(..) or Parallel(..).")
     return BACKENDS[backend]()

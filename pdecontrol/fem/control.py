@@ -10,7 +10,7 @@ import numpy as np
 from ..arrays import Array
 from ..problem import Actuators, Control, Distributed
 from ..space import Space
-from .rectangular import NarrowMatrix, numbers
+from .rectangular import NarrowMatrix, numbers, transpose
 from .sampler import Sampler
 
 
@@ -22,7 +22,7 @@ class Coupling:
     """
 
     def __init__(self, space: Space, matrix: Any) -> None:
-        self.space, self._matrix = space, matrix
+        self.space, self._matrix, self._transpose = space, matrix, transpose(matrix)
 
     def apply(self, h: Array) -> Array:
         """C h."""
@@ -30,7 +30,7 @@ class Coupling:
 
     def transposed(self, p: Array) -> Array:
         """M_u^-1 C' p."""
-        return self.space.riesz(p @ self._matrix)
+        return self.space.riesz(self._transpose @ p)
 
     @cached_property
     def absolute(self) -> Coupling:

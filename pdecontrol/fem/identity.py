@@ -8,6 +8,7 @@ from ..agreement import SITES, facts_of
 from ..errors import ProblemError
 from ..maps import SolutionMap
 from ..problem import ControlProblem, Tracking
+from ..stacked import Stacked
 from .steady import SteadyMap
 from .system import System
 
@@ -18,6 +19,8 @@ def refuse_other(problem: ControlProblem, map: SolutionMap) -> None:
     Targets and terms may differ: they are not the map's. The same pieces in another problem are the map's without a
     look; others are discretised, and their fingerprints compared.
     """
+    if isinstance(map, Stacked) and problem.equation is not None:
+        raise ProblemError("a Stacked map observes an image of the control, which a problem with an equation does not.")
     if not isinstance(map, SteadyMap) or _same_pieces(problem, map.system.problem):
         return
     if problem.equation is None:

@@ -14,7 +14,7 @@ from ..errors import DataError
 from ..problem import Linear, Tracking
 from ..space import Space, product
 from .engine import constant_mass
-from .rectangular import NarrowMatrix, numbers
+from .rectangular import NarrowMatrix, numbers, transpose
 from .sampler import Sampler
 
 
@@ -22,12 +22,12 @@ class Observation:
     """O y, in parts: of each a space, and the matrix (states, entries of the space) that is the transpose of O."""
 
     def __init__(self, parts: Sequence[tuple[Space, Any]]) -> None:
-        self._parts = parts
+        self._parts, self._transposes = parts, [transpose(matrix) for _, matrix in parts]
         self.space = product([space for space, _ in parts])
 
     def apply(self, y: Array) -> Array:
         """O y."""
-        return np.concatenate([y @ matrix for _, matrix in self._parts])
+        return np.concatenate([matrix @ y for matrix in self._transposes])
 
     def transposed(self, w: Array) -> Array:
         """O' M_y w."""

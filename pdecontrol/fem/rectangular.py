@@ -1,4 +1,4 @@
-"""Matrices B with a row for each entry of states, divided among the processes: B @ h, and p @ B for B' p."""
+"""Matrices B with a row for each entry of states, divided among the processes: B @ h, and transpose(B) @ p."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from ..space import Space
 class NarrowMatrix:
     """A matrix with few columns: rank 0 holds the vectors that it is applied to, every process has its rows."""
 
-    __array_ufunc__ = None  # arrays leave p @ B to this class
-
     def __init__(self, group: Group, rows: Any) -> None:
         self._group, self._rows = group, rows
 
@@ -28,7 +26,8 @@ class NarrowMatrix:
     def __abs__(self) -> NarrowMatrix:
         return NarrowMatrix(self._group, abs(self._rows))
 
-    def __rmatmul__(self, p: Array) -> Array:
+    def transposed(self, p: Array) -> Array:
+        """B' p."""
         if isinstance(self._rows, np.ndarray):  # in pairs: equal terms would round alike in a row
             sums = np.sum(np.ascontiguousarray(self._rows.T) * p, axis=1)
         else:
@@ -43,8 +42,6 @@ class HaloMatrix:
     Columns are the controls of this process, or states with ghosts, of which the controls are the entries `nodes`.
     """
 
-    __array_ufunc__ = None
-
     def __init__(self, local: sp.csr_matrix, halo: Halo, nodes: Indices | None = None) -> None:
         self._local, self._transpose, self._halo, self._nodes = local, local.T.tocsr(), halo, nodes
 
@@ -58,9 +55,25 @@ class HaloMatrix:
     def __abs__(self) -> HaloMatrix:
         return HaloMatrix(abs(self._local), self._halo, self._nodes)
 
-    def __rmatmul__(self, p: Array) -> Array:
+    def transposed(self, p: Array) -> Array:
+        """B' p."""
         result = self._transpose @ self._halo.forward(p)
         return np.asarray(result if self._nodes is None else self._halo.reverse(result)[self._nodes])
+
+
+class Transpose:
+    """B' for a matrix B of this module."""
+
+    def __init__(self, matrix: NarrowMatrix | HaloMatrix) -> None:
+        self._matrix = matrix
+
+    def __matmul__(self, p: Array) -> Array:
+        return self._matrix.transposed(p)
+
+
+def transpose(matrix: Any) -> Any:
+    """B', made once: products with it build nothing."""
+    return Transpose(matrix) if isinstance(matrix, (NarrowMatrix, HaloMatrix)) else matrix.T
 
 
 def numbers(group: Group, weights: Array, points: Array | None = None) -> Space:

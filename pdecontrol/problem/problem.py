@@ -86,8 +86,7 @@ class ControlProblem(Stated):
                 f"{type(self.control).__name__} control on {self.control.on!r}: Dirichlet control is not supported, "
                 "the control is Neumann or Robin data. Give that tag a Neumann or Robin condition."
             )
-        placed = any(item.on is not None or item.weight != 1.0 for item in tracking)
-        if own and (self.boundary or placed):
+        if own and (self.boundary or any(_placed(item) for item in self.observations)):
             raise ProblemError(
                 "a problem without an equation states no conditions, and no parts or weights of what is tracked: these "
                 "are the map's, in what it observes and in the inner product of that space."
@@ -120,6 +119,11 @@ class ControlProblem(Stated):
         if beta is not None:
             terms = [term for term in terms if not isinstance(term, L1)] + [L1(beta)]
         return replace(self, terms=terms)
+
+
+def _placed(item: Tracking | Linear) -> bool:
+    """Whether a term of the state says of what, or with which weight."""
+    return item.on is not None or not (isinstance(item.weight, Real) and item.weight == 1)
 
 
 def _several(items: Any) -> tuple[Any, ...]:

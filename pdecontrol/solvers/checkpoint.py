@@ -59,12 +59,12 @@ class Checkpoint:
 
 def as_checkpoint(given: Checkpoint | str | Path | None, **said: Any) -> Checkpoint | None:
     """A checkpoint that is given as such or by its path, with what is said of it besides."""
-    said = {name: value for name, value in said.items() if value is not None and value is not False}
-    if given is None:
-        if "restart" in said:
-            raise ProblemError("restart=True needs the file to go on from: checkpoint=path.")
-        return None
-    return replace(given if isinstance(given, Checkpoint) else Checkpoint(given), **said)
+    said = {name: value for name, value in said.items() if value is not None and (value or name != "restart")}
+    checkpoint = given if isinstance(given, Checkpoint) else Checkpoint("none" if given is None else given)
+    checkpoint = replace(checkpoint, **said)
+    if given is None and checkpoint.restart:
+        raise ProblemError("restart=True needs the file to go on from: checkpoint=path.")
+    return None if given is None else checkpoint
 
 
 class Archive:

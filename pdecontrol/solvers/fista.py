@@ -23,7 +23,9 @@ from .method import CONTROL, INCREMENT, Algorithm, Start, State, accuracy
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AcceleratedState(State):
-    """(dual, adjoint) belong to the extrapolated point v; norm is ||S||, momentum t of Beck and Teboulle."""
+    """(dual, adjoint) belong to the extrapolated point v; norm the root of the Lipschitz
+    constant of the gradient, ||S|| where F is half a square, momentum t of Beck and Teboulle.
+    """
 
     v: Array = field(metadata=CONTROL)
     norm: float
@@ -40,7 +42,7 @@ class AcceleratedProximalGradient(Algorithm[AcceleratedState]):
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> AcceleratedState:
         at, alpha = map.at(start.u), objective.control.alpha
-        norm = self.norm or map_norm(map, at, objective.state.free)
+        norm = (self.norm or map_norm(map, at, objective.state.free)) / sqrt(objective.state.scale)
         dual = objective.state.gradient(at.value)
         adjoint, patience = at.solve_adjoint(dual), 10 + ceil(2.0 * norm / sqrt(alpha)) if alpha > 0 else 0
         return AcceleratedState(start.u, at.value, dual, adjoint, start.u, norm, 1.0, warm=at.warm, patience=patience)

@@ -48,12 +48,12 @@ class AffinePrimalDual(Algorithm[PrimalDualState]):
         adjoint = adjoint_of(map, at, p)
         return PrimalDualState(
             start.u, at.value, p, adjoint, r, s, adjoint.gradient, warm=at.warm, trail=(at.value,),
-            patience=patience(objective.control.alpha, r, s),
+            patience=patience(objective.control.alpha, r, s * objective.state.scale),
         )  # fmt: skip
 
     def step(self, objective: Objective, map: SolutionMap, state: PrimalDualState) -> PrimalDualState:
         alpha, r, s = objective.control.alpha, state.r, state.s
-        length = theta(self.steps, alpha, r, s)
+        length = theta(self.steps, alpha, r, s * objective.state.scale)
         u = objective.control.prox(state.u - r * state.gradient, r)  # 1
         at = map.at(u, state.warm, accuracy(objective, map, INCREMENT))
         y = y_bar = at.value
@@ -73,5 +73,5 @@ class AffinePrimalDual(Algorithm[PrimalDualState]):
 def adjoint_of(map: SolutionMap, at: Linearisation, p: Array, start: Array | None = None) -> Adjoint:
     """S'* p, without a solve where p = 0."""
     if not map.observation.any(p):
-        return Adjoint(map.control.zeros())
+        return Adjoint(map.control.zeros(), state=None if at.warm is None else map.solution.zeros())
     return at.solve_adjoint(p, start)

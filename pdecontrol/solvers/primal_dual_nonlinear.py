@@ -68,7 +68,7 @@ class NonlinearPrimalDual(Algorithm[NonlinearState]):
         r, s = choose_steps(self.steps, objective, norm, at.value)
         return NonlinearState(
             start.u, at.value, p, adjoint_of(map, at, p), start.u, r, s, norm, start.u, start.u, p, at.warm,
-            warm=at.warm, patience=patience(objective.control.alpha, r, s),
+            warm=at.warm, patience=patience(objective.control.alpha, r, s * objective.state.scale),
         )  # fmt: skip
 
     def step(self, objective: Objective, map: SolutionMap, state: NonlinearState) -> NonlinearState:
@@ -99,7 +99,7 @@ class NonlinearPrimalDual(Algorithm[NonlinearState]):
         """u+, ubar+ and the map there, with both steps halved until the equation has a state at ubar+."""
         for r, s in ((state.r / 2**k, state.s / 2**k) for k in range(30)):
             u = objective.control.prox(state.u - r * state.adjoint.gradient, r)
-            ubar = u + theta(self.steps, objective.control.alpha, r, s) * (u - state.u)
+            ubar = u + theta(self.steps, objective.control.alpha, r, s * objective.state.scale) * (u - state.u)
             try:
                 return u, ubar, map.at(ubar, state.warm), r, s
             except ConvergenceError as error:
@@ -126,7 +126,7 @@ class NonlinearPrimalDual(Algorithm[NonlinearState]):
         r, s = r / shortening, s / shortening
         return replace(
             _nearest(state), r=r, s=s, norm=norm, shortening=shortening, residual=inf, smallest_residual=inf,
-            patience=patience(objective.control.alpha, r, s),
+            patience=patience(objective.control.alpha, r, s * objective.state.scale),
         )  # fmt: skip
 
 

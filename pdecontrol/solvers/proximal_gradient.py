@@ -23,7 +23,7 @@ from .method import INCREMENT, Algorithm, Start, State, accuracy
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ForwardBackwardState(State):
-    """norm is the estimate of ||S'||, the square root of the gradient's Lipschitz constant."""
+    """norm is an estimate of the root of the gradient's Lipschitz constant, ||S'|| where F is half a square."""
 
     norm: float
 
@@ -39,7 +39,8 @@ class ForwardBackward(Algorithm[ForwardBackwardState]):
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> ForwardBackwardState:
         at = map.at(start.u)
-        return _evaluated(objective, start.u, at, self.norm or map_norm(map, at, objective.state.free))
+        norm = (self.norm or map_norm(map, at, objective.state.free)) / sqrt(objective.state.scale)
+        return _evaluated(objective, start.u, at, norm)
 
     def step(self, objective: Objective, map: SolutionMap, state: ForwardBackwardState) -> ForwardBackwardState:
         return self.advance(objective, map, state)

@@ -19,20 +19,20 @@ def choose_steps(steps: Steps, objective: Objective, norm: float, y: Array) -> t
     """(r, s) by a rule (see `PrimalDual`), or as they are given; y is the observation at the start."""
     if not isinstance(steps, str):
         return steps
-    alpha, modulus = objective.control.alpha, objective.state.modulus
+    alpha, modulus = objective.control.alpha, objective.state.scale
     if norm == 0.0:  # nothing that is tracked depends on the control: any steps will do
         return 1.0, 1.0
     if alpha == 0:
         ratio = _scale(objective, y)
         root = float(np.sqrt(SAFETY * (4.0 / 3.0 if steps in ("enlarged", "balanced") else 1.0)))
         return ratio * root / norm, root / (ratio * norm)
-    norm = norm / float(np.sqrt(modulus or 1.0))  # alpha r = modulus s
+    norm = norm / float(np.sqrt(modulus))  # alpha r = modulus s
     x = float(np.sqrt(alpha)) / norm
     if steps == "enlarged":
-        return SAFETY * (4.0 + 2.0 * x) / 3.0 * x / alpha, x / (modulus or 1.0)
+        return SAFETY * (4.0 + 2.0 * x) / 3.0 * x / alpha, x / modulus
     if steps == "balanced":
         x = balanced_step(norm, alpha)
-    return x / alpha, x / (modulus or 1.0)
+    return x / alpha, x / modulus
 
 
 def theta(steps: Steps, alpha: float, r: float, s: float) -> float:

@@ -164,6 +164,11 @@ class StateCost:
         """Of strong convexity of F*."""
         return min(functional.modulus for functional in self.functionals)
 
+    @property
+    def scale(self) -> float:
+        """The modulus as step lengths take it: 1 where it tells nothing of them."""
+        return self.modulus if 0 < self.modulus < math.inf else 1.0
+
     def value(self, y: Array) -> float:
         return math.fsum(f.value(part) for f, part in self._parts(y))
 
@@ -235,4 +240,5 @@ class StateCost:
         return list(zip(self.functionals, *(self.space.split(vector) for vector in vectors), strict=True))
 
     def _joined(self, parts: Iterable[Array]) -> Array:
-        return np.concatenate(list(parts))
+        joined = list(parts)
+        return joined[0] if len(joined) == 1 else np.concatenate(joined)
