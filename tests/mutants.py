@@ -108,6 +108,11 @@ def outcome(mutant: Mutant) -> str:
 
 def main(names: list[str]) -> int:
     outcomes = {}
+    if not names:  # what catches errors must pass without
+        tests = tuple(dict.fromkeys(test for mutant in MUTANTS.values() for test in mutant.tests))
+        if outcome(Mutant("terms/control.py", "def soft(", "def soft(", tests)) != "survived":
+            print("the tests fail without an error")
+            return 1
     for name in names or MUTANTS:
         outcomes[name] = outcome(MUTANTS[name])
         print(f"{name:<40} {outcomes[name]}", flush=True)

