@@ -64,6 +64,8 @@ def kernel_row(matrix: SharedMatrix | sp.spmatrix) -> int | None:
     halo, local, rows = shared.halo, shared.local, shared.local.shape[0]
     sums, sizes = (np.asarray(part.sum(axis=1)).ravel() for part in (local, abs(local)))
     loose = np.abs(sums) <= 8 * ROUNDING * sizes
+    if not halo.group.any(loose.any()):
+        return None
     starts = np.append(local.indptr, np.full(halo.numbers.size - rows, local.nnz))
     square = sp.csr_matrix((local.data, local.indices, starts), (halo.numbers.size,) * 2)
     count, component = connected_components(square, directed=False)
