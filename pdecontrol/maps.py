@@ -11,6 +11,7 @@ import numpy as np
 
 from .arrays import Array
 from .counter import Counter
+from .errors import ProblemError
 from .field import Field
 from .space import Space
 from .spectrum import largest_eigenvalue
@@ -72,7 +73,7 @@ class Linearisation(ABC):
 
         With outer = F''(S(u)) and w = F'(S(u)) it is the Hessian of F o S applied to h, which takes two solves.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no second derivatives.")
+        raise ProblemError(f"{type(self).__name__} has no second derivatives: define second, or leave twice = False.")
 
     def adjoint(self, w: Array) -> Array:
         """S'(u)* w."""

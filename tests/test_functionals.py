@@ -11,10 +11,11 @@ import pdecontrol as pc
 from pdecontrol.certificate import certify_any, certify_projection
 from pdecontrol.maps import map_norm
 from pdecontrol.solvers import loop
+from pdecontrol.solvers.certifier import Certifier
 from pdecontrol.solvers.method import Start
 from pdecontrol.space import Space
 from pdecontrol.stacked import Stacked
-from pdecontrol.terms import ControlCost, Functional, LinearFunctional, Objective, Quadratic, StateCost
+from pdecontrol.terms import ControlCost, Functional, LinearFunctional, Objective, Quadratic, StateCost, bind
 from pdecontrol.verify import adjoint_error, hessian_rates
 
 
@@ -363,3 +364,31 @@ def test_errors_that_a_map_does_not_say():
     cost = ControlCost(map.control, 0.1, 0.0, 0.0, -np.ones(2), np.ones(2))
     with pytest.raises(pc.ProblemError, match="the map gives no error"):
         certify_any(Objective(StateCost([Quadratic(map.control, np.ones(2))]), cost), map, np.zeros(2))
+
+
+@pytest.mark.parametrize("claimed", [-1.0, 0.0])
+def test_a_lower_objective_never_takes_the_place_of_a_certified_control(claimed):
+    """Nor that of a control with a lower one in truth: what the history says may be taken elsewhere."""
+    map = Cubic()
+    problem = pc.ControlProblem(tracking=pc.Tracking(map.solve(np.ones(40))), terms=[pc.Tikhonov(1e-3)])
+    objective = bind(problem, map)
+    algorithm = pc.SemismoothNewton().algorithm_for(objective, map)
+    for status in (pc.Status.CERTIFIED, pc.Status.ITERATIONS):
+        state = algorithm.begin(objective, map, Start(np.full(40, 0.9)))
+        certifier = Certifier(objective, map, loop.Stopping(1e-4, 0.0, 100, np.inf))
+        for iteration in range(60):
+            certifier.consider(state, iteration)
+            if certifier.verdict(1.0, 0) is pc.Status.CERTIFIED:
+                break
+            state = algorithm.step(objective, map, state)
+        certifier.lowest = (claimed, np.full(40, 50.0))
+        best, ended = certifier.finish(state, iteration, status)
+        assert ended is pc.Status.CERTIFIED and best.certificate.meets(1e-4)
+        assert best.certificate.objective == pytest.approx(objective.value(best.control, map.solve(best.control)))
+
+
+def test_second_derivatives_that_are_missing(monkeypatch):
+    map = Cubic()
+    monkeypatch.delattr(CubicAt, "second")
+    with pytest.raises(pc.ProblemError, match="CubicAt has no second derivatives: define second"):
+        hessian_rates(map, np.ones(40))

@@ -94,14 +94,24 @@ class Certifier:
         self.best = self.best or earlier
         if reassessed and earlier and self.best and earlier.certificate.objective < self.best.certificate.objective:
             self.best, self.unverified = earlier, True
-        value = self.best.certificate.objective if self.best else -np.inf
-        if not self.map.affine and self.best and value - self.lowest[0] > 0.5 * abs(value):
-            self.best, self.unverified = self.best._replace(control=self.lowest[1]), True
+        if reassessed and self.best:
+            self._reconsider(self.best)
         if self.unverified:
             with suppress(SolveLimitError, ConvergenceError):
                 self._verify()
         best = self._uncertified(state) if self.best is None or self.unverified else self.best
         return best, self.success if self._meets(best) else status
+
+    def _reconsider(self, best: Certified) -> None:
+        """Return the control of least objective where the projected one is far off, which nonlinear maps allow."""
+        value = best.certificate.objective
+        if value - self.lowest[0] > 0.9 * abs(value):
+            kept = best, self.unverified
+            self.best, self.unverified = best._replace(control=self.lowest[1]), True
+            with suppress(SolveLimitError, ConvergenceError):
+                self._verify()
+            if self.best.certificate.objective > value:  # that of the history may be taken at an extrapolated control
+                self.best, self.unverified = kept
 
     @property
     def near_rounding(self) -> bool:

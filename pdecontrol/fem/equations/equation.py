@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 from ...arrays import Array
+from ...errors import ProblemError
 from ..control import Coupling
 
 
@@ -47,7 +48,7 @@ class StateEquation(ABC):
 
     def second(self, y: Array, u: Array, p: Array, eta: Array, h: Array) -> tuple[Array, Array]:
         """<p, e_yy eta + e_yu h>, a functional on states, and M_u^-1 <p, e_uy eta + e_uu h>."""
-        raise NotImplementedError(f"{type(self).__name__} has no second derivatives.")
+        raise ProblemError(f"{type(self).__name__} is not affine and has no second derivatives: define second.")
 
     def definite_at(self, y: Array, u: Array) -> bool:
         """Whether e_y is symmetric positive definite there."""

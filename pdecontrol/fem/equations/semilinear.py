@@ -44,7 +44,7 @@ class SemilinearElliptic(StateEquation):
 
     def second(self, y: Array, u: Array, p: Array, eta: Array, h: Array) -> tuple[Array, Array]:
         cells, values = self._cells, self._cells.values(y)
-        # r'' only steers Newton's method for the control: a difference quotient of r' is exact enough.
+        # r'' steers Newton's method and enters an estimate of convexity: a quotient of r' is exact enough.
         step = 1e-5 * (1.0 + np.abs(values))
         above, below = (self._evaluate(self._slope, values + s) for s in (step, -step))
         second = (above - below) / (2 * step)
