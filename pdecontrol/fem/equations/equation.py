@@ -50,8 +50,8 @@ class StateEquation(ABC):
         """<p, e_yy eta + e_yu h>, a functional on states, and M_u^-1 <p, e_uy eta + e_uu h>."""
         raise ProblemError(f"{type(self).__name__} is not affine and has no second derivatives: define second.")
 
-    def definite_at(self, y: Array, u: Array) -> bool:
-        """Whether e_y is symmetric positive definite there."""
+    def definite_at(self, y: Array, u: Array, shift: float = 0.0) -> bool:
+        """Whether e_y + shift * mass is known to be symmetric positive definite there."""
         return self.definite
 
     def couple(self, y: Array, u: Array, h: Array) -> Array:

@@ -39,8 +39,8 @@ class SemilinearElliptic(StateEquation):
     def jacobian(self, y: Array, u: Array, shift: float = 0.0) -> Any:
         return self._linear.assemble([Integral(mass, self._cells, self._reaction(y) + shift)])
 
-    def definite_at(self, y: Array, u: Array) -> bool:
-        return self.definite and not self._engine.group.any(bool(np.any(self._reaction(y) < 0)))
+    def definite_at(self, y: Array, u: Array, shift: float = 0.0) -> bool:
+        return self.definite and not self._engine.group.any(bool(np.any(self._reaction(y) + shift < 0)))
 
     def second(self, y: Array, u: Array, p: Array, eta: Array, h: Array) -> tuple[Array, Array]:
         cells, values = self._cells, self._cells.values(y)
