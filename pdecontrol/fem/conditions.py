@@ -83,7 +83,9 @@ def check_conditions(problem: ControlProblem, mesh: Mesh) -> None:
     conditions = list(problem.boundary.items())
     owners = _owners(conditions, mesh)
     control, on = problem.control, problem.control.on
-    if isinstance(control, (Distributed, InitialValue)) or (isinstance(control, Actuators) and on not in mesh.boundaries):
+    if isinstance(control, (Distributed, InitialValue)) or (
+        isinstance(control, Actuators) and on not in mesh.boundaries
+    ):
         return
     if on not in mesh.boundaries:
         raise unknown(mesh, on, "boundary", "Boundary control")

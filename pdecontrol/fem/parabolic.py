@@ -10,7 +10,7 @@ import numpy as np
 from ..arrays import Array
 from ..errors import ConvergenceError
 from ..linear.matrix import ROUNDING
-from ..linear.solver import LinearSolver
+from ..linear.solver import Approximation, LinearSolver
 from ..maps import Adjoint, Linearisation, SolutionMap
 from .bounds import SUMS, Constants
 from .bounds_in_time import norm_bound, spectral_constants
@@ -46,7 +46,9 @@ class ParabolicMap(SolutionMap):
             return "rounding estimated by what a solution loses to it, and linear systems solved to 1e-13"
         what = "rounding of sparse factors" if self.factored else "errors of iterative linear solvers"
         named = "singular to working precision: " if self.constants.observation == np.inf else ""
-        return f"{what} bounded by estimated norms of the march ({named}condition number {self.constants.condition:.0e})"
+        return (
+            f"{what} bounded by estimated norms of the march ({named}condition number {self.constants.condition:.0e})"
+        )
 
     @cached_property
     def constants(self) -> Constants:
@@ -173,9 +175,7 @@ class ParabolicLinearisation(Linearisation):
     def _steps(self) -> Steps:
         if self._map.affine:
             return self._map.linear
-        return TrajectorySteps(
-            self._evolution, self._solved[0], self._steps_of_u, self._map.linear, self._map.solves
-        )
+        return TrajectorySteps(self._evolution, self._solved[0], self._steps_of_u, self._map.linear, self._map.solves)
 
     @cached_property
     def _points(self) -> Array:
@@ -266,9 +266,7 @@ class ParabolicLinearisation(Linearisation):
                 along = evolution.steps_of(h)
                 parts = np.zeros_like(along)
                 for n, u in enumerate(self._steps_of_u):
-                    new, old, parts[n] = evolution.second(
-                        n, y[n + 1], y[n], u, p[n], eta[n + 1], eta[n], along[n]
-                    )
+                    new, old, parts[n] = evolution.second(n, y[n + 1], y[n], u, p[n], eta[n + 1], eta[n], along[n])
                     curved[n + 1] += new
                     curved[n] += old
                 load, on_initial = load - self._free(curved[1:]), curved[0]
@@ -276,6 +274,17 @@ class ParabolicLinearisation(Linearisation):
                     images = (parts / evolution.lengths[:count, None]).ravel()
             p2, _ = self._steps.backward(load, accuracy=self._accuracy)
             return self.gradient(self._extended(p2), on_initial) - images
+
+
+class InexactSolver:
+    """Solves as accurately as the steps of Newton's method need it."""
+
+    def __init__(self, solver: LinearSolver) -> None:
+        self._solver = solver
+        self.close = solver.close
+
+    def solve(self, b: Array) -> Approximation:
+        return self._solver.solve(b, accuracy=1e-6)
 
 
 class NonlinearStep:
@@ -288,8 +297,8 @@ class NonlinearStep:
     def residual(self, y: Array, u: Array) -> Array:
         return self._map.evolution.residual(self._n, y, self._before, self._carried, u)
 
-    def factorise(self, y: Array, u: Array, counter: object) -> LinearSolver:
-        return linearised_solver(self._map.evolution, self._n, y, u, self._map.linear, self._map.solves)
+    def factorise(self, y: Array, u: Array, counter: object) -> InexactSolver:
+        return InexactSolver(linearised_solver(self._map.evolution, self._n, y, u, self._map.linear, self._map.solves))
 
     def norm(self, a: Array) -> float:
         return float(np.sqrt(self.engine.group.sum(np.einsum("i,i->", a, a))))

@@ -11,19 +11,19 @@ from ..arrays import Array
 from ..counter import Counter
 from .cg import steps
 from .gcrodr import gcrodr
-from .krylov import Outcome
 from .matrix import SharedMatrix
 from .operator import Operator
 from .residual import Rows
 from .solver import Inverse, LinearSolver
 
-FEW = 8  # iterations, beyond which factors are cheaper
+FEW = 8  # iterations at a time
+ENOUGH = 1e-3  # what they are to reduce the residual by: else factors are cheaper
 
 
 class Nearby(Inverse):
     """A^-1 by conjugate gradients or GMRES, preconditioned by the factors of a matrix near to A.
 
-    Where `FEW` iterations do not suffice, A is factorised, and its factors are freed at once.
+    Where `FEW` iterations do not gain much, A is factorised, and its factors are freed at once.
 
     Parameters
     ----------
@@ -68,14 +68,14 @@ class Nearby(Inverse):
             x = x + step.length * step.direction
             if step.reduction <= reduction**2:
                 return x
-        return None
+        return x if step.reduction <= ENOUGH**2 else None
 
     def _by_residuals(self, b: Array, reduction: float) -> Array | None:
         operator = Operator(self._product, b.size, np.dtype(float), self._rows.group)
         near = Operator(self._near.apply, b.size, np.dtype(float), self._rows.group)
         result = gcrodr(operator, b, near, m=FEW, k=0, tolerance=max(reduction, 1e-15), max_products=FEW + 2)
         self._counter.inner += result.products.total
-        return result.x if result.outcome in (Outcome.CONVERGED, Outcome.ROUNDING) else None
+        return result.x if result.residual <= max(reduction, ENOUGH) else None
 
     def transposed(self, symmetric: bool) -> Nearby:
         if symmetric:
