@@ -246,8 +246,8 @@ PARABOLIC = [
     Case("heat, uneven Crank-Nicolson, P2", heat(
         times=UNEVEN, scheme=CN, initial=bump, boundary=SQUARE), square, 2),
     Case("heat, boundary control in time", heat(
-        boundary=SQUARE, control=pc.Boundary("top", "P0"), tracking=pc.Tracking(travelling, on="bottom", times="final")),
-        square),
+        boundary=SQUARE, control=pc.Boundary("top", "P0"),
+        tracking=pc.Tracking(travelling, on="bottom", times="final")), square),
     Case("actuators in time, points over an interval", heat(
         times=UNEVEN, boundary=SQUARE, control=pc.Actuators([1.0, wave], on="patch"),
         tracking=pc.Tracking(1.0, points=[[0.3, 0.6], [0.2, 0.7]], times=(0.1, 0.2))), square),
@@ -258,8 +258,9 @@ PARABOLIC = [
     Case("initial value on a part, Crank-Nicolson", heat(
         scheme=CN, initial=bump, boundary=SQUARE, control=pc.InitialValue("patch")), square),
     Case("all data in time", heat(
-        pc.Elliptic(lambda x, t: 1.5 + t + x[0], lambda x, t: t * x[1], lambda x, t: np.stack([1 + t + x[0], x[1]]),
-                    {"lower": travelling}),
+        pc.Elliptic(
+            lambda x, t: 1.5 + t + x[0], lambda x, t: t * x[1], lambda x, t: np.stack([1 + t + x[0], x[1]]),
+            {"lower": travelling}),
         times=UNEVEN, initial=lambda x: travelling(x, 0.1),
         boundary={"left": pc.Dirichlet(travelling), "top": pc.Robin(lambda x, t: 1 + t + x[0], travelling),
                   "right": pc.Neumann(travelling)}), square),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import AFFINE, CASES, NONLINEAR, PARABOLIC, SEMILINEAR_PARABOLIC, STEADY, problem
+from cases import AFFINE, CASES, NONLINEAR, PARABOLIC, SEMILINEAR_PARABOLIC, problem
 
 import pdecontrol as pc
 from pdecontrol.errors import DataError, ProblemError, SolveLimitError

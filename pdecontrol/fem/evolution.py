@@ -13,7 +13,7 @@ import numpy as np
 from ..arrays import Array, takes_time
 from ..errors import InitialValueWarning, ProblemError
 from ..linear.matrix import ROUNDING
-from ..problem import ControlProblem, Dirichlet, Distributed, Elliptic, InitialValue, Parabolic, Robin, Stated
+from ..problem import ControlProblem, Dirichlet, Elliptic, InitialValue, Parabolic, Robin, Stated
 from .conditions import Lifting, check_conditions, natural_conditions
 from .control import Coupling, coupling
 from .engine import Engine, constant_mass
@@ -77,7 +77,7 @@ class Evolution:
         self.initial: Coupling | None = None
         self._moving = False
         if isinstance(control, InitialValue):
-            self.initial = coupling(Distributed(control.on), sampler)
+            self.initial = coupling(control, sampler)
             if self.theta < 1 and self.engine.degree > 1:
                 raise ProblemError("InitialValue with states of higher degree needs scheme='backward-euler'.")
             group = self.engine.group
@@ -207,8 +207,9 @@ class Evolution:
     def second(
         self, n: int, y: Array, before: Array, u: Array, p: Array, eta: Array, eta_before: Array, h: Array
     ) -> tuple[Array, Array, Array]:
-        """The derivatives of <p, E>/theta by y, before and u, twice: along (eta, eta_before, h), as functionals on y and
-        before, and as a vector of controls at one time.
+        """The derivatives of <p, E>/theta by y, before and u, once more along (eta, eta_before, h).
+
+        Functionals on y and before, and a vector of controls at one time.
         """
         new, old, rest = self.levels[n + 1].equation, self.levels[n].equation, (1 - self.theta) / self.theta
         on_new, on_control = new.second(y, u, p, eta, h)
@@ -278,9 +279,11 @@ class Evolution:
     @cached_property
     def fingerprint(self) -> str:
         """Of every datum, with its region and time, and of the times."""
-        engine = self.engine
-        parts = (engine.name, engine.degree, self._sampler.digests, mesh_digest(engine.mesh, self.parabolic.steady))
-        parts += (self.parabolic.scheme, self.times.tolist())
+        engine, equation = self.engine, self.parabolic
+        parts = (
+            engine.name, engine.degree, self._sampler.digests, mesh_digest(engine.mesh, equation.steady),
+            equation.scheme, self.times.tolist(),
+        )  # fmt: skip
         return hashlib.sha256((repr(parts) + self.levels[1].equation.fingerprint).encode()).hexdigest()
 
 

@@ -110,14 +110,14 @@ def observation_over_time(
 
 def _levels(when: Times, times: Array, weights: Callable[..., Array], name: str) -> tuple[list[int], Array]:
     """The numbers of the times at which something is observed, and their weights, 1 for a single time."""
-    if isinstance(when, (tuple, list)) and len(when) == 2 or when == "all":
-        a, b = when if isinstance(when, (tuple, list)) else (-np.inf, np.inf)
+    if when == "all" or isinstance(when, tuple):
+        a, b = when if isinstance(when, tuple) else (-np.inf, np.inf)
         shares = weights(a, b)
         levels = np.flatnonzero(shares > 1e-12 * shares.max())
         if not shares.any():
             raise ProblemError(f"{name}: the times {when!r} have nothing in common with those of the equation.")
         return levels.tolist(), shares[levels]
-    t = times[-1] if when == "final" else float(when[0] if isinstance(when, (tuple, list)) else when)
+    t = times[-1] if when == "final" else float(when)
     level = int(np.argmin(np.abs(times - t)))
     if abs(times[level] - t) > 1e-9 * np.abs(times).max():
         raise ProblemError(

@@ -57,7 +57,7 @@ class ParabolicMap(SolutionMap):
         return spectral_constants(self.evolution, self.linear, self.solves, anywhere.coupled, anywhere.gradient)
 
     @cached_property
-    def norm_bound(self) -> float:  # type: ignore[override]
+    def norm_bound(self) -> float:
         if not self.affine:
             return 0.0
         try:
@@ -117,7 +117,7 @@ class ParabolicLinearisation(Linearisation):
             start = np.where(evolution.levels[n + 1].lifting.fixed, y[n + 1], y[n])
             step = NonlinearStep(self._map, n, y[n], evolution.carried(y[n], self._u if n == 0 else None))
             try:
-                y[n + 1] = newton(step, u, start, self._map.solves)
+                y[n + 1] = newton(step, u, start, self._map.solves)  # type: ignore[arg-type]
             except ConvergenceError as error:
                 raise ConvergenceError(
                     f"in step {n + 1} of {count}, to t = {evolution.times[n + 1]:g}: {error} Or take shorter steps."
@@ -145,7 +145,7 @@ class ParabolicLinearisation(Linearisation):
         return np.asarray(self._solved[0][1:].ravel())
 
     @cached_property
-    def value(self) -> Array:  # type: ignore[override]
+    def value(self) -> Array:
         return self._evolution.observation.apply(self._solved[0][1:])
 
     @property
@@ -153,7 +153,7 @@ class ParabolicLinearisation(Linearisation):
         return self.state if self._map.affine else None
 
     @cached_property
-    def error(self) -> float | None:  # type: ignore[override]
+    def error(self) -> float | None:
         residual = self._solved[1]
         if self._accuracy is not None or residual is None:
             return None

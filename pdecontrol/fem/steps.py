@@ -179,7 +179,7 @@ def linearised_solver(
     if not near.inverse.exact:
         return step_solver(evolution, n, counter, (y, u))
     points = (y, u), (level.lifting.initial(), evolution.steady_control())
-    definite = all([level.equation.definite_at(*point, shift) for point in points])
+    definite = all(level.equation.definite_at(*point, shift) for point in points)
     matrix = shared(evolution.engine.block(level.equation.jacobian(y, u, shift), evolution.free))
 
     def factorise() -> LinearSolver:

@@ -13,17 +13,16 @@ from ..arrays import Array, Data, real_array
 from ..errors import DataError, ProblemError
 from .stated import Stated, check_number, check_tag
 
-
 Times = str | float | tuple[float, float]
 
 
 def _check_times(times: Any, name: str) -> None:
     """Raise ProblemError unless times are "all", "final", a time, or an interval of them."""
-    if times in ("all", "final"):
+    if isinstance(times, str) and times in ("all", "final"):
         return
-    ends = times if isinstance(times, (tuple, list)) else (times,)
-    real = all(isinstance(end, Real) and not isinstance(end, bool) and math.isfinite(end) for end in ends)
-    if not (real and len(ends) in (1, 2)) or (len(ends) == 2 and not ends[0] < ends[1]):
+    ends = times if isinstance(times, tuple) else (times,)
+    known = all(isinstance(end, Real) and math.isfinite(end) for end in ends)
+    if not known or len(ends) > 2 or (isinstance(times, tuple) and not ends[0] < ends[-1]):
         raise ProblemError(f"{name}: times are 'all', 'final', a time, or an interval (a, b), got {times!r}.")
 
 
