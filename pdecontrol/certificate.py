@@ -110,11 +110,11 @@ class Certificate:
 
 
 class Certified(NamedTuple):
-    """A control with its certificate and the PDE solutions behind it."""
+    """A control with its certificate and the PDE solutions behind it, where memory is not limited."""
 
     control: Array
     certificate: Certificate
-    state: Array
+    state: Array | None
     adjoint: Adjoint
 
 

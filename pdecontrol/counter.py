@@ -19,7 +19,8 @@ class Counter:
     `state`, `tangent` and `adjoint` count solves of the whole equation; `linear` the Newton steps inside nonlinear
     state solves, `factorisations` the matrices factorised or preconditioners built, `refinements` the back
     substitutions that refine solutions of factors or estimate what their rounding amounts to, `inner` the iterations of
-    iterative linear solvers, `seconds` the time spent in all of it.
+    iterative linear solvers, `recomputed` the steps in time that were computed again where memory is limited, `seconds`
+    the time spent in all of it.
     """
 
     state: int = 0
@@ -29,6 +30,7 @@ class Counter:
     factorisations: int = 0
     refinements: int = 0
     inner: int = 0
+    recomputed: int = 0
     seconds: float = 0.0
     limit: float = np.inf
 

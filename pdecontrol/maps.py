@@ -36,7 +36,8 @@ class Linearisation(ABC):
     ----------
     value : S(u); computed when first asked for where the map is affine.
     error : a bound on ||value - S(u)||_Y, None where it is not known; see `Adjoint`.
-    state : the PDE solution behind the value, a vector of the map's space `solution`.
+    state : the PDE solution behind the value, a vector of the map's space `solution`, or None where memory is limited:
+        then `full_state` computes it again, and `full_adjoint` the one behind an adjoint.
     warm : from what the solve for a control near to this one may begin, a vector of `solution`, or None.
 
     Notes
@@ -53,7 +54,7 @@ class Linearisation(ABC):
         return 0.0
 
     @property
-    def state(self) -> Array:
+    def state(self) -> Array | None:
         return self.value
 
     @property
@@ -79,6 +80,15 @@ class Linearisation(ABC):
         """S'(u)* w."""
         return self.solve_adjoint(w).gradient
 
+    def full_state(self) -> Array:
+        """The PDE solution behind the value."""
+        assert self.state is not None
+        return self.state
+
+    def full_adjoint(self, w: Array) -> Array | None:
+        """The PDE solution behind S'(u)* w, None where there is no adjoint equation."""
+        return self.solve_adjoint(w).state
+
 
 class SolutionMap(ABC):
     """u -> y = S(u), from the control space to the observation space.
@@ -95,6 +105,7 @@ class SolutionMap(ABC):
     solves : the counter.
     fingerprint : a digest of the discretised equation, by which a restart recognises it.
     arithmetic : a phrase on the errors that are left, quoted in certificates.
+    memory : a phrase on what is kept of PDE solutions, quoted in results; empty where nothing limits it.
     norm_bound : an upper bound of ||S|| for affine maps, 0 where none is known: by it iterative solvers are made
         accurate.
 
@@ -110,6 +121,7 @@ class SolutionMap(ABC):
     exact: bool = False
     fingerprint: str
     arithmetic: str = "rounding and other errors of the map neglected"
+    memory: str = ""
 
     def __repr__(self) -> str:
         kind = "affine" if self.affine else "nonlinear"
@@ -156,7 +168,7 @@ class SolutionMap(ABC):
 
     def field(self, u: Array) -> Field:
         """The PDE solution for the control u."""
-        return Field(self.at(u).state, self.solution, "state")
+        return Field(self.at(u).full_state(), self.solution, "state")
 
 
 def map_norm(map: SolutionMap, at: Linearisation, free: Callable[[Array], Array]) -> float:

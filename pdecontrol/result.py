@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_PLAIN = ("method", "solves", "seconds", "tol", "fingerprint")  # what a file has of a result as it is
+_PLAIN = ("method", "solves", "seconds", "tol", "fingerprint", "memory")  # what a file has of a result as it is
 
 
 class Status(Enum):
@@ -118,6 +118,7 @@ class Result:
         included.
     seconds : wall time, discretisation included where `solve` did it.
     method, tol, fingerprint : the algorithm, the tolerance, and a digest of the discretised problem.
+    memory : what was kept of PDE solutions where that is limited, else empty; see `Parabolic`.
     dual : the last dual vector of the method, for warm starts.
     lower, upper, sensors : the bounds of the control and the points (dim, k) of observations, for figures.
     """
@@ -133,6 +134,7 @@ class Result:
     seconds: float
     tol: float
     fingerprint: str
+    memory: str = ""
     dual: Field | None = None
     lower: Field | None = None
     upper: Field | None = None
@@ -161,14 +163,17 @@ class Result:
             solves += f"; {self.solves['linear']:.0f} Newton steps in the state"
         solves = f"{self.solves['total']:.0f} ({solves}), factorisations: {self.solves['factorisations']:.0f}"
         certificate = str(self.certificate).replace("\n", "\n                ")
-        return "\n".join([
+        lines = [
             f"{'status':<15} {self.status.name.lower()}: {self.message}",
             f"{'method':<15} {self.method}, {iterations} iterations",
             f"{'objective':<15} {self.objective:.9e}",
             f"{'certificate':<15} {certificate}",
             f"{'PDE solves':<15} {solves}",
             f"{'time':<15} {self.seconds:.2f} s ({self.solves['seconds']:.2f} s in PDE solves)",
-        ])  # fmt: skip
+        ]
+        if self.memory:
+            lines.append(f"{'memory':<15} {self.memory}, {self.solves['recomputed']:.0f} steps in time computed again")
+        return "\n".join(lines)
 
     def save(self, path: str | Path) -> Path:
         """Write everything to one .npz file, whole or not at all; `pdecontrol.load` reads it."""

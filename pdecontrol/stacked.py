@@ -42,7 +42,7 @@ class Stacked(SolutionMap):
         self.control, self.solution, self.solves = map.control, map.solution, map.solves
         self.observation = product([*(map.observation.factors or (map.observation,)), image])
         self.affine, self.twice, self.exact = map.affine, map.twice, map.exact
-        self.arithmetic = map.arithmetic
+        self.arithmetic, self.memory = map.arithmetic, map.memory
         # Sums of so many terms err by EPS of their sizes for each of them.
         widths = (np.diff(side.indptr).max(initial=0) for side in (self.matrix, self.matrix.tocsc()))
         self.rounding = EPS * (2 + max(map.control.group.collect(int(max(widths)))))
@@ -74,7 +74,7 @@ class StackedLinearisation(Linearisation):
         return float(np.hypot(self._at.error, self._stacked.rounding * self._stacked.image.norm(sizes)))
 
     @property
-    def state(self) -> Array:
+    def state(self) -> Array | None:
         return self._at.state
 
     @property
@@ -93,6 +93,12 @@ class StackedLinearisation(Linearisation):
             sizes = stacked.control.riesz(abs(stacked.matrix).T @ np.abs(stacked.image.dual(v)))
             error += stacked.rounding * stacked.control.norm(sizes)
         return Adjoint(adjoint.gradient + self._image(v), error, adjoint.state)
+
+    def full_state(self) -> Array:
+        return self._at.full_state()
+
+    def full_adjoint(self, w: Array) -> Array | None:
+        return self._at.full_adjoint(self._split(w)[0])
 
     def second(self, h: Array, w: Array, adjoint: Adjoint, outer: Callable[[Array], Array]) -> Array:
         image = self._stacked.matrix @ h

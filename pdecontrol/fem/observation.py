@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -49,24 +49,46 @@ class ObservationOverTime:
 
     def __init__(self, parts: Sequence[tuple[Space, list[int], list[Any]]]) -> None:
         self._parts = [(space, levels, matrices, list(map(transpose, matrices))) for space, levels, matrices in parts]
+        self._numbers = [{level: k for k, level in enumerate(levels)} for _, levels, _ in parts]
         self.space = product([space for space, *_ in parts])
 
     def apply(self, y: Array) -> Array:
         """O y."""
-        return np.concatenate([
-            transposed @ y[level]
-            for _, levels, _, transposes in self._parts
-            for level, transposed in zip(levels, transposes, strict=True)
-        ])  # fmt: skip
+        observed = self.space.zeros()
+        for level, row in enumerate(y):
+            self.observe(level, row, observed)
+        return observed
+
+    def observe(self, level: int, y: Array, observed: Array) -> None:
+        """Enter what is observed of the state at one time."""
+        for part, (space, _, _, transposes), piece in self._with_numbers(observed):
+            if level in part:
+                space.steps(piece)[part[level]] = transposes[part[level]] @ y
 
     def transposed(self, w: Array, shape: tuple[int, int]) -> Array:
         """O' M_y w, functionals on states for each time."""
-        result = np.zeros(shape)
-        for (space, levels, matrices, _), piece in zip(self._parts, self.space.split(w), strict=True):
-            rows = space.dual(piece).reshape(len(levels), -1)
-            for level, matrix, row in zip(levels, matrices, rows, strict=True):
-                result[level] += matrix @ row
-        return result
+        at = self.functionals(w, shape[1])
+        return np.stack([at(level) for level in range(shape[0])])
+
+    def functionals(self, w: Array, size: int) -> Callable[[int], Array]:
+        """The functional of O' M_y w on states at one time, of that many entries, by the number of the time."""
+        parts = [
+            (part, matrices, space.steps(space.dual(piece)))
+            for part, (space, _, matrices, _), piece in self._with_numbers(w)
+        ]
+
+        def at(level: int) -> Array:
+            result = np.zeros(size)
+            for part, matrices, rows in parts:
+                if level in part:
+                    result += matrices[part[level]] @ rows[part[level]]
+            return result
+
+        return at
+
+    def _with_numbers(self, observed: Array) -> Iterator[tuple[dict[int, int], tuple[Any, ...], Array]]:
+        """Of each part the places of its levels, what it consists of, and its piece of what is observed."""
+        return zip(self._numbers, self._parts, self.space.split(observed), strict=True)
 
     @cached_property
     def absolute(self) -> ObservationOverTime:

@@ -127,30 +127,44 @@ class AffineSteps(Steps):
         self._solvers.clear()
 
 
-class TrajectorySteps(Steps):
-    """Those of an evolution linearised at a trajectory y_0, .., y_N (N + 1, n) with the controls u_1, .., u_N.
+class TrajectorySteps:
+    """Those of an evolution linearised along a trajectory with the controls u_1, .., u_N, given at states of it.
 
-    Matrices are kept, and no factors: systems are solved by iterations, preconditioned by factors of the linear part.
+    Systems are solved by iterations, preconditioned by factors of the linear part, and no factors are kept; matrices
+    are, where the trajectory is.
     """
 
-    def __init__(self, evolution: Evolution, y: Array, u: Array, linear: AffineSteps, counter: Counter) -> None:
-        super().__init__(evolution)
-        self._y, self._u, self._linear, self._counter = y, u, linear, counter
+    def __init__(self, evolution: Evolution, u: Array, linear: Steps, counter: Counter, keep: bool) -> None:
+        self._evolution, self._u, self._linear, self._counter = evolution, u, linear, counter
+        self._keep = keep
         self._solvers = dict[int, LinearSolver]()
         self._old = dict[int, SharedMatrix]()
 
-    def solver(self, n: int) -> LinearSolver:
-        if n not in self._solvers:
-            at = self._y[n + 1], self._u[n]
-            self._solvers[n] = linearised_solver(self.evolution, n, *at, self._linear, self._counter)
-        return self._solvers[n]
+    def solver(self, n: int, y: Array) -> LinearSolver:
+        """B_n, ready to solve with, given the state at the end of the step."""
+        if n in self._solvers:
+            return self._solvers[n]
+        solver = linearised_solver(self._evolution, n, y, self._u[n], self._linear, self._counter)
+        if self._keep:
+            self._solvers[n] = solver
+        return solver
 
-    def old(self, n: int) -> SharedMatrix:
-        if n not in self._old:
-            evolution = self.evolution
-            matrix = evolution.levels[n].equation.jacobian(self._y[n], self._u[n])
-            self._old[n] = shared(evolution.engine.block(matrix, evolution.free))
-        return self._old[n]
+    def previous(self, n: int, y: Array, x: Array, transposed: bool = False) -> Array:
+        """N_n x, or N_n' x, given the state at the beginning of the step."""
+        result, rest = self._evolution.shift(n) * (self._linear.mass @ x), self._linear.rest
+        if rest:
+            result = result - rest * self.at_beginning(n, y, x, transposed)
+        return result
+
+    def at_beginning(self, n: int, y: Array, x: Array, transposed: bool = False) -> Array:
+        """e_y x, or e_y' x, at the beginning of the step."""
+        old = self._old.get(n)
+        if old is None:
+            evolution = self._evolution
+            old = shared(evolution.engine.block(evolution.levels[n].equation.jacobian(y, self._u[n]), evolution.free))
+            if self._keep:
+                self._old[n] = old
+        return np.asarray(old.apply_transposed(x) if transposed else old @ x)
 
 
 def step_solver(evolution: Evolution, n: int, counter: Counter, at: tuple[Array, Array] | None = None) -> LinearSolver:
@@ -172,7 +186,7 @@ def step_solver(evolution: Evolution, n: int, counter: Counter, at: tuple[Array,
 
 
 def linearised_solver(
-    evolution: Evolution, n: int, y: Array, u: Array, linear: AffineSteps, counter: Counter
+    evolution: Evolution, n: int, y: Array, u: Array, linear: Steps, counter: Counter
 ) -> LinearSolver:
     """e_y + s M at a state, solved by iterations with the factors of the linear part."""
     near, level, shift = linear.solver(n), evolution.levels[n + 1], evolution.shift(n)

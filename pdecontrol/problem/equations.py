@@ -151,6 +151,9 @@ class Parabolic(Stated):
     times : instead of these, t_0 < t_1 < .. < T.
     scheme : "backward-euler" or "crank-nicolson".
     initial : y(t_0), a number, a function of x, a field, or an array (at the nodes).
+    snapshots : limits the memory of nonlinear equations: at most so many time levels of a trajectory are kept (two
+        states for each in products with a Hessian, and one or two that are computed), and the steps from them computed
+        again where derivatives need them. Answers are the same to the last bit. Needs checkpoint_schedules.
 
     Notes
     -----
@@ -171,6 +174,7 @@ class Parabolic(Stated):
     times: Any = None
     scheme: Scheme = "backward-euler"
     initial: Data = 0.0
+    snapshots: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.steady, (Elliptic, Weak)):
@@ -178,6 +182,9 @@ class Parabolic(Stated):
         if self.scheme not in ("backward-euler", "crank-nicolson"):
             raise ProblemError(f"Parabolic: scheme is 'backward-euler' or 'crank-nicolson', not {self.scheme!r}.")
         object.__setattr__(self, "times", self._levels())
+        limit = self.snapshots
+        if limit is not None and (not isinstance(limit, Integral) or isinstance(limit, bool) or limit < 1):
+            raise ProblemError(f"Parabolic: snapshots is the number of time levels to keep, 1 or more, got {limit!r}.")
 
     def _levels(self) -> Array:
         """t_0, .., t_N."""

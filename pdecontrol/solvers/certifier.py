@@ -206,8 +206,9 @@ class Certifier:
         """The control with the least objective, with its state and adjoint if solves are left for them."""
         now = self.objective.value(state.u, state.y), state.u
         value, u = min(self.lowest, now, key=itemgetter(0))
-        field = np.full(self.map.solution.size, np.nan)
-        adjoint = Adjoint(np.full(u.size, np.nan), None, field)
+        unknown = np.full(self.map.solution.size, np.nan)
+        field: Array | None = unknown
+        adjoint = Adjoint(np.full(u.size, np.nan), None, unknown)
         with suppress(SolveLimitError, ConvergenceError), self.ledger.within_limit():
             at = self.map.at(u)
             field, value = at.state, self.objective.value(u, at.value)

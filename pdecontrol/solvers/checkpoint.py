@@ -23,6 +23,7 @@ from .schedule import Schedule
 
 NUMBERS = ("modulus", "zero_tested", "certified_at", "best_at")  # of a certifier
 BEST = {"control": "control", "state": "solution", "adjoint": None}  # its parts with their spaces
+ABSENT = {"state": None}  # what may be, where memory is limited
 ADJOINT = {"gradient": "control", "error": None, "state": "solution"}
 
 
@@ -124,7 +125,10 @@ class Archive:
             for name in NUMBERS:
                 setattr(certifier, name, header[name])
             if header["best"] is not None:
-                parts = {name: _unpacked(f"best.{name}", space, arrays, self.map) for name, space in BEST.items()}
+                parts = {
+                    name: _unpacked(f"best.{name}", space, arrays, self.map, ABSENT.get(name, MISSING))
+                    for name, space in BEST.items()
+                }
                 certifier.best = Certified(certificate=Certificate(**header["best"]), **parts)
                 certifier.unverified = True
             certifier.schedule = Schedule(**header["schedule"])

@@ -153,15 +153,19 @@ def _step(
 
 
 def _result(
-    certifier: Certifier, best: Certified, status: Status, state: State, history: History, method: str, fingerprint: str
+    certifier: Certifier, best: Certified, status: Status, last: State, history: History, method: str, fingerprint: str
 ) -> Result:
     objective, map, ledger = certifier.objective, certifier.map, certifier.ledger
+    state, adjoint_state = best.state, best.adjoint.state
+    if state is None:  # where memory is limited
+        at = map.at(best.control)
+        state, adjoint_state = at.full_state(), at.full_adjoint(objective.state.gradient(at.value))
     adjoint = Field(best.adjoint.gradient, map.control, "adjoint")  # of maps without an adjoint PDE solution
-    if best.adjoint.state is not None:
-        adjoint = Field(best.adjoint.state, map.adjoints, "adjoint")
+    if adjoint_state is not None:
+        adjoint = Field(adjoint_state, map.adjoints, "adjoint")
     return Result(
         control=Field(best.control, map.control, "control"),
-        state=Field(best.state, map.solution, "state"),
+        state=Field(state, map.solution, "state"),
         adjoint=adjoint,
         certificate=best.certificate,
         status=status,
@@ -171,7 +175,8 @@ def _result(
         seconds=ledger.seconds,
         tol=certifier.stopping.tol,
         fingerprint=fingerprint,
-        dual=Field(state.dual, map.observation, "dual"),
+        memory=map.memory,
+        dual=Field(last.dual, map.observation, "dual"),
         lower=Field(map.control.zeros() + objective.control.lower, map.control, "lower bound"),
         upper=Field(map.control.zeros() + objective.control.upper, map.control, "upper bound"),
         sensors=objective.sensors,

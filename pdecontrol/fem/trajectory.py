@@ -1,0 +1,253 @@
+"""Nonlinear evolutions at a control: their trajectory, tangent, exact adjoint and second derivative, swept through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..arrays import Array
+from ..counter import Counter
+from ..errors import ConvergenceError
+from ..linear.solver import Approximation, LinearSolver
+from ..maps import Adjoint, Linearisation
+from .evolution import Evolution
+from .march import Vectors, march
+from .newton import newton
+from .steps import Steps, TrajectorySteps, linearised_solver
+
+
+class TrajectoryLinearisation(Linearisation):
+    """The map of a nonlinear evolution at u, whose trajectory is computed at once.
+
+    Sweeps go through the trajectory a step at a time. Where only snapshots of it are kept, the states between them are
+    computed again, and no solution of a sweep is kept. Nothing begins from an earlier solution: answers do not depend
+    on what is kept.
+    """
+
+    def __init__(
+        self, evolution: Evolution, linear: Steps, counter: Counter, u: Array, accuracy: float | None = None,
+        snapshots: int | None = None,
+    ) -> None:  # fmt: skip
+        self._evolution, self._linear, self._counter, self._accuracy = evolution, linear, counter, accuracy
+        self._u, self._controls = u, evolution.steps_of(u)
+        self._count, self._size = len(self._controls), evolution.engine.size
+        self._snapshots, self._computed = snapshots, 0
+        self._steps = TrajectorySteps(evolution, self._controls, linear, counter, keep=snapshots is None)
+        self._march = march(self._count, (evolution.first_state(u),), self._advance, snapshots)
+        self._state = None if snapshots else np.empty((self._count, self._size))
+        self._value = evolution.observation.space.zeros()
+        with counter.solving("state"):
+            for n, _, (y,) in self._march.forward():
+                evolution.observation.observe(n, y, self._value)
+
+    def _advance(self, n: int, x: Vectors) -> Vectors:
+        """The state after a step, by Newton's method from the one before."""
+        (y,), evolution, u = x, self._evolution, self._controls[n]
+        if self._computed == self._count:
+            self._counter.recomputed += 1
+        else:
+            self._computed += 1
+        lifting = evolution.levels[n + 1].lifting
+        start = np.where(lifting.fixed, lifting.initial(), y)
+        carried = evolution.carried(y, self._u if n == 0 else None)
+        step = NonlinearStep(evolution, self._linear, self._counter, n, y, carried)
+        try:
+            y = newton(step, u, start, self._counter)
+        except ConvergenceError as error:
+            raise ConvergenceError(
+                f"in step {n + 1} of {self._count}, to t = {evolution.times[n + 1]:g}: {error} Or take shorter steps."
+            ) from error
+        if self._state is not None:
+            self._state[n] = y
+            y = self._state[n]
+        return (y,)
+
+    @property
+    def value(self) -> Array:
+        return self._value
+
+    @property
+    def state(self) -> Array | None:
+        return None if self._state is None else self._state.ravel()
+
+    def full_state(self) -> Array:
+        if self._state is not None:
+            return self._state.ravel()
+        state = np.empty((self._count, self._size))
+        with self._counter.timing():
+            for n, _, (y,) in self._march.forward():
+                state[n] = y
+        return state.ravel()
+
+    @property
+    def error(self) -> float | None:
+        return (
+            None
+            if self._accuracy is not None
+            else 4.0 * self._loss * self._evolution.observation.space.norm(self.value)
+        )
+
+    @property
+    def _loss(self) -> float:
+        """What solutions of a step lose to rounding or to the tolerance of iterations, relatively."""
+        return max(1e-13, self._linear.solver(0).loss)
+
+    # -- derivatives --------------------------------------------------------------------------------------------
+
+    def tangent(self, h: Array) -> Array:
+        observed = self._evolution.observation.space.zeros()
+        eta, along = self._first_tangent(h), self._evolution.steps_of(h)
+        with self._counter.solving("tangent"):
+            for n, (before,), (y,) in self._march.forward():
+                eta = self._tangent_step(n, before, y, eta, along[n], h)
+                self._evolution.observation.observe(n, eta, observed)
+        return observed
+
+    def _first_tangent(self, h: Array) -> Array:
+        """The change of y_0."""
+        evolution = self._evolution
+        return np.zeros(self._size) if evolution.initial is None else evolution.embedded(h)
+
+    def _tangent_step(self, n: int, before: Array, y: Array, eta: Array, along: Array, h: Array) -> Array:
+        """The change of the state after a step, from that before it, eta, and that of the control."""
+        evolution, steps = self._evolution, self._steps
+        lifting = evolution.levels[0].lifting
+        functional = lifting.restrict(evolution.couple(n, y, before, self._controls[n], along))
+        free = lifting.restrict(eta)
+        if n > 0 or evolution.initial is None:
+            functional = functional + steps.previous(n, before, free)
+        else:  # M y_0 is given by the control itself
+            functional = functional + lifting.restrict(evolution.shift(0) * evolution.initial.apply(h))
+            if self._linear.rest:
+                functional -= self._linear.rest * steps.at_beginning(0, before, free)
+        return lifting.extend(steps.solver(n, y).solve(functional, None, self._accuracy).x)
+
+    def solve_adjoint(self, w: Array, start: Array | None = None) -> Adjoint:
+        state = None if self._state is None else np.empty_like(self._state)
+        with self._counter.solving("adjoint"):
+            gradient = self._swept(w, state)
+        error = None if self._accuracy is not None else 4.0 * self._loss * self._evolution.control.norm(gradient)
+        return Adjoint(gradient, error, None if state is None else state.ravel())
+
+    def full_adjoint(self, w: Array) -> Array:
+        state = np.empty((self._count, self._size))
+        with self._counter.timing():
+            self._swept(w, state)
+        return state.ravel()
+
+    def _swept(self, w: Array, state: Array | None) -> Array:
+        """S'(u)* w, with the solution of the adjoint equation entered in `state`."""
+        sweep, gradient, shift = self._adjoint_sweep(w), self._evolution.control.zeros(), self._evolution.shift
+        for n, (before,), (y,) in self._march.backward():
+            p = sweep(n, before, self._steps.solver(n, y))
+            self._enter(gradient, n, before, y, p)
+            if state is not None:
+                state[n] = shift(n) * p
+        return gradient
+
+    def _adjoint_sweep(self, w: Array) -> AdjointSweep:
+        load = self._evolution.observation.functionals(w, self._size)
+        return AdjointSweep(self._evolution, self._steps, self._accuracy, load)
+
+    def _enter(
+        self, gradient: Array, n: int, before: Array, y: Array, p: Array, on_initial: Array | None = None
+    ) -> None:
+        """Enter in -M_u^-1 E_u' p what a step adds to it; less a functional on y_0."""
+        evolution = self._evolution
+        if evolution.initial is None:
+            row = evolution.couple_transposed(n, y, before, self._controls[n], p)
+            evolution.control.steps(gradient)[n] = row / evolution.lengths[n]
+        elif n == 0:
+            lifting, rest = evolution.levels[0].lifting, self._linear.rest
+            on_state = np.zeros(self._size) if on_initial is None else -on_initial
+            if rest:
+                carried = self._steps.at_beginning(0, before, lifting.restrict(p), transposed=True)
+                on_state -= lifting.extend(rest * carried)
+            nodal = evolution.initial.transposed(lifting.extend(lifting.restrict(on_state)))
+            gradient[:] = evolution.shift(0) * evolution.initial.transposed(p) + nodal / evolution.control.mass
+
+    def second(self, h: Array, w: Array, adjoint: Adjoint, outer: Callable[[Array], Array]) -> Array:
+        evolution, along = self._evolution, self._evolution.steps_of(h)
+        observed = evolution.observation.space.zeros()
+
+        def advance(n: int, x: Vectors) -> Vectors:
+            before, eta = x
+            (y,) = self._march.after(n, (before,))
+            return y, self._tangent_step(n, before, y, eta, along[n], h)
+
+        pairs = march(self._count, (evolution.first_state(self._u), self._first_tangent(h)), advance, self._snapshots)
+        with self._counter.solving("tangent"):
+            for n, _, (_, eta) in pairs.forward():
+                evolution.observation.observe(n, eta, observed)
+        with self._counter.solving("adjoint"):
+            multiplier, sweep = self._multipliers(w, adjoint), self._adjoint_sweep(outer(observed))
+            gradient, curved = evolution.control.zeros(), np.zeros(self._size)
+            images = np.zeros_like(along)
+            for n, (before, eta_before), (y, eta) in pairs.backward():
+                solver = self._steps.solver(n, y)
+                p = multiplier(n, before, solver)
+                on_new, on_old, images[n] = evolution.second(
+                    n, y, before, self._controls[n], p, eta, eta_before, along[n]
+                )
+                self._enter(gradient, n, before, y, sweep(n, before, solver, on_new + curved), on_old)
+                curved = on_old
+            return gradient if evolution.initial else gradient - (images / evolution.lengths[:, None]).ravel()
+
+    def _multipliers(self, w: Array, adjoint: Adjoint) -> Callable[[int, Array, LinearSolver], Array]:
+        """The multipliers of the steps, from the last to the first, behind solve_adjoint(w), which may have kept them."""
+        shift, state = self._evolution.shift, adjoint.state
+        if state is not None:
+            rows = self._evolution.adjoints.steps(state)
+            return lambda n, before, solver: rows[n] / shift(n)
+        sweep = self._adjoint_sweep(w)
+        return lambda n, before, solver: (shift(n) * sweep(n, before, solver)) / shift(n)  # rounded like kept ones
+
+
+class AdjointSweep:
+    """B_n' p_n = f_n + N_(n+1)' p_(n+1), n = N, .., 1, a step at a time; f_n are functionals of `load`."""
+
+    def __init__(
+        self, evolution: Evolution, steps: TrajectorySteps, accuracy: float | None, load: Callable[[int], Array]
+    ) -> None:
+        self._lifting, self._steps, self._accuracy, self._load = evolution.levels[0].lifting, steps, accuracy, load
+        self._carried = np.zeros(self._lifting.free.size)
+
+    def __call__(self, n: int, before: Array, solver: LinearSolver, less: Array | float = 0.0) -> Array:
+        """p at the end of the step n = N - 1, .., 0, given y at its beginning and B_n."""
+        functional = self._lifting.restrict(self._load(n) - less) + self._carried
+        p = solver.transposed.solve(functional, None, self._accuracy).x
+        if n > 0:
+            self._carried = self._steps.previous(n, before, p, transposed=True)
+        return self._lifting.extend(p)
+
+
+class InexactSolver:
+    """Solves as accurately as the steps of Newton's method need it."""
+
+    def __init__(self, solver: LinearSolver) -> None:
+        self._solver = solver
+        self.close = solver.close
+
+    def solve(self, b: Array) -> Approximation:
+        return self._solver.solve(b, accuracy=1e-6)
+
+
+class NonlinearStep:
+    """E(y, y_old, u) = 0 as an equation for y, which Newton's method solves."""
+
+    def __init__(
+        self, evolution: Evolution, linear: Steps, counter: Counter, n: int, before: Array, carried: Array
+    ) -> None:
+        self._evolution, self._linear, self._counter = evolution, linear, counter
+        self._n, self._before, self._carried = n, before, carried
+        self.lifting, self.engine = evolution.levels[n + 1].lifting, evolution.engine
+
+    def residual(self, y: Array, u: Array) -> Array:
+        return self._evolution.residual(self._n, y, self._before, self._carried, u)
+
+    def factorise(self, y: Array, u: Array, counter: object) -> InexactSolver:
+        return InexactSolver(linearised_solver(self._evolution, self._n, y, u, self._linear, self._counter))
+
+    def norm(self, a: Array) -> float:
+        return float(np.sqrt(self.engine.group.sum(np.einsum("i,i->", a, a))))
