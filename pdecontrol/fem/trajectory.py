@@ -53,7 +53,7 @@ class TrajectoryLinearisation(Linearisation):
         carried = evolution.carried(y, self._u if n == 0 else None)
         step = NonlinearStep(evolution, self._linear, self._counter, n, y, carried)
         try:
-            y = newton(step, u, start, self._counter)
+            y = newton(step, u, start, self._counter)  # type: ignore[arg-type]
         except ConvergenceError as error:
             raise ConvergenceError(
                 f"in step {n + 1} of {self._count}, to t = {evolution.times[n + 1]:g}: {error} Or take shorter steps."
@@ -120,7 +120,7 @@ class TrajectoryLinearisation(Linearisation):
         else:  # M y_0 is given by the control itself
             functional = functional + lifting.restrict(evolution.shift(0) * evolution.initial.apply(h))
             if self._linear.rest:
-                functional -= self._linear.rest * steps.at_beginning(0, before, free)
+                functional = functional - self._linear.rest * steps.at_beginning(0, before, free)
         return lifting.extend(steps.solver(n, y).solve(functional, None, self._accuracy).x)
 
     def solve_adjoint(self, w: Array, start: Array | None = None) -> Adjoint:
@@ -151,19 +151,19 @@ class TrajectoryLinearisation(Linearisation):
         return AdjointSweep(self._evolution, self._steps, self._accuracy, load)
 
     def _enter(
-        self, gradient: Array, n: int, before: Array, y: Array, p: Array, on_initial: Array | None = None
+        self, gradient: Array, n: int, before: Array, y: Array, p: Array, on_initial: Array | float = 0.0
     ) -> None:
-        """Enter in -M_u^-1 E_u' p what a step adds to it; less a functional on y_0."""
+        """Enter in -M_u^-1 E_u' p what a step adds to it, less a functional on y_0."""
         evolution = self._evolution
         if evolution.initial is None:
             row = evolution.couple_transposed(n, y, before, self._controls[n], p)
             evolution.control.steps(gradient)[n] = row / evolution.lengths[n]
         elif n == 0:
             lifting, rest = evolution.levels[0].lifting, self._linear.rest
-            on_state = np.zeros(self._size) if on_initial is None else -on_initial
+            on_state = np.zeros(self._size) - on_initial
             if rest:
                 carried = self._steps.at_beginning(0, before, lifting.restrict(p), transposed=True)
-                on_state -= lifting.extend(rest * carried)
+                on_state = on_state - lifting.extend(rest * carried)
             nodal = evolution.initial.transposed(lifting.extend(lifting.restrict(on_state)))
             gradient[:] = evolution.shift(0) * evolution.initial.transposed(p) + nodal / evolution.control.mass
 
@@ -195,7 +195,7 @@ class TrajectoryLinearisation(Linearisation):
             return gradient if evolution.initial else gradient - (images / evolution.lengths[:, None]).ravel()
 
     def _multipliers(self, w: Array, adjoint: Adjoint) -> Callable[[int, Array, LinearSolver], Array]:
-        """The multipliers of the steps, from the last to the first, behind solve_adjoint(w), which may have kept them."""
+        """The multipliers of the steps, from the last to the first, behind solve_adjoint(w), which may have them."""
         shift, state = self._evolution.shift, adjoint.state
         if state is not None:
             rows = self._evolution.adjoints.steps(state)
