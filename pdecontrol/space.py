@@ -44,6 +44,12 @@ class Levels:
         size = self.times.size * self.base.size
         return size, size
 
+    @property
+    def nodes(self) -> Array:
+        """The points (dim + 1, N n) in space and time."""
+        points = self.base.nodes
+        return np.vstack([np.tile(points, self.times.size), np.repeat(self.times, points.shape[1])])
+
     def __matmul__(self, a: Array) -> Array:
         rows = zip(self.weights, a.reshape(self.times.size, self.base.size), strict=True)
         return np.concatenate([weight * self.base.dual(row) for weight, row in rows])
@@ -123,9 +129,11 @@ class Space:
     @property
     def nodes(self) -> Array:
         """The points where data are sampled; raises DataError for plain numbers."""
-        if self.points is None:
-            raise DataError(f"a space of {self.count} plain numbers has no points.")
-        return self.points
+        if self.points is not None:
+            return self.points
+        if self.levels is not None and self.base.points is not None:
+            return self.levels.nodes
+        raise DataError(f"a space of {self.count} plain numbers has no points.")
 
     @property
     def diagonal(self) -> bool:
@@ -183,11 +191,13 @@ class Space:
         """Nodal values of a number, an array or a function; raises DataError (see `arrays.sample`).
 
         An array is a whole vector, in the order of `gather`, the same on all processes that share the space; over time
-        (N, n) will do. There, functions may have two arguments, x and a number t.
+        (N, n) will do, and (n,) for all times. There, functions may have two arguments, x and a number t.
         """
         data = undivided(data)
         if self.levels is not None and _shape(data) == (self.times.size, self.base.count):
             data = np.asarray(data).ravel()
+        elif self.levels is not None and _shape(data) == (self.base.count,):
+            data = np.tile(data, self.times.size)
         if self.group.size > 1:
             count, shapes = self.count, set(self.group.collect(_shape(data)))
             if shapes - {()}:
@@ -203,7 +213,7 @@ class Space:
     def checked(self, data: Data, name: str, infinite: bool = False) -> Array:
         """Like `interpolate`, for arrays that have the entries of this process already."""
         with self.group.agree():
-            if callable(data) and self.points is None:
+            if callable(data) and self.base.points is None:
                 raise DataError(f"{name}: this space has no points, give {self.size} numbers instead of a function.")
             if callable(data) and self.levels is not None:
                 return self.levels.sample(data, self.scale, name, infinite)
@@ -239,8 +249,8 @@ class Space:
         if self.factors:
             return product([factor.over(times, weights) for factor in self.factors])
         levels, points, layout = Levels(self, times, weights), self.points, self.layout
-        if points is not None:
-            points = np.vstack([np.tile(points, times.size), np.repeat(times, self.size)])
+        if points is not None:  # long vectors: where data are sampled, but not of states
+            points = levels.nodes if self.diagonal else None
         if layout is not None:
             numbers = self.scatter(np.arange(self.count, dtype=float)).astype(np.int64)
             keys = (self.count * np.arange(times.size)[:, None] + numbers).reshape(1, -1)

@@ -131,14 +131,17 @@ class LinearSolver:
             self.closed = True
             self.inverse.close()
 
-    @cached_property
+    @property
     def transposed(self) -> LinearSolver:
         """That of A', itself where A is symmetric; it lives as long as this one."""
-        if self._original is not None:
-            return self._original
+        return self._original or self._transposed or self
+
+    @cached_property
+    def _transposed(self) -> LinearSolver | None:
+        """That of A', if it is another."""
         rows, inverse = self._rows.transposed, self.inverse.transposed(self._rows.symmetric)
         if rows is self._rows and inverse is self.inverse:
-            return self
+            return None  # not this one, which would hold itself in memory
         return LinearSolver(rows, inverse, self.norm, self._counter, self)
 
     @cached_property

@@ -181,13 +181,14 @@ class Parabolic(Stated):
             raise ProblemError(f"Parabolic takes a steady equation, Elliptic(..) or Weak(..), got {self.steady!r}.")
         if self.scheme not in ("backward-euler", "crank-nicolson"):
             raise ProblemError(f"Parabolic: scheme is 'backward-euler' or 'crank-nicolson', not {self.scheme!r}.")
-        object.__setattr__(self, "times", self._levels())
+        _ = self.levels
         limit = self.snapshots
         if limit is not None and (not isinstance(limit, Integral) or isinstance(limit, bool) or limit < 1):
             raise ProblemError(f"Parabolic: snapshots is the number of time levels to keep, 1 or more, got {limit!r}.")
 
-    def _levels(self) -> Array:
-        """t_0, .., t_N."""
+    @property
+    def levels(self) -> Array:
+        """The times t_0, .., t_N."""
         if self.times is None:
             if self.T is None or self.steps is None:
                 raise ProblemError("Parabolic takes T and steps, or times.")
