@@ -114,7 +114,8 @@ class Evolution:
                 levels.append(Level(equation, lifting, zero, zero))
             elif driven:
                 load, size = self._load()
-                levels.append(Level(first[0], lifting, load - first[1], size + first[2]))
+                sizes = zero if first[0].affine is None else size + first[2]
+                levels.append(Level(first[0], lifting, load - first[1], sizes))
             else:
                 levels.append(Level(first[0], lifting, zero, zero))
         return levels

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 import numpy as np
@@ -129,8 +131,8 @@ class AffineSteps(Steps):
 class TrajectorySteps:
     """Those of an evolution linearised along a trajectory with the controls u_1, .., u_N, given at states of it.
 
-    Systems are solved by iterations, preconditioned by factors of the linear part, and no factors are kept; matrices
-    are, where the trajectory is.
+    Systems are solved by iterations, preconditioned by factors of the linear part; no factors are kept, nor what
+    iterative solvers need, but matrices are, where the trajectory is.
     """
 
     def __init__(self, evolution: Evolution, u: Array, linear: Steps, counter: Counter, keep: bool) -> None:
@@ -139,14 +141,19 @@ class TrajectorySteps:
         self._solvers = dict[int, LinearSolver]()
         self._old = dict[int, SharedMatrix]()
 
-    def solver(self, n: int, y: Array) -> LinearSolver:
+    @contextmanager
+    def solver(self, n: int, y: Array) -> Iterator[LinearSolver]:
         """B_n, ready to solve with, given the state at the end of the step."""
-        if n in self._solvers:
-            return self._solvers[n]
-        solver = linearised_solver(self._evolution, n, y, self._u[n], self._linear, self._counter)
-        if self._keep:
-            self._solvers[n] = solver
-        return solver
+        solver = self._solvers.get(n)
+        if solver is None:
+            solver = linearised_solver(self._evolution, n, y, self._u[n], self._linear, self._counter)
+            if self._keep and self._linear.solver(n).inverse.exact:
+                self._solvers[n] = solver
+        try:
+            yield solver
+        finally:
+            if n not in self._solvers:
+                solver.close()
 
     def previous(self, n: int, y: Array, x: Array, transposed: bool = False) -> Array:
         """N_n x, or N_n' x, given the state at the beginning of the step."""

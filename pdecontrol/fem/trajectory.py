@@ -121,7 +121,8 @@ class TrajectoryLinearisation(Linearisation):
             functional = functional + lifting.restrict(evolution.shift(0) * evolution.initial.apply(h))
             if self._linear.rest:
                 functional = functional - self._linear.rest * steps.at_beginning(0, before, free)
-        return lifting.extend(steps.solver(n, y).solve(functional, None, self._accuracy).x)
+        with steps.solver(n, y) as solver:
+            return lifting.extend(solver.solve(functional, None, self._accuracy).x)
 
     def solve_adjoint(self, w: Array, start: Array | None = None) -> Adjoint:
         state = None if self._state is None else np.empty_like(self._state)
@@ -140,7 +141,8 @@ class TrajectoryLinearisation(Linearisation):
         """S'(u)* w, with the solution of the adjoint equation entered in `state`."""
         sweep, gradient, shift = self._adjoint_sweep(w), self._evolution.control.zeros(), self._evolution.shift
         for n, (before,), (y,) in self._march.backward():
-            p = sweep(n, before, self._steps.solver(n, y))
+            with self._steps.solver(n, y) as solver:
+                p = sweep(n, before, solver)
             self._enter(gradient, n, before, y, p)
             if state is not None:
                 state[n] = shift(n) * p
@@ -185,12 +187,13 @@ class TrajectoryLinearisation(Linearisation):
             gradient, curved = evolution.control.zeros(), np.zeros(self._size)
             images = np.zeros_like(along)
             for n, (before, eta_before), (y, eta) in pairs.backward():
-                solver = self._steps.solver(n, y)
-                p = multiplier(n, before, solver)
-                on_new, on_old, images[n] = evolution.second(
-                    n, y, before, self._controls[n], p, eta, eta_before, along[n]
-                )
-                self._enter(gradient, n, before, y, sweep(n, before, solver, on_new + curved), on_old)
+                with self._steps.solver(n, y) as solver:
+                    p = multiplier(n, before, solver)
+                    on_new, on_old, images[n] = evolution.second(
+                        n, y, before, self._controls[n], p, eta, eta_before, along[n]
+                    )
+                    p = sweep(n, before, solver, on_new + curved)
+                self._enter(gradient, n, before, y, p, on_old)
                 curved = on_old
             return gradient if evolution.initial else gradient - (images / evolution.lengths[:, None]).ravel()
 
