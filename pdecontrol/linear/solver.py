@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
+from weakref import ref
 
 import numpy as np
 
@@ -122,7 +123,8 @@ class LinearSolver:
         self, rows: Rows | TransposedRows, inverse: Inverse, norm: EnergyNorm | None, counter: Counter,
         original: LinearSolver | None = None,
     ) -> None:  # fmt: skip
-        self._rows, self.inverse, self.norm, self._counter, self._original = rows, inverse, norm, counter, original
+        self._rows, self.inverse, self.norm, self._counter = rows, inverse, norm, counter
+        self._original = None if original is None else ref(original)  # a circle would stay in memory for a while
         self.energy, self.diagonal, self.width = norm is not None, rows.diagonal, rows.width
 
     def close(self) -> None:
@@ -134,21 +136,22 @@ class LinearSolver:
     @property
     def transposed(self) -> LinearSolver:
         """That of A', itself where A is symmetric; it lives as long as this one."""
-        return self._original or self._transposed or self
+        original = self._original and self._original()
+        return original or self._transposed or self
 
     @cached_property
     def _transposed(self) -> LinearSolver | None:
         """That of A', if it is another."""
         rows, inverse = self._rows.transposed, self.inverse.transposed(self._rows.symmetric)
         if rows is self._rows and inverse is self.inverse:
-            return None  # not this one, which would hold itself in memory
+            return None
         return LinearSolver(rows, inverse, self.norm, self._counter, self)
 
     @cached_property
     def loss(self) -> float:
         """What smooth solutions by factors of A err by, relatively, before they are refined; 0 for iterations."""
-        if self._original is not None:
-            return self._original.loss
+        if self._original is not None and (original := self._original()) is not None:
+            return original.loss
         if not self.inverse.exact:
             return 0.0
         self._counter.refinements += 2
