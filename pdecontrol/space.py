@@ -189,7 +189,7 @@ class Space:
         if self.levels is not None and _shape(data) == (self.times.size, self.base.count):
             data = np.asarray(data).ravel()
         elif self.levels is not None and _shape(data) == (self.base.count,):
-            data = np.tile(data, self.times.size)
+            data = np.tile(np.asarray(data), self.times.size)
         if self.group.size > 1:
             count, shapes = self.count, set(self.group.collect(_shape(data)))
             if shapes - {()}:

@@ -92,7 +92,8 @@ FUNCTIONS = {
     "shape": (lambda x: np.ones(3), "expected shape .* got .*return n values|components"),
     "transposed": (lambda x: np.ones((x.shape[1], 1)), "expected shape .* got .*return n values|components"),
     "exception": (fails, "the function failed on x of shape .* IndexError: list index out of range"),
-    "another signature": (lambda x, y: x, "the function failed on x of shape .* TypeError.*Functions of space"),
+    "another signature": (lambda x, y, z: x, "the function failed on x of shape .* TypeError.*Functions of space"),
+    "time": (lambda x, t: x[0], "is a function of x and t, but there is no time|failed on x of shape"),
     "no value": (lambda x: None, "expected a number or .* got NoneType|components"),
     "text": (lambda x: "one", "expected a number or .* got str|components"),
     "complex": (lambda x: 1j * x[0], "expected a number or .* got ndarray|components"),
@@ -100,7 +101,7 @@ FUNCTIONS = {
 
 
 def test_all_places_are_here():
-    assert (len(PLACES), len(FUNCTIONS)) == (19, 9)
+    assert (len(PLACES), len(FUNCTIONS)) == (19, 10)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -88,6 +88,7 @@ def test_data_are_sampled_a_level_at_a_time():
         assert np.array_equal(space.interpolate(data), expected.ravel())
     assert np.array_equal(space.interpolate(lambda x: x[0]), np.tile(LINEAR.points[0], 3))
     assert np.array_equal(space.interpolate(2), np.full(space.size, 2.0))
+    assert np.array_equal(space.interpolate(LINEAR.points[0]), np.tile(LINEAR.points[0], 3))
     assert np.array_equal(space.points, np.vstack([np.tile(LINEAR.points, 3), np.repeat(TIMES, LINEAR.size)]))
     for data, message in (
         (
@@ -95,7 +96,8 @@ def test_data_are_sampled_a_level_at_a_time():
             r"u at t = 0\.4: 25 of 25 values are NaN",
         ),
         (lambda x, t: x, r"u at t = 0\.1: expected shape \(25,\)"),
-        (np.ones(25), r"u: expected shape \(75,\)"),
+        (np.ones(24), r"u: expected shape \(75,\)"),
+        (np.ones((2, 25)), r"u: expected shape \(75,\)"),
         (lambda x, t, s: x[0], "u: the function failed"),
     ):
         with pytest.raises(pc.DataError, match=message):

@@ -122,6 +122,7 @@ class ParabolicLinearisation(Linearisation):
                 raise ConvergenceError(
                     f"in step {n + 1} of {count}, to t = {evolution.times[n + 1]:g}: {error} Or take shorter steps."
                 ) from error
+            self._map.solves.step(n + 1, count)
         return y
 
     def _lifted(self, free: Array) -> Array:

@@ -92,7 +92,8 @@ class SkfemRegion(Region):
     @cached_property
     def entries(self) -> Indices:
         """Where the entries of these matrices belong: row times the number of unknowns plus column."""
-        return np.asarray(self._dofs[:, None] * self.basis.N + self._dofs)
+        dofs = self._dofs.astype(np.int64)
+        return np.asarray(dofs[:, None] * self.basis.N + dofs)
 
     def dofs(self) -> Indices:
         if isinstance(self.basis, skfem.FacetBasis):

@@ -39,9 +39,10 @@ class ControlProblem(Stated):
 
     Examples
     --------
+    >>> import pdecontrol as pc
     >>> problem = ControlProblem(
     ...     equation=Elliptic(),
-    ...     control=Distributed(),
+    ...     control=pc.Distributed(),
     ...     tracking=Tracking(lambda x: x[0] * x[1]),
     ...     terms=[Tikhonov(1e-3), L1(1e-4), Box(-1, 1)],
     ...     boundary={"boundary": Dirichlet(0.0)},
