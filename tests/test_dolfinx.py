@@ -222,9 +222,13 @@ def test_functions_are_written_when_the_engine_is_gone(name, monkeypatch, tmp_pa
     gc.collect()
     assert engine() is None
     written = []
-    monkeypatch.setattr("pdecontrol.fem.compat.write_functions", lambda *arguments: written.append(arguments))
+    monkeypatch.setattr(
+        "pdecontrol.fem.compat.write_functions",
+        lambda _, functions, times, *rest: written.append((functions, list(times), *rest)),
+    )
     field.save(tmp_path / "field.xdmf")
-    ((_, (function,), path, order),) = written
+    (((function,), times, path, order),) = written
+    assert times == [0.0]
     assert (path.name, function.name, order) == ("field.xdmf", which, 0 if name.endswith("P0") else degree)
     points = function.function_space.tabulate_dof_coordinates()[:, :2].T
     values = np.array(function.x.array)
