@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import meshio
@@ -24,33 +23,35 @@ _CELL_TYPES = {
     (2, True): "line3", (3, True): "triangle6", (4, True): "tetra10",
 }  # fmt: skip
 _HDF5 = (".cgns", ".h5m", ".hmf", ".med")
-_XDMF = (".xdmf", ".xmf")  # with the numbers in it, so that it is one file and needs no h5py
 Functions = Mapping[str, tuple[Lagrange | None, Array]]  # by name, as elements and coefficients
-AT = "field.at(t).save(path)"
 _EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
 
 
-def write(functions: Functions, path: Path) -> None:
-    """Write functions on the same cells, by name, to one file, whose ending tells the format (see `field.export`)."""
+def write(frames: Sequence[tuple[float, Functions]], path: Path) -> None:
+    """Write functions on the same cells at times to a file, whose ending tells the format (see `field.export`)."""
+    kind = path.suffix.lower()
     _check_format(path)
-    mesh = _meshio_mesh(functions)
-    options: dict[str, Any] = {"data_format": "XML"} if path.suffix.lower() in _XDMF else {}
-    with _refusals(path), replacing(path) as temporary:
-        meshio.write(temporary, mesh, **options)
-
-
-def write_series(frames: Sequence[tuple[float, Functions]], path: Path) -> None:
-    """Write functions on the same cells at times to an .xdmf file, or a .pvd file with a folder of .vtu files."""
-    if path.suffix.lower() in _XDMF:
+    if kind in (".xdmf", ".xmf"):
         with _refusals(path), replacing(path) as temporary:
             _write_xdmf(frames, temporary)
-    elif path.suffix.lower() == ".pvd":
+    elif kind == ".pvd":
         _write_collection(frames, path)
+    elif len(frames) == 1:
+        _write_mesh(frames[0][1], path)
     else:
-        raise DataError(f"{path}: functions of time are written to .pvd or .xdmf files, or one time of them: {AT}.")
+        raise DataError(
+            f"{path}: functions of time are written to .pvd or .xdmf files; field.at(t).save(path) writes one time."
+        )
+
+
+def _write_mesh(functions: Functions, path: Path) -> None:
+    mesh = _meshio_mesh(functions)
+    with _refusals(path), replacing(path) as temporary:
+        meshio.write(temporary, mesh)
 
 
 def _write_xdmf(frames: Sequence[tuple[float, Functions]], path: Path) -> None:
+    """With the numbers in it, so that it is one file and needs no h5py."""
     with TimeSeriesWriter(path, data_format="XML") as file:
         for number, (t, functions) in enumerate(frames):
             mesh = _meshio_mesh(functions)
@@ -60,6 +61,7 @@ def _write_xdmf(frames: Sequence[tuple[float, Functions]], path: Path) -> None:
 
 
 def _write_collection(frames: Sequence[tuple[float, Functions]], path: Path) -> None:
+    """As a list of .vtu files in a folder beside it."""
     pieces = f"{path.stem}-times"
     folder = path.with_name(pieces)
     if folder.exists() and not (folder.is_dir() and all(item.suffix == ".vtu" for item in folder.iterdir())):
@@ -72,7 +74,7 @@ def _write_collection(frames: Sequence[tuple[float, Functions]], path: Path) -> 
     try:
         for number, (t, functions) in enumerate(frames):
             piece = f"{pieces}/{number:04d}.vtu"
-            write(functions, staged.with_name(piece))
+            _write_mesh(functions, staged.parent / piece)
             ElementTree.SubElement(collection, "DataSet", timestep=repr(t), part="0", file=piece)
         with replacing(staged) as temporary:
             ElementTree.ElementTree(root).write(temporary, xml_declaration=True, encoding="utf-8")

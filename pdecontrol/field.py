@@ -208,18 +208,12 @@ def export(fields: Mapping[str, Field], path: str | Path) -> Path:
 
 def _write(fields: Mapping[str, Field], times: Array | None, path: Path) -> None:
     """Write whole functions to one file."""
-    from .export import write, write_series
+    from .export import write
 
     for field in fields.values():
         field.finite_values()
-    frames = [
-        (t, {name: (field.space.elements, field.array) for name, field in frame.items()})
-        for t, frame in _frames(fields, times)
-    ]
-    if times is None and path.suffix.lower() != ".pvd":
-        write(frames[0][1], path)
-    else:
-        write_series(frames, path)
+    frames = _frames(fields, times)
+    write([(t, {name: (f.space.elements, f.array) for name, f in frame.items()}) for t, frame in frames], path)
 
 
 def _times(fields: Mapping[str, Field]) -> Array | None:

@@ -13,7 +13,7 @@ from pdecontrol.mesh.elements import cell_lagrange
 from pdecontrol.space import Space, product
 
 sys.path.insert(0, str(PROGRAMS))
-from times import TIMES, WEIGHTS, wave
+from times import EDGES, TIMES, WEIGHTS, wave
 
 MESH = pc.unit_square(4)
 LINEAR, FLAT = cell_lagrange(MESH, 1), cell_lagrange(MESH, 0)
@@ -75,7 +75,6 @@ def test_levels_are_views_and_fields():
 
 
 POINTS = np.array([[0.31, 0.7, 1.0], [0.32, 0.1, 0.5]])
-EDGES = np.array([0.0, 0.1, 0.4, 1.0])
 
 
 def test_functions_are_linear_between_times():
@@ -244,11 +243,12 @@ def test_spaces_over_time_on_any_number_of_ranks(tmp_path):
     for ranks in (1, 2, 3):
         mpirun(ranks, PROGRAMS / "times.py", tmp_path / f"{ranks}.npz")
         found[ranks] = dict(np.load(tmp_path / f"{ranks}.npz"))
-    assert len(found[1]) == 6 * 3 + 5
+    assert len(found[1]) == 6 * 3 + 5 * 2 + 5
+    assert found[1]["times in .xdmf"].tolist() == [3, 3]
     for ranks in (2, 3):
         for name, one in found[1].items():
             other = found[ranks][name]
-            if name.endswith("sums"):
+            if name.endswith(("sums", "between times")) or name.startswith("loaded"):
                 assert other == pytest.approx(one, rel=1e-12), name
             else:
                 assert np.array_equal(other, one), name
