@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from ..problem import Actuators, Control, Distributed
+from ..problem import Actuators, Control, Distributed, InitialValue
 from ..space import Space
 from .rectangular import NarrowMatrix, numbers, transpose
 from .sampler import Sampler
@@ -48,6 +48,8 @@ def coupling(control: Control, sampler: Sampler) -> Coupling:
         ]
         group = sampler.engine.group
         return Coupling(numbers(group, np.ones(len(loads))), NarrowMatrix(group, np.stack(loads, axis=1)))
+    if isinstance(control, InitialValue):
+        control = Distributed(control.on)  # of y_0
     if isinstance(control, Distributed) and control.on is not None:
         sampler.members(control.on, "Distributed control")
     kind = type(control).__name__

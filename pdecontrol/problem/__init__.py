@@ -4,11 +4,11 @@ Nothing here knows a mesh or a finite-element engine. Functions of space take x 
 """
 
 from .conditions import Condition, Dirichlet, Neumann, Robin
-from .controls import Actuators, Boundary, Control, Distributed
-from .equations import Elliptic, Semilinear, Weak
+from .controls import Actuators, Boundary, Control, Distributed, InitialValue
+from .equations import Elliptic, Parabolic, Scheme, Semilinear, Weak
 from .problem import ControlProblem
-from .stated import check_number
-from .terms import L1, Box, Linear, Term, Tikhonov, Tracking
+from .stated import Stated, check_number
+from .terms import L1, Box, Linear, Term, Tikhonov, Times, Tracking
 
 __all__ = [
     "L1",
@@ -21,12 +21,17 @@ __all__ = [
     "Dirichlet",
     "Distributed",
     "Elliptic",
+    "InitialValue",
     "Linear",
     "Neumann",
+    "Parabolic",
     "Robin",
+    "Scheme",
     "Semilinear",
+    "Stated",
     "Term",
     "Tikhonov",
+    "Times",
     "Tracking",
     "Weak",
     "check_number",

@@ -40,11 +40,11 @@ class LinearElliptic(StateEquation):
             flow = sampler.on_cells(equation.advection, "advection", 0.0, vector=True)
             self._terms.append(Integral(advection, engine.cells, flow))
             warn_of_oscillations(engine, kappa, flow)
-        source = sampler.on_cells(equation.source, "source", 0.0)
-        self._load = natural.load + engine.cells.functional(source)
+        load, size = source_load(equation, sampler)
+        self._load = natural.load + load
         self._engine, self.coupling = engine, coupling
-        load_size, symmetric = natural.sizes + engine.cells.functional(np.abs(source)), equation.advection is None
-        self.affine = Affine(load_size, symmetric, self._row_sums())
+        symmetric = equation.advection is None
+        self.affine = Affine(natural.sizes + size, symmetric, self._row_sums())
         self.definite = symmetric and not engine.group.any(bool(np.any(reaction < 0)))
 
     def _row_sums(self) -> tuple[Array, Array]:
@@ -67,6 +67,12 @@ class LinearElliptic(StateEquation):
     def assemble(self, more: Sequence[Integral]) -> Any:
         """The matrix with more terms."""
         return self._engine.matrix([*self._terms, *more])
+
+
+def source_load(equation: Elliptic, sampler: Sampler) -> tuple[Array, Array]:
+    """v -> int f v, and the sizes of its terms, entry by entry."""
+    cells, source = sampler.engine.cells, sampler.on_cells(equation.source, "source", 0.0)
+    return cells.functional(source), cells.functional(np.abs(source))
 
 
 def warn_of_oscillations(engine: Engine, kappa: Array, flow: Array) -> None:
