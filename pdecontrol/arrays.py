@@ -117,7 +117,8 @@ def at_time(data: Any, t: float | None, name: str) -> Any:
         return data
     if t is None:
         raise DataError(f"{name} is a function of x and t, but there is no time: the equation is a steady one.")
-    return lambda x: data(x, t)
+    function = undivided(data)
+    return lambda x: function(x, t)
 
 
 def undivided(data: Any) -> Any:
