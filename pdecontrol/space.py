@@ -74,10 +74,12 @@ class Levels:
         return np.broadcast_to(values, self.base.size)
 
     def flat(self, data: Any, count: int, name: str) -> Any:
-        """A whole array, a level a row or flat, as a flat one, and data that are no array as they are."""
+        """A whole array, a level a row, flat, or one for all, as a flat one, and data that are no array as they are."""
         shape, levels = _shape(data), self.weights.size
         if shape in ((), (levels * count,)):
             return data
+        if shape == (count,):
+            return np.tile(data, levels)
         if shape != (levels, count):
             turned = ": transpose it" if shape == (count, levels) else ""
             raise DataError(
@@ -212,8 +214,8 @@ class Space:
         """Nodal values of a number, an array or a function; raises DataError (see `arrays.sample`).
 
         An array is a whole vector, in the order of `gather`, the same on all processes that share the space; over time
-        (N, n) will do. There, functions may have two arguments, x and a number t, and where the numbers have no points
-        one, t.
+        (N, n) will do, and (n,) for all times. There, functions may have two arguments, x and a number t, and where the
+        numbers have no points one, t.
         """
         data = undivided(data)
         if self.levels is not None:

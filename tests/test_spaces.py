@@ -140,7 +140,8 @@ def test_functions_of_time_alone():
 
 def test_arrays_of_a_wrong_time_shape_are_named_with_the_right_one():
     space = BASES["numbers"].over([0.25, 0.5, 0.75, 1.0], np.full(4, 0.25))
-    for shape, hint in (((3, 4), ": transpose it"), ((3,), ""), ((4,), ""), ((5, 3), ""), ((13,), ""), ((4, 3, 1), "")):
+    assert np.array_equal(space.interpolate([1.0, 2.0, 3.0]), np.tile([1.0, 2.0, 3.0], 4))
+    for shape, hint in (((3, 4), ": transpose it"), ((4,), ""), ((5, 3), ""), ((13,), ""), ((4, 3, 1), "")):
         with pytest.raises(pc.DataError) as caught:
             space.interpolate(np.zeros(shape), "u")
         expected = f"u: expected shape (4, 3), 4 times with 3 values each, or flat (12,), got {shape}{hint}."
@@ -183,7 +184,7 @@ def test_data_are_sampled_a_level_at_a_time():
             r"u at t = 0\.4: 25 of 25 values are NaN",
         ),
         (lambda x, t: x, r"u at t = 0\.1: expected shape \(25,\)"),
-        (np.ones(25), r"u: expected shape \(3, 25\), 3 times with 25 values each, or flat \(75,\), got \(25,\)"),
+        (np.ones(24), r"u: expected shape \(3, 25\), 3 times with 25 values each, or flat \(75,\), got \(24,\)"),
         (lambda x, t, s: x[0], "u: the function failed"),
     ):
         with pytest.raises(pc.DataError, match=message):
