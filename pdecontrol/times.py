@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -59,10 +60,6 @@ class Times:
         ends = self.levels if self.edges is None else self.edges
         return float(ends[0]), float(ends[-1])
 
-    def equal(self, other: Times) -> bool:
-        """Whether the levels are the same."""
-        return np.array_equal(self.levels, other.levels)
-
     def level(self, t: float) -> int:
         """The number of the interval of t, or that of the nearest level."""
         if self.edges is None:
@@ -71,10 +68,11 @@ class Times:
 
     def at(self, rows: Array, t: float) -> Array:
         """The values at t of a function with rows (N, n) at the levels, at these a view; raises DataError outside."""
+        if not isinstance(t, Real):
+            raise DataError(f"a time is a number, and they are taken one by one: got {type(t).__name__}.")
         first, last = self.span
-        if np.ndim(t) or not first - self._slack <= t <= last + self._slack:
-            shown = f"t = {t:g}" if np.ndim(t) == 0 else "an array: times are taken one by one"
-            raise DataError(f"there are no values at {shown}, but from t = {first:g} to {last:g}.")
+        if not first - self._slack <= t <= last + self._slack:
+            raise DataError(f"there are no values at t = {t:g}, but from t = {first:g} to {last:g}.")
         level = self.level(t)
         if self.edges is not None or abs(self.levels[level] - t) <= self._slack:
             return np.asarray(rows[level])

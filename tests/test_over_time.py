@@ -262,12 +262,15 @@ def test_results_over_time_are_drawn(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert rendered(figure).std() > 10
-    shown = [*(axes.get_title() for axes in figure.axes), *(part.get_supylabel() for part in figure.subfigs)]
+    shown = [
+        *(axes.get_title() for axes in figure.axes),
+        *(text.get_text() for part in figure.subfigs for text in part.texts),
+    ]
     for title in ("state $y$", "control $u$", "adjoint state $p$", "distance"):
         assert sum(text.startswith(title) for text in shown) == 1, (title, shown)
     sets = sum(text.startswith("where $u$ is zero") for text in shown)
     assert sets == (name not in ("actuators", "ends"))
-    assert "certified" in figure.get_suptitle()
+    assert "certified" in figure.texts[0].get_text()
 
 
 def test_bounds_and_sensors_are_shown_over_time(result):

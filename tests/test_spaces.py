@@ -88,8 +88,9 @@ def test_functions_are_linear_between_times():
     for t in (0.0, 0.0999, 1.0001, np.inf, np.nan):
         with pytest.raises(pc.DataError, match=rf"there are no values at t = {t:g}, but from t = 0.1 to 1"):
             field(POINTS, t)
-    with pytest.raises(pc.DataError, match="no values at an array: times are taken one by one"):
-        field(POINTS, TIMES)
+    for wrong in (TIMES, "final", [0.1]):
+        with pytest.raises(pc.DataError, match=rf"a time is a number, .* got {type(wrong).__name__}"):
+            field(POINTS, wrong)
     one = BASES["numbers"].over([0.5], [1.0])
     assert np.array_equal(one.at(np.arange(3.0), 0.5), [0, 1, 2])
     with pytest.raises(pc.DataError, match=r"from t = 0.5 to 0.5"):
