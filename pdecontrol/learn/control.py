@@ -52,7 +52,7 @@ class ControlSamples(Source):
     The residual of a sample is the larger one of that of its state, relative to that without control and state, and for
     linear equations the defect of <S(u) - S(0), w> = <u, q>, relative to the norms. The bound is that on the error of
     the state in the energy norm, where the equation is symmetric positive definite and solved by factors, the rounding
-    of its residual included.
+    of its residual included. Residuals of parabolic equations are those of all steps, without a bound.
 
     Examples
     --------
