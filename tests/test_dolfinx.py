@@ -216,25 +216,34 @@ def test_functions_are_written_when_the_engine_is_gone(name, monkeypatch, tmp_pa
     engine = weakref.ref(map.system.engine)
     space = map.control if which == "control" else map.solution
     field = pc.Field(wave(space.points), space, which)
+    moving = pc.Field(np.concatenate([wave(space.points), 2 * wave(space.points)]), space.over([0.5, 2], [1, 1]), which)
     whole = field.gather()
     map.close()
     del map
     gc.collect()
     assert engine() is None
     written = []
-    monkeypatch.setattr("pdecontrol.fem.compat.write_functions", lambda *arguments: written.append(arguments))
+
+    def write_functions(_, functions, times, path, degree):
+        (function,) = functions
+        assert (path.name, function.name) == ("field.xdmf", which)
+        written.extend((t, function, np.array(function.x.array), degree) for t in times)
+
+    monkeypatch.setattr("pdecontrol.fem.compat.write_functions", write_functions)
     field.save(tmp_path / "field.xdmf")
-    ((_, (function,), path, order),) = written
-    assert (path.name, function.name, order) == ("field.xdmf", which, 0 if name.endswith("P0") else degree)
-    points = function.function_space.tabulate_dof_coordinates()[:, :2].T
-    values = np.array(function.x.array)
-    if name.endswith("P0"):
-        inside = np.flatnonzero(values)
-        assert len(inside) == whole.array.size
-    else:
-        inside = [i for i in range(values.size) if np.isclose(whole.space.points.T, points[:, i]).all(axis=1).any()]
-        assert len(inside) == whole.array.size and not np.delete(values, inside).any()
-    assert np.allclose(values[inside], whole(points[:, inside]), atol=1e-12)
+    moving.save(tmp_path / "field.xdmf")
+    assert [t for t, *_ in written] == [0.0, 0.5, 2.0]
+    for factor, (_, function, values, order) in zip((1, 1, 2), written, strict=True):
+        assert order == (0 if name.endswith("P0") else degree)
+        points = function.function_space.tabulate_dof_coordinates()[:, :2].T
+        if name.endswith("P0"):
+            inside = np.flatnonzero(values)
+            assert len(inside) == whole.array.size
+        else:
+            found = [np.isclose(whole.space.points.T, point).all(axis=1).any() for point in points.T]
+            inside = np.flatnonzero(found)
+            assert len(inside) == whole.array.size and not np.delete(values, inside).any()
+        assert np.allclose(values[inside], factor * whole(points[:, inside]), atol=1e-12)
 
 
 # -- equations by forms ---------------------------------------------------------------------------------------

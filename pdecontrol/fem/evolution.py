@@ -90,7 +90,7 @@ class Evolution:
         for n in range(1, count if self._moving else 1):
             sampler.time = float(times[n])
             self.couplings[n] = coupling(control, sampler)
-        self.control = self.couplings[0].space.over(times, self.lengths)
+        self.control = self.couplings[0].space.over(times, self.lengths, self.times)
 
     def _make_levels(self) -> list[Level]:
         steady, boundary, sampler = self.parabolic.steady, self.problem.boundary, self._sampler

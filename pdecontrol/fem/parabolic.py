@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -275,6 +275,22 @@ class ParabolicLinearisation(Linearisation):
                     images = (parts / evolution.lengths[:count, None]).ravel()
             p2, _ = self._steps.backward(load, accuracy=self._accuracy)
             return self.gradient(self._extended(p2), on_initial) - images
+
+    def state_errors(self) -> tuple[float, float]:
+        """The residuals of the steps relative to those of y_D, and NaN: no bound in the energy norm is known."""
+        evolution, y = self._evolution, self._solved[0]
+        zero = self._lifted(np.zeros((len(self._steps_of_u), evolution.free.size)))
+        zero[0] = y[0]
+        size, residual = (float(np.sqrt(sum(self._squares(rows)))) for rows in (zero, y))
+        return residual / (size or 1.0), np.nan
+
+    def _squares(self, y: Array) -> Iterator[float]:
+        """The squares of the norms of the residuals of the steps, for any trajectory."""
+        evolution = self._evolution
+        for n, u in enumerate(self._steps_of_u):
+            carried = evolution.carried(y[n], self._u if n == 0 else None)
+            residual = evolution.residual(n, y[n + 1], y[n], carried, u)
+            yield evolution.engine.group.sum(np.einsum("i,i->", residual, residual))
 
 
 class InexactSolver:
