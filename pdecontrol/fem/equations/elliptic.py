@@ -40,11 +40,10 @@ class LinearElliptic(StateEquation):
             flow = sampler.on_cells(equation.advection, "advection", 0.0, vector=True)
             self._terms.append(Integral(advection, engine.cells, flow))
             warn_of_oscillations(engine, kappa, flow)
-        source = sampler.on_cells(equation.source, "source", 0.0)
-        self._load = natural.load + engine.cells.functional(source)
+        load, sizes = source_load(equation, sampler)
+        self._load, symmetric = natural.load + load, equation.advection is None
         self._engine, self.coupling = engine, coupling
-        load_size, symmetric = natural.sizes + engine.cells.functional(np.abs(source)), equation.advection is None
-        self.affine = Affine(load_size, symmetric, self._row_sums())
+        self.affine = Affine(natural.sizes + sizes, symmetric, self._row_sums())
         self.definite = symmetric and not engine.group.any(bool(np.any(reaction < 0)))
 
     def _row_sums(self) -> tuple[Array, Array]:
@@ -67,6 +66,12 @@ class LinearElliptic(StateEquation):
     def assemble(self, more: Sequence[Integral]) -> Any:
         """The matrix with more terms."""
         return self._engine.matrix([*self._terms, *more])
+
+
+def source_load(equation: Elliptic, sampler: Sampler) -> tuple[Array, Array]:
+    """The functional v -> int f v of the source, and the sizes of its terms, v -> int |f| v."""
+    source = sampler.on_cells(equation.source, "source", 0.0)
+    return sampler.engine.cells.functional(source), sampler.engine.cells.functional(np.abs(source))
 
 
 def warn_of_oscillations(engine: Engine, kappa: Array, flow: Array) -> None:
