@@ -105,6 +105,14 @@ class DolfinxEngine(Engine):
                     matrix.setValuesLocal(dofs, dofs, entries, addv=True)
         return self._rows(matrix)
 
+    def gram(self, coupling: HaloMatrix, weights: Array) -> SharedMatrix:
+        from dolfinx.fem import petsc
+
+        matrix, local = petsc.create_matrix(self._form(mass)), coupling.gram(weights)
+        taken = self.states.taken.astype(np.int32)
+        matrix.setValuesLocalIJV(local.indptr, taken[local.indices], local.data, addv=True, rowmap=taken)
+        return self._rows(matrix)
+
     def _rows(self, matrix: Any) -> SharedMatrix:
         """The rows of this process, of a matrix of PETSc that is destroyed."""
         matrix.assemble()

@@ -62,6 +62,11 @@ def advection(y: Any, v: Any, weight: Any, grad: Any, dot: Any) -> Any:
     return dot(weight, grad(y)) * v
 
 
+def carried(y: Any, v: Any, weight: Any, grad: Any, dot: Any) -> Any:
+    """Weight . grad v y: the transpose of `advection`."""
+    return dot(weight, grad(v)) * y
+
+
 def mass(y: Any, v: Any, weight: Any, grad: Any, dot: Any) -> Any:
     """Weight y v."""
     return weight * y * v
@@ -113,6 +118,10 @@ class Engine(ABC):
     @abstractmethod
     def matrix(self, terms: Sequence[Integral]) -> Any:
         """The sum of bilinear forms."""
+
+    @abstractmethod
+    def gram(self, coupling: Any, weights: Array) -> Any:
+        """B diag(weights) B' for the matrix B of a coupling to controls."""
 
     @abstractmethod
     def block(self, matrix: Any, dofs: Indices) -> Any:

@@ -123,12 +123,15 @@ class SkfemEngine(Engine):
         parts = (form(integrand).assemble(region.basis, weight=weight) for integrand, region, weight in terms)  # type: ignore[attr-defined]
         return sp.csr_matrix(sum(parts, start=sp.csr_matrix((self.size, self.size))))
 
+    def gram(self, coupling: sp.csr_matrix, weights: Array) -> sp.csr_matrix:
+        return sp.csr_matrix(coupling @ sp.diags(weights) @ coupling.T)
+
     def block(self, matrix: sp.csr_matrix, dofs: Indices) -> sp.csr_matrix:
         return matrix[dofs][:, dofs]
 
     def prepare(self, definite: bool, affine: bool, unknowns: int) -> None:
         large, there = self.mesh.dim == 3 and unknowns > LARGE, find_spec("pyamg") is not None
-        refused = "without advection, negative reaction or semilinear term: use 'direct'"
+        refused = "without advection, negative reaction or nonlinear term: use 'direct'"
         self._kind = choose_kind(self._solver, affine and definite, large and there, refused)
         if self._kind == "amg" and not there:
             raise ProblemError("linear_solver='amg' needs pyamg: pip install pyamg.")

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..counter import Counter
-from ..errors import ProblemError, SingularEquationError
+from ..errors import SingularEquationError
 from ..linear.matrix import ROUNDING, kernel_row
 from ..linear.residual import Excess
 from ..linear.solver import LinearSolver
@@ -18,7 +18,7 @@ from ..problem import ControlProblem, Weak
 from .conditions import Lifting, check_conditions, natural_conditions
 from .control import coupling
 from .engine import Engine
-from .equations import EQUATIONS
+from .equations import state_equation
 from .observation import observation
 from .sampler import Sampler
 
@@ -37,9 +37,7 @@ class System:
         self.lifting = Lifting(problem.boundary, sampler)
         natural, controlled = natural_conditions(problem.boundary, sampler), coupling(problem.control, sampler)
         self.control = controlled.space
-        if (kind := type(problem.equation)) not in EQUATIONS:
-            raise ProblemError(f"there is no discretisation of {kind.__name__}: EQUATIONS has those there are.")
-        self.equation = EQUATIONS[kind](problem.equation, sampler, natural, controlled)
+        self.equation = state_equation(problem, sampler, natural, controlled)
         affine = self.equation.affine is not None
         engine.prepare(self.equation.definite, affine, int(engine.group.sum(self.lifting.free.size)))
         if affine:

@@ -80,4 +80,35 @@ class Actuators(Stated):
         object.__setattr__(self, "shapes", tuple(shapes))
 
 
-Control = Distributed | Boundary | Actuators
+@dataclass(frozen=True, eq=False, repr=False)
+class Coefficient(Stated):
+    """A control that multiplies the state: the term u y on the left of the equation, on the domain or on a part.
+
+    Parameters
+    ----------
+    of : "reaction", which u adds to.
+    on, element : as of `Distributed`.
+
+    Notes
+    -----
+    Discretised, the term is (u P y, P v) in the inner product of the controls, where P y has the values of y at the nodes
+    of u, or its means over cells; so the gradient of the objective is -P y P p in every entry, with the adjoint p. The
+    equation is known to have a solution only where the whole reaction is not negative, which a `Box` sees to.
+
+    Examples
+    --------
+    >>> control = Coefficient(of="reaction")
+    """
+
+    of: Literal["reaction"] = "reaction"
+    on: str | None = None
+    element: Element = "P1"
+
+    def __post_init__(self) -> None:
+        if self.of != "reaction":
+            raise ProblemError(f"Coefficient: of='reaction' is what there is, not {self.of!r}.")
+        check_tag(self.on, "Coefficient")
+        _element(self.element)
+
+
+Control = Distributed | Boundary | Actuators | Coefficient

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from ..errors import ProblemError
 from .conditions import Condition, Dirichlet, Neumann, Robin
-from .controls import Actuators, Boundary, Control, Distributed
+from .controls import Control
 from .equations import Elliptic, Weak
 from .stated import Stated
 from .terms import L1, Box, Linear, Term, Tikhonov, Tracking
@@ -62,8 +62,9 @@ class ControlProblem(Stated):
         own = stated == [None, None]
         if not own and not isinstance(self.equation, (Elliptic, Weak)):
             raise ProblemError(f"equation must be Elliptic(..) or Weak(..), got {self.equation!r}.")
-        if not own and not isinstance(self.control, (Distributed, Boundary, Actuators)):
-            raise ProblemError(f"control must be Distributed, Boundary or Actuators, got {self.control!r}.")
+        if not own and not isinstance(self.control, Control):
+            kinds = "Distributed, Boundary, Actuators or Coefficient"
+            raise ProblemError(f"control must be {kinds}, got {self.control!r}.")
         if not isinstance(self.boundary, Mapping):
             raise ProblemError(f"boundary takes a condition for each tag, {{tag: condition}}, got {self.boundary!r}.")
         object.__setattr__(self, "boundary", dict(self.boundary))
