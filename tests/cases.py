@@ -32,7 +32,7 @@ class Case:
 
     @property
     def affine(self):
-        return self.problem.equation.semilinear is None
+        return self in AFFINE
 
     @cached_property
     def map(self):
@@ -67,6 +67,7 @@ def rotation(x):
 SQUARE = {side: pc.Dirichlet() for side in ("left", "right")} | {"top": pc.Neumann(1.0), "bottom": pc.Robin(2.0)}
 ZERO = {"boundary": pc.Dirichlet()}
 CUBIC = pc.Semilinear(lambda y: y**3, lambda y: 3 * y**2)
+STATED = pc.Quasilinear(lambda y: 0.3 + y**2, lambda y: 2 * y)
 
 
 @cache
@@ -214,6 +215,28 @@ NONLINEAR = [
         pc.Elliptic({"inside": 0.1, "outside": 1.0}, semilinear=pc.Semilinear(
             lambda y: y / np.sqrt(1 + y**2), lambda y: (1 + y**2) ** -1.5, {"inside": 5.0})), ZERO,
         pc.Actuators([1.0, wave], on="inside")), materials, 1, 8.0),
+    # convection and diffusion that depend on the state
+    Case("Burgers", problem(pc.burgers(1 / 12, source=lambda x: 2 * (0.1 + x[0] ** 3))), interval, 1, 3.0),
+    Case("Burgers, P2, conditions of all kinds", problem(
+        pc.burgers(1 / 12, source=1.0), {"left": pc.Dirichlet(1.0), "right": pc.Robin(1.0, 0.3)},
+        pc.Boundary("right")), interval, 2, 0.5),
+    Case("convection along a curve", problem(pc.Elliptic(
+        0.3, 1.0, convection=pc.Convection(lambda y: (y, np.sin(2 * y)), lambda y: (1.0, 2 * np.cos(2 * y)))), SQUARE),
+        square, 1, 10.0),
+    Case("quasilinear", problem(pc.Elliptic(STATED)), square, 1, 10.0),
+    Case("quasilinear and semilinear, P2, control on a part", problem(
+        pc.Elliptic(pc.Quasilinear(np.exp, np.exp, positive), 2.0, semilinear=CUBIC), SQUARE,
+        pc.Distributed("patch")), square, 2, 10.0),
+    Case("quasilinear with advection and convection in 3D", problem(
+        pc.Elliptic(STATED, advection=(1.0, 0.0, 0.0), convection=pc.Convection(
+            lambda y: (y, y**2, 0.0), lambda y: (1.0, 2 * y, 0.0))), {"left": pc.Dirichlet(0.5)}), cube, 1, 10.0),
+    # controls that are coefficients
+    Case("bilinear", problem(pc.Elliptic(source=5.0), ZERO, pc.Coefficient()), square, 1, 20.0),
+    Case("bilinear, P2, control P0", problem(
+        pc.Elliptic(source=wave), SQUARE, pc.Coefficient(element="P0")), square, 2, 5.0),
+    Case("bilinear on a part, cubic", problem(
+        pc.Elliptic(0.5, semilinear=CUBIC, source=20.0), ZERO, pc.Coefficient(on="patch"),
+        terms=[pc.L1(1e-3), pc.Box(-1, 50)]), square, 1, 20.0),
 ]  # fmt: skip
 
 CASES = AFFINE + NONLINEAR

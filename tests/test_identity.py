@@ -13,6 +13,7 @@ from pdecontrol.errors import ProblemError, ResultFileError
 from pdecontrol.files import read_arrays, write_arrays
 from pdecontrol.solvers import loop
 from pdecontrol.solvers.method import Start
+from pdecontrol.problem import FunctionOfState
 from pdecontrol.terms import bind
 
 amg = pytest.mark.skipif(find_spec("pyamg") is None, reason="needs pyamg")
@@ -67,12 +68,21 @@ BASES = {
         equation=pc.Elliptic(semilinear=pc.Semilinear(np.sinh, np.cosh, {"warm": 2.0})),
         control=pc.Boundary("outlet"), tracking=pc.Tracking(1.0, on="lid")),
     "actuators": stated(control=pc.Actuators([1.0, lambda x: x[0]], on="core")),
+    "a coefficient": stated(
+        equation=pc.Elliptic(
+            pc.Quasilinear(lambda y: 1 + y**2, lambda y: 2 * y),
+            convection=pc.Convection(lambda y: (y, 0.5), lambda y: (1.0, 0.0))),
+        control=pc.Coefficient(on="core")),
 }  # fmt: skip
 OTHER = {
     pc.Elliptic: {"diffusion": lambda x: 1.5 + 1e-9 * x[0], "reaction": 0.25, "advection": (0.0, 0.1),
-                  "source": {"warm": 2.0}, "semilinear": pc.Semilinear(np.sinh, np.cosh)},
+                  "source": {"warm": 2.0}, "semilinear": pc.Semilinear(np.sinh, np.cosh),
+                  "convection": pc.Convection(lambda y: (y, y), lambda y: (1.0, 1.0))},
     pc.Semilinear: {"function": lambda y: np.sinh(y) + 0.1, "coefficient": {"warm": 1.0}},
+    pc.Convection: {"function": lambda y: (y, 0.6)},
+    pc.Quasilinear: {"function": lambda y: 1.1 + y**2, "coefficient": 2.0},
     pc.Distributed: {"on": "core", "element": "P0"},
+    pc.Coefficient: {"on": "warm", "element": "P0"},
     pc.Boundary: {"on": "lid", "element": "P0"},
     pc.Actuators: {"shapes": [1.0, lambda x: x[1]], "on": "driven"},
     pc.Tracking: {"target": lambda x: 1 + 1e-9 * x[0], "on": "core", "points": [[0.3, 0.75], [0.5, 0.5]],
@@ -114,9 +124,9 @@ def variants(problem):
         for name in (field.name for field in fields(piece)):
             places = {"on": "points", "points": "on"}  # of which a Tracking has one at most
             taken = isinstance(piece, pc.Tracking) and name in places and getattr(piece, places[name]) is not None
-            if isinstance(piece, pc.ControlProblem) or isinstance(getattr(piece, name), pc.Semilinear) or taken:
+            if isinstance(piece, pc.ControlProblem) or isinstance(getattr(piece, name), FunctionOfState) or taken:
                 continue
-            if (type(piece), name) == (pc.Semilinear, "derivative"):  # which follows from the function
+            if name in ("derivative", "of"):  # which follows from the function, or has one value
                 continue
             other = replace(piece, **{name: OTHER[type(piece)][name]})
             yield type(piece), name, put(problem, piece, other)
@@ -135,7 +145,7 @@ def identities(problem, mesh, engine, degree=1):
 def test_every_field_of_every_piece_is_varied():
     found = {(kind, name) for cases in VARIANTS.values() for kind, name, _ in cases}
     assert found == {(kind, name) for kind, others in OTHER.items() for name in others}
-    assert len(OTHER) == 13 and sum(map(len, VARIANTS.values())) > 60
+    assert len(OTHER) == 16 and sum(map(len, VARIANTS.values())) > 60
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -164,7 +174,7 @@ REGIONAL = {
 def test_every_place_tells_problems_apart(engine):
     """Each tag is moved alone, or the points or the cells of the mesh are others."""
     boundary = ["warm", "lid", "outlet"]
-    for base, tags in zip(BASES, ([*PARTS.keys() - {"cold"}, *SIDES], boundary, ["core"]), strict=True):
+    for base, tags in zip(BASES, ([*PARTS.keys() - {"cold"}, *SIDES], boundary, ["core"], ["core"]), strict=True):
         meshes = [square(), *(square([tag]) for tag in tags), square(shift=0.01), square(mirrored=True)]
         prints = [identities(BASES[base], mesh, engine) for mesh in meshes]
         assert len({own for own, _ in prints}) == len({whole for _, whole in prints}) == len(meshes)

@@ -130,7 +130,7 @@ FAILURES = {
     "point_outside": "DataError: the points of Tracking: 1 of 2 points are outside",
     "callback_that_fails": "RuntimeError: enough",
     "newton_that_fails": "ConvergenceError: Newton's method for the state",
-    "semilinear_term_that_fails": "ProblemError: Semilinear: a function failed on an array of 10",
+    "semilinear_term_that_fails": "ProblemError: Semilinear: the function failed on an array of 10",
     "file_that_only_the_first_rank_can_read": "MeshError: read (3, ",
     "file_that_nobody_can_read": "MeshError: ",
     "checkpoint_that_cannot_be_written": "ResultFileError: /proc/nothing/here.npz cannot be written",

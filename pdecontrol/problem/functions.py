@@ -62,9 +62,11 @@ class FunctionOfState(Stated, ABC):
                 f"{name}: the {which} failed on an array of {y.size} values of y: {type(error).__name__}: {error}"
             ) from error
         if values is None:
+            several = isinstance(returned, (list, tuple))
+            shape = " and ".join(str(np.shape(part)) for part in (returned if several else [returned]))
             raise ProblemError(
-                f"{name}: the {which} must return one value for each value of y, it returned the shape "
-                f"{np.shape(returned)} for {y.shape}."
+                f"{name}: the {which} must return one value for each value of y, it returned the shape {shape} for "
+                f"{y.shape}."
             )
         return values
 

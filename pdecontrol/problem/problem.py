@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from ..errors import ProblemError
 from .conditions import Condition, Dirichlet, Neumann, Robin
-from .controls import Control
+from .controls import Actuators, Boundary, Coefficient, Control, Distributed
 from .equations import Elliptic, Weak
 from .stated import Stated
 from .terms import L1, Box, Linear, Term, Tikhonov, Tracking
@@ -62,7 +62,7 @@ class ControlProblem(Stated):
         own = stated == [None, None]
         if not own and not isinstance(self.equation, (Elliptic, Weak)):
             raise ProblemError(f"equation must be Elliptic(..) or Weak(..), got {self.equation!r}.")
-        if not own and not isinstance(self.control, Control):
+        if not own and not isinstance(self.control, (Distributed, Boundary, Actuators, Coefficient)):
             kinds = "Distributed, Boundary, Actuators or Coefficient"
             raise ProblemError(f"control must be {kinds}, got {self.control!r}.")
         if not isinstance(self.boundary, Mapping):
