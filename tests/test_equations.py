@@ -273,14 +273,18 @@ def test_diffusion_and_convection_that_depend_on_the_state(dim, degree):
         linear = wave.source(x) - rest
         return kappa(x) * linear - 6 * y * wave.diffusion(x) * steepness + rest + y**2 * wave.slope(x, along)
 
-    def conditions(factor=1.0):
+    def conditions():
         """Those of the wave with its fluxes times kappa."""
-        return {
-            side: condition if isinstance(condition, pc.Dirichlet) else
-            replace(condition, flux=lambda x, g=condition.flux: kappa(x) * g(x)) if isinstance(condition, pc.Neumann) else
-            replace(condition, value=lambda x, g=wave.flux(side): kappa(x) * g(x) + (1 + x[0]) * wave.y(x))
-            for side, condition in wave.mixed().items()
-        }  # fmt: skip
+        stated = wave.mixed()
+        for side, condition in stated.items():
+            flux = wave.flux(side)
+            if isinstance(condition, pc.Neumann):
+                stated[side] = pc.Neumann(lambda x, flux=flux: kappa(x) * flux(x))
+            elif isinstance(condition, pc.Robin):
+                stated[side] = replace(
+                    condition, value=lambda x, flux=flux: kappa(x) * flux(x) + (1 + x[0]) * wave.y(x)
+                )
+        return stated
 
     equation = wave.equation(diffusion=warming, convection=carried, source=source)
     check(equation, conditions(), wave.y, dim, degree, ceiling=3 * CEILING[dim, degree])

@@ -11,9 +11,9 @@ from matrix_map import MatrixMap, random_problem
 import pdecontrol as pc
 from pdecontrol.errors import ProblemError, ResultFileError
 from pdecontrol.files import read_arrays, write_arrays
+from pdecontrol.problem import FunctionOfState
 from pdecontrol.solvers import loop
 from pdecontrol.solvers.method import Start
-from pdecontrol.problem import FunctionOfState
 from pdecontrol.terms import bind
 
 amg = pytest.mark.skipif(find_spec("pyamg") is None, reason="needs pyamg")

@@ -92,8 +92,8 @@ class Coefficient(Stated):
     Notes
     -----
     Discretised, the term is (u P y, P v) in the inner product of the controls, where P y has the values of y at the
-    nodes of u, or its means over cells; so the gradient of the objective is -P y P p in every entry, with the adjoint p.
-    The equation is known to have a solution only where the whole reaction is not negative, which a `Box` sees to.
+    nodes of u, or its means over cells; so the gradient of the objective is -P y P p in every entry, p the adjoint
+    state. The equation is known to have a solution only where the whole reaction is not negative: state a `Box`.
 
     Examples
     --------
