@@ -41,6 +41,11 @@ SOURCES = {
         problem(tracking=[pc.Tracking(0.0), pc.Tracking(1.0, on="right")], boundary=ROBIN), pc.unit_square(8)
     ),
     "semilinear": lambda: pc.ControlSamples(problem(cubic(), boundary=ROBIN), pc.unit_square(8)),
+    "Burgers": lambda: pc.ControlSamples(problem(pc.burgers(0.2)), pc.unit_interval(16)),
+    "quasilinear": lambda: pc.ControlSamples(
+        problem(pc.Elliptic(pc.Quasilinear(np.exp, np.exp), source=1.0)), pc.unit_square(8)
+    ),
+    "coefficient": lambda: pc.ControlSamples(problem(control=pc.Coefficient()), pc.unit_square(8)),
     "one dimension": lambda: pc.ControlSamples(problem(), pc.unit_interval(16)),
     "three dimensions": lambda: pc.ControlSamples(problem(), pc.unit_cube(3), length=0.5),
 }

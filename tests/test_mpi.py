@@ -131,6 +131,7 @@ FAILURES = {
     "callback_that_fails": "RuntimeError: enough",
     "newton_that_fails": "ConvergenceError: Newton's method for the state",
     "semilinear_term_that_fails": "ProblemError: Semilinear: the function failed on an array of 10",
+    "diffusion_negative_at_a_state": "StateError: Quasilinear: the diffusion must be positive, it is -",
     "file_that_only_the_first_rank_can_read": "MeshError: read (3, ",
     "file_that_nobody_can_read": "MeshError: ",
     "checkpoint_that_cannot_be_written": "ResultFileError: /proc/nothing/here.npz cannot be written",
@@ -174,7 +175,7 @@ def test_a_rank_that_computes_alone_and_ends_is_not_waited_for():
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_data_that_differ_between_ranks_are_named_by_all(ranks):
     lines = [line.split(" | ") for line in mpirun(ranks, PROGRAMS / "differences.py").splitlines()]
-    assert len(lines) == 53
+    assert len(lines) == 54
     for case, messages, seconds, message in lines:
         name = case.partition(", ")[0] if case.endswith(("others", "3D", "invalid", "wrong")) else case
         assert message.startswith(f"ProblemError: {name} differs between the processes: "), message
