@@ -12,6 +12,9 @@ from pdecontrol.fem.equations.terms import ConvectionTerm, QuasilinearTerm
 from pdecontrol.verify import adjoint_error, hessian_rates, tangent_rates, taylor_rates
 
 
+ROBIN = {"left": pc.Dirichlet(1.0), "top": pc.Robin(1.0, 2.0)}
+
+
 @pytest.mark.parametrize("backend", ["skfem", "dolfinx"])
 def test_an_equation_that_the_package_does_not_have(backend):
     if backend == "dolfinx":
@@ -93,6 +96,23 @@ def by_form(y, v, domain):
     import ufl
 
     return (ufl.inner(ufl.grad(y), ufl.grad(v)) + y**3 * v) * domain.dx
+
+
+@pytest.mark.parametrize("linear_solver", ["direct", "amg"])
+def test_coefficients_of_equations_given_by_forms(linear_solver):
+    """The state is that of the same equation as data, where the matrix is definite and where that is not known."""
+    pytest.importorskip("dolfinx")
+    backend, control = pc.Parallel(linear_solver=linear_solver), pc.Coefficient(on="lower", element="P0")
+    stated = [problem(equation, ROBIN, control) for equation in (pc.Weak(by_form, True), pc.Elliptic(semilinear=CUBIC))]
+    for least in (0.0, -0.2):
+        states = []
+        for posed in stated:
+            with pc.discretise(posed, square(), backend) as map:
+                u = least + 10 + 10 * np.cos(np.arange(map.control.size) / 7)
+                states.append(map.field(u).array)
+                assert adjoint_error(map, u) <= 1e-8
+                assert np.abs(hessian_rates(map, u) - 3).max() <= 0.1
+        assert np.abs(states[0] - states[1]).max() <= 1e-9 * np.abs(states[0]).max()
 
 
 EQUATIONS = {
