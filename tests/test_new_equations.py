@@ -11,7 +11,6 @@ from pdecontrol.fem.equations.nonlinear import NonlinearElliptic
 from pdecontrol.fem.equations.terms import ConvectionTerm, QuasilinearTerm
 from pdecontrol.verify import adjoint_error, hessian_rates, tangent_rates, taylor_rates
 
-
 ROBIN = {"left": pc.Dirichlet(1.0), "top": pc.Robin(1.0, 2.0)}
 
 
