@@ -107,6 +107,15 @@ def takes_time(function: Callable[..., Any]) -> bool:
     return sum(item.kind in kinds and item.default is item.empty for item in parameters) == 2
 
 
+def at_time(data: Any, t: float | None, name: str) -> Any:
+    """Data at a time: a function of x and t as one of x, others as they are; raises DataError without a time."""
+    if not (callable(data) and takes_time(data)):
+        return data
+    if t is None:
+        raise DataError(f"{name} is a function of x and t, but there is no time: the equation is a steady one.")
+    return lambda x: data(x, t)
+
+
 def undivided(data: Any) -> Any:
     """Data as they are, but for a function divided among processes: that is made whole on each of them."""
     return data.undivided() if hasattr(data, "undivided") else data

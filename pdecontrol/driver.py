@@ -14,13 +14,15 @@ import numpy as np
 from .agreement import compare
 from .errors import MeshError, ProblemError
 from .fem.backends import Backend, chosen, group_of
+from .fem.evolution import Evolution
+from .fem.parabolic import ParabolicMap
 from .fem.steady import SteadyMap
 from .fem.system import System
 from .field import Field
 from .maps import SolutionMap
 from .mesh.mesh import Mesh
 from .optimise import RunOptions, check_problem, comparable, minimise
-from .problem import ControlProblem, check_number
+from .problem import ControlProblem, Parabolic, check_number
 from .result import Result
 from .solvers.checkpoint import as_checkpoint
 from .solvers.method import Method
@@ -62,7 +64,10 @@ def discretise(problem: ControlProblem, mesh: Mesh, backend: str | Backend = "au
     if not isinstance(mesh, Mesh):
         raise MeshError(f"expected a mesh (unit_square(n), read_mesh(path), ..), got {_no_mesh(mesh)}.")
     with group.together():
-        return SteadyMap(System(problem, chosen(backend).engine(mesh)))
+        engine = chosen(backend).engine(mesh)
+        if isinstance(problem.equation, Parabolic):
+            return ParabolicMap(Evolution(problem, engine))
+        return SteadyMap(System(problem, engine))
 
 
 def solve(

@@ -43,3 +43,7 @@ class DatasetError(PdecontrolError):
 
 class AdvectionWarning(UserWarning):
     """Advection dominates diffusion on the cells of a mesh, so that discrete states may oscillate."""
+
+
+class InitialValueWarning(UserWarning):
+    """The initial value of a parabolic equation differs from its Dirichlet values, so that the solution jumps there."""

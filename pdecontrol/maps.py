@@ -87,6 +87,7 @@ class SolutionMap(ABC):
     ----------
     control, observation, solution : the spaces of u, of what is observed of y, and of y itself, the observation where
         there is no more. That of the control has a diagonal mass.
+    adjoints : the space of the PDE solutions behind adjoints; that of states, but for the times where these differ.
     affine : whether S(u) = S(0) + L u.
     twice : whether linearisations have second derivatives; methods that need them say so.
     exact : whether it is the discrete equation's, not an approximation such as a learned map: only then are answers
@@ -117,6 +118,10 @@ class SolutionMap(ABC):
     @cached_property
     def solution(self) -> Space:
         return self.observation
+
+    @cached_property
+    def adjoints(self) -> Space:
+        return self.solution
 
     @cached_property
     def solves(self) -> Counter:

@@ -32,7 +32,7 @@ class Case:
 
     @property
     def affine(self):
-        return self in AFFINE
+        return self in AFFINE or self in PARABOLIC
 
     @cached_property
     def map(self):
@@ -239,7 +239,94 @@ NONLINEAR = [
         terms=[pc.L1(1e-3), pc.Box(-1, 50)]), square, 1, 20.0),
 ]  # fmt: skip
 
-CASES = AFFINE + NONLINEAR
+
+def heat(steady=None, steps=4, scheme="backward-euler", initial=0.0, times=None, **others):
+    """y_t - Laplace y = u up to T = 0.3, but for what is given."""
+    grid = {"T": 0.3, "steps": steps} if times is None else {"times": times}
+    steady = pc.Elliptic() if steady is None else steady
+    return problem(pc.Parabolic(steady, scheme=scheme, initial=initial, **grid), **others)
+
+
+def bump(x):
+    return 3 * (x * (1 - x)).prod(axis=0) * wave(x)
+
+
+def travelling(x, t):
+    return np.cos(3 * x.sum(axis=0) - 5 * t)
+
+
+UNEVEN = [0.1, 0.12, 0.2, 0.22, 0.3]
+CN = "crank-nicolson"
+
+PARABOLIC = [
+    Case("heat", heat(terms=[pc.L1(1e-4), pc.Box(lambda x, t: -2 - t, 3)], tracking=pc.Tracking(travelling)), square),
+    Case("heat, Crank-Nicolson, tracked in several ways", heat(
+        scheme=CN, initial=wave, boundary={"left": pc.Dirichlet(wave)},
+        tracking=[pc.Tracking(travelling, weight=2.0), pc.Tracking(wave, times="final"),
+                  pc.Tracking(travelling, on="patch", times=(0.075, 0.225))],
+        terms=[pc.Linear(lambda x, t: t * x[0], on="right"), pc.Linear(1.0, times=0.15)]), square),
+    Case("heat, uneven Crank-Nicolson, P2", heat(
+        times=UNEVEN, scheme=CN, initial=bump, boundary=SQUARE), square, 2),
+    Case("heat, boundary control in time", heat(
+        boundary=SQUARE, control=pc.Boundary("top", "P0"),
+        tracking=pc.Tracking(travelling, on="bottom", times="final")), square),
+    Case("actuators in time, points over an interval", heat(
+        times=UNEVEN, boundary=SQUARE, control=pc.Actuators([1.0, wave], on="patch"),
+        tracking=pc.Tracking(1.0, points=[[0.3, 0.6], [0.2, 0.7]], times=(0.1, 0.2))), square),
+    Case("moving actuators", heat(
+        scheme=CN, control=pc.Actuators([travelling, 1.0]), terms=[pc.Box(-1, 1)]), square),
+    Case("initial value", heat(
+        control=pc.InitialValue(), tracking=pc.Tracking(wave, times="final")), square, 2),
+    Case("initial value on a part, Crank-Nicolson", heat(
+        scheme=CN, initial=bump, boundary=SQUARE, control=pc.InitialValue("patch")), square),
+    Case("all data in time", heat(
+        pc.Elliptic(
+            lambda x, t: 1.5 + t + x[0], lambda x, t: t * x[1], lambda x, t: np.stack([1 + t + x[0], x[1]]),
+            {"lower": travelling}),
+        times=UNEVEN, initial=lambda x: travelling(x, 0.1),
+        boundary={"left": pc.Dirichlet(travelling), "top": pc.Robin(lambda x, t: 1 + t + x[0], travelling),
+                  "right": pc.Neumann(travelling)}), square),
+    Case("coefficients in time, Crank-Nicolson", heat(
+        pc.Elliptic(lambda x, t: 1.5 + t + x[0], 0.5, (2.0, 1.0)), scheme=CN, boundary=SQUARE), square),
+    Case("no flux in 1D", heat(
+        pc.Elliptic(source=travelling), boundary={}, initial=wave, control=pc.Distributed("lower", "P0")), interval, 2),
+    Case("growth in 1D", heat(pc.Elliptic(reaction=-8.0), boundary={}, scheme=CN), interval),
+    Case("heat in 3D", heat(steps=2, boundary={"left": pc.Dirichlet()}, control=pc.Distributed("lower")), cube),
+]  # fmt: skip
+
+NONLINEAR_PARABOLIC = [
+    Case("cubic in time", heat(
+        pc.Elliptic(0.5, semilinear=CUBIC, source=travelling), initial=bump, terms=[pc.L1(1e-4), pc.Box(-60, 60)]),
+        square, 1, 40.0),
+    Case("exponential in time, Crank-Nicolson, boundary control", heat(
+        pc.Elliptic(semilinear=pc.Semilinear(np.exp, np.exp, lambda x, t: 2.0 + t)), times=UNEVEN, scheme=CN,
+        boundary=SQUARE, control=pc.Boundary("top"),
+        tracking=[pc.Tracking(1.0, points=[[0.3, 0.9], [0.6, 0.2]]), pc.Tracking(wave, times="final")],
+        terms=[pc.Linear(wave, on="top")]), square, 1, 10.0),
+    Case("cubic with advection, actuators in time", heat(
+        pc.Elliptic(0.2, advection=rotation, semilinear=CUBIC), control=pc.Actuators([travelling, wave])),
+        square, 2, 150.0),
+    Case("initial value of a cubic equation", heat(
+        pc.Elliptic(0.1, semilinear=pc.Semilinear(lambda y: y**3 - y, lambda y: 3 * y**2 - 1, 10.0)), boundary={},
+        scheme=CN, control=pc.InitialValue(), tracking=pc.Tracking(wave, times="final")), square, 1, 3.0),
+    Case("Burgers in time", heat(
+        pc.burgers(1 / 12), initial=bump, control=pc.Distributed("lower", "P0"), terms=[pc.Box(-20, 20)]),
+        interval, 2, 20.0),
+    Case("quasilinear with convection, Crank-Nicolson", heat(
+        pc.Elliptic(
+            pc.Quasilinear(STATED.function, STATED.derivative, lambda x, t: 1 + t + x[0]),
+            convection=pc.Convection(lambda y: (y, y**2), lambda y: (1.0, 2 * y))),
+        times=UNEVEN, scheme=CN, boundary=SQUARE), square, 1, 30.0),
+    Case("bilinear in time", heat(
+        pc.Elliptic(source=travelling), initial=bump, control=pc.Coefficient(), terms=[pc.L1(1e-4), pc.Box(-5, 50)]),
+        square, 1, 20.0),
+    Case("bilinear and cubic, control P0 on a part, Crank-Nicolson", heat(
+        pc.Elliptic(lambda x, t: 1.5 + t + x[0], semilinear=CUBIC, source=20.0), times=UNEVEN, scheme=CN,
+        boundary=SQUARE, control=pc.Coefficient(on="patch", element="P0")), square, 2, 20.0),
+]  # fmt: skip
+
+STEADY = AFFINE + NONLINEAR
+CASES = STEADY + PARABOLIC + NONLINEAR_PARABOLIC
 
 
 def with_optimum(problem, mesh, u):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from ..problem import Actuators, Boundary, Coefficient, Control, Distributed
+from ..problem import Actuators, Boundary, Coefficient, Control, Distributed, InitialValue
 from ..space import Space
 from .engine import Engine
 from .rectangular import NarrowMatrix, numbers, transpose
@@ -53,6 +53,8 @@ def coupling(control: Control, sampler: Sampler) -> Coupling:
         ]
         group = sampler.engine.group
         return Coupling(numbers(group, np.ones(len(loads))), NarrowMatrix(group, np.stack(loads, axis=1)))
+    if isinstance(control, InitialValue):
+        control = Distributed(control.on)  # of y_0
     kind = type(control).__name__
     if not isinstance(control, Boundary) and control.on is not None:
         sampler.members(control.on, f"{kind} control")

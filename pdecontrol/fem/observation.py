@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,8 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..arrays import Array, transposed
-from ..errors import DataError
-from ..problem import Linear, Tracking
+from ..errors import DataError, ProblemError
+from ..problem import Linear, Times, Tracking
 from ..space import Space, product
 from .engine import constant_mass
 from .rectangular import NarrowMatrix, numbers, transpose
@@ -38,6 +38,93 @@ class Observation:
     def absolute(self) -> Observation:
         """|O| and |O|' |M_y|, for the sizes of the sums that the others take."""
         return Observation([(Space(abs(space.mass)), abs(matrix)) for space, matrix in self._parts])
+
+
+class ObservationOverTime:
+    """Of trajectories (N, n) in the entries of states: O_k y at some of the times, in parts.
+
+    Each part has the space of what is observed, one over these times, their numbers, and for each of them the matrix
+    that is the transpose of O_k.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Space, list[int], list[Any]]]) -> None:
+        self._parts = [(space, levels, matrices, list(map(transpose, matrices))) for space, levels, matrices in parts]
+        self.space = product([space for space, *_ in parts])
+
+    def apply(self, y: Array) -> Array:
+        """O y."""
+        return np.concatenate([
+            transposed @ y[level]
+            for _, levels, _, transposes in self._parts
+            for level, transposed in zip(levels, transposes, strict=True)
+        ])  # fmt: skip
+
+    def transposed(self, w: Array, shape: tuple[int, int]) -> Array:
+        """O' M_y w, functionals on states for each time."""
+        result = np.zeros(shape)
+        for (space, levels, matrices, _), piece in zip(self._parts, self.space.split(w), strict=True):
+            rows = space.dual(piece).reshape(len(levels), -1)
+            for level, matrix, row in zip(levels, matrices, rows, strict=True):
+                result[level] += matrix @ row
+        return result
+
+    @cached_property
+    def absolute(self) -> ObservationOverTime:
+        """|O| and |O|' |M_y|, for the sizes of the sums that the others take."""
+        return ObservationOverTime([
+            (absolute_mass(space), levels, [abs(matrix) for matrix in matrices])
+            for space, levels, matrices, _ in self._parts
+        ])  # fmt: skip
+
+
+def absolute_mass(space: Space) -> Space:
+    """Vectors of a space over time with the sizes of the entries of the mass."""
+    assert space.levels is not None
+    return Space(abs(space.base.mass)).over(space.times, space.levels.weights)
+
+
+def observation_over_time(
+    items: Sequence[Tracking | Linear], sampler: Sampler, solution: Space, times: Array, weights: Callable[..., Array]
+) -> ObservationOverTime:
+    """The observation of trajectories at t_1 < .. < t_N; `weights(a, b)` (N,) are those of integrals from a to b.
+
+    `solution` is the space of states at one time.
+    """
+    parts = []
+    for item in items:
+        name = type(item).__name__
+        levels, shares = _levels(item.times, times, weights, name)
+        if isinstance(item, Tracking):
+            sampler.digests.append((f"{name} at {times[levels].tolist()}", repr(shares)))
+            space, matrix = _track(item, sampler, solution)
+            matrices = [matrix] * len(levels)
+        else:
+            matrices = []
+            for t in times[levels].tolist():
+                sampler.time = t
+                space, matrix = _integrate(item, sampler)
+                matrices.append(matrix)
+        parts.append((space.over(times[levels], shares), levels, matrices))
+    return ObservationOverTime(parts)
+
+
+def _levels(when: Times, times: Array, weights: Callable[..., Array], name: str) -> tuple[list[int], Array]:
+    """The numbers of the times at which something is observed, and their weights, 1 for a single time."""
+    if when == "all" or isinstance(when, tuple):
+        a, b = when if isinstance(when, tuple) else (-np.inf, np.inf)
+        shares = weights(a, b)
+        levels = np.flatnonzero(shares > 1e-12 * shares.max())
+        if not shares.any():
+            raise ProblemError(f"{name}: the times {when!r} have nothing in common with those of the equation.")
+        return levels.tolist(), shares[levels]
+    t = times[-1] if when == "final" else float(when)
+    level = int(np.argmin(np.abs(times - t)))
+    if abs(times[level] - t) > 1e-9 * np.abs(times).max():
+        raise ProblemError(
+            f"{name}: t = {t:g} is not among the times of the equation, from {times[0]:g} to {times[-1]:g}; next to it "
+            f"is {times[level]:g}."
+        )
+    return [level], np.ones(1)
 
 
 def observation(items: Sequence[Tracking | Linear], sampler: Sampler, solution: Space) -> Observation:

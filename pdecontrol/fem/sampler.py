@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, Data, Indices, call, sample, undivided
+from ..arrays import Array, Data, Indices, at_time, call, sample, undivided
 from ..errors import DataError, MeshError, ProblemError
 from ..layout import digest
 from ..mesh.mesh import Mesh
@@ -18,11 +18,12 @@ class Sampler:
     """Values of data at quadrature points and nodes, and the regions of tags.
 
     `digests` has what each was and where: whoever discretises a problem samples or notes all of its data here, and a
-    restart knows it by these.
+    restart knows it by these. `time` is that at which functions of x and t are sampled.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self._mesh = engine, engine.mesh
+        self.time: float | None = None
         self.digests: list[tuple[str, str]] = []
         self._regions: dict[str | None, Region] = {None: engine.cells}
 
@@ -86,7 +87,7 @@ class Sampler:
 
     def at_nodes(self, data: Data, dofs: Indices, name: str) -> Array:
         space = self.engine.nodal(dofs, np.ones(dofs.size))
-        values = space.interpolate(data, name)
+        values = space.interpolate(at_time(data, self.time, name), name)
         rounded = np.round(space.nodes / self._mesh.diameter * 1e9).astype(np.int64)
         self.digests.append((name, digest(self.engine.group, rounded, values)))
         return values
@@ -95,7 +96,7 @@ class Sampler:
         self, data: Any, region: Region, name: str, chosen: Indices | None, evaluate: Callable[..., Array], rows: int
     ) -> Array:
         cells = np.arange(region.count) if chosen is None else chosen
-        shape, data = (rows, cells.size, region.quadrature), undivided(data)
+        shape, data = (rows, cells.size, region.quadrature), at_time(undivided(data), self.time, name)
         if isinstance(data, (int, float)):
             value = float(evaluate(data, np.zeros((self._mesh.dim, 1)), name)[0, 0])
             self.note(f"{name}: {value!r}", region, cells)
@@ -134,7 +135,7 @@ class Sampler:
             raise DataError(
                 f"{name}: expected {dim} components in {dim}D, numbers or a function of x with values (dim, n)."
             )
-        return np.vstack([evaluate(component, points, name) for component in values])
+        return np.vstack([evaluate(at_time(component, self.time, name), points, name) for component in values])
 
 
 def _sums(values: Array, points: Array) -> Array:

@@ -14,6 +14,7 @@ from ..errors import SingularEquationError
 from ..linear.matrix import ROUNDING, kernel_row
 from ..linear.residual import Excess
 from ..linear.solver import LinearSolver
+from ..mesh.mesh import Mesh
 from ..problem import ControlProblem, Weak
 from .conditions import Lifting, check_conditions, natural_conditions
 from .control import coupling
@@ -37,7 +38,7 @@ class System:
         self.lifting = Lifting(problem.boundary, sampler)
         natural, controlled = natural_conditions(problem.boundary, sampler), coupling(problem.control, sampler)
         self.control = controlled.space
-        self.equation = state_equation(problem, sampler, natural, controlled)
+        self.equation = state_equation(problem.equation, problem.control, sampler, natural, controlled)
         affine = self.equation.affine is not None
         engine.prepare(self.equation.definite, affine, int(engine.group.sum(self.lifting.free.size)))
         if affine:
@@ -96,20 +97,19 @@ class System:
 
     def norm(self, a: Array) -> float:
         """Euclidean, of the entries of all processes."""
-        return float(np.sqrt(self.engine.group.sum(np.einsum("i,i->", a, a))))
+        return self.engine.group.norm(a)
 
     @cached_property
     def fingerprint(self) -> str:
         """Of every datum, and of where it is: data are digested with their regions as they are sampled."""
-        parts = (self.engine.name, self.engine.degree, self._sampler.digests, self._mesh_digest())
+        mesh = mesh_digest(self.engine.mesh, self.problem.equation)
+        parts = (self.engine.name, self.engine.degree, self._sampler.digests, mesh)
         return hashlib.sha256((repr(parts) + self.equation.fingerprint).encode()).hexdigest()
 
-    def _mesh_digest(self) -> str:
-        """Of the points and cells; for forms, which may name any tag, of all tags too."""
-        mesh = self.engine.mesh
-        arrays = [("points", mesh.points), ("cells", mesh.cells)]
-        if isinstance(self.problem.equation, Weak):
-            arrays += [*mesh.parts.items(), *mesh.boundaries.items()]
-        return repr(
-            [(name, a.shape, hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest()) for name, a in arrays]
-        )
+
+def mesh_digest(mesh: Mesh, equation: object) -> str:
+    """Of the points and cells; for forms, which may name any tag, of all tags too."""
+    arrays = [("points", mesh.points), ("cells", mesh.cells)]
+    if isinstance(equation, Weak):
+        arrays += [*mesh.parts.items(), *mesh.boundaries.items()]
+    return repr([(name, a.shape, hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest()) for name, a in arrays])

@@ -177,6 +177,10 @@ class LinearSolver:
         r = b - self._rows.product(x)
         return self._refined(b, x, r, noise) if self._size(r) <= goal * self._size(b) else None
 
+    def product(self, x: Array) -> Array:
+        """A x."""
+        return self._rows.product(x)
+
     def residual(self, x: Array, b: Array, noise: Array | float) -> tuple[Array, Array]:
         """b - A x in differences, and rho, what rounding may be in it, entry by entry."""
         return b - self._rows.product(x), self._rows.rounding(x, b, noise)

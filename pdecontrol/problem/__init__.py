@@ -4,12 +4,12 @@ Nothing here knows a mesh or a finite-element engine. Functions of space take x 
 """
 
 from .conditions import Condition, Dirichlet, Neumann, Robin
-from .controls import Actuators, Boundary, Coefficient, Control, Distributed
-from .equations import Elliptic, Weak, burgers
+from .controls import Actuators, Boundary, Coefficient, Control, Distributed, InitialValue
+from .equations import Elliptic, Parabolic, Scheme, Weak, burgers
 from .functions import Convection, FunctionOfState, Quasilinear, Semilinear
 from .problem import ControlProblem
-from .stated import check_number
-from .terms import L1, Box, Linear, Term, Tikhonov, Tracking
+from .stated import Stated, check_number
+from .terms import L1, Box, Linear, Term, Tikhonov, Times, Tracking
 
 __all__ = [
     "L1",
@@ -25,13 +25,18 @@ __all__ = [
     "Distributed",
     "Elliptic",
     "FunctionOfState",
+    "InitialValue",
     "Linear",
     "Neumann",
+    "Parabolic",
     "Quasilinear",
     "Robin",
+    "Scheme",
     "Semilinear",
+    "Stated",
     "Term",
     "Tikhonov",
+    "Times",
     "Tracking",
     "Weak",
     "burgers",

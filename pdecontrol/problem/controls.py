@@ -111,4 +111,21 @@ class Coefficient(Stated):
         _element(self.element)
 
 
-Control = Distributed | Boundary | Actuators | Coefficient
+@dataclass(frozen=True, eq=False, repr=False)
+class InitialValue(Stated):
+    """A control that is added to the initial value of a parabolic equation, on the domain or on the part `on`.
+
+    It has nodal values with a diagonal mass; there is no control in the equation itself.
+
+    Examples
+    --------
+    >>> control = InitialValue()
+    """
+
+    on: str | None = None
+
+    def __post_init__(self) -> None:
+        check_tag(self.on, "InitialValue")
+
+
+Control = Distributed | Boundary | Actuators | Coefficient | InitialValue

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from types import NoneType
-from typing import Any
+from typing import Any, Literal
 
-from ..arrays import Array, Data, Piecewise
-from ..errors import ProblemError
+import numpy as np
+
+from ..arrays import Array, Data, Piecewise, real_array
+from ..errors import DataError, ProblemError
 from .functions import Convection, Quasilinear, Semilinear
-from .stated import Stated
+from .stated import Stated, check_number
 
 Components = Sequence[Data] | Callable[[Array], Array]
 Vector = Components | Mapping[str, Components]
@@ -99,3 +102,77 @@ class Weak(Stated):
     def __post_init__(self) -> None:
         if not callable(self.residual):
             raise ProblemError("Weak takes a function of (y, v, domain) that returns a form of UFL.")
+
+
+Scheme = Literal["backward-euler", "crank-nicolson"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Parabolic(Stated):
+    """y_t + A(y) = f + control on (t_0, T), y(t_0) = initial, where A(y) = f + control is a steady equation.
+
+    Data of the problem may be functions of (x, t) wherever they may be functions of x: source, coefficients, boundary
+    data, targets, bounds, references and shapes. A discrete control is constant on each interval of time: it is a
+    function of space for each, and numbers where it is the strength of `Actuators`.
+
+    Parameters
+    ----------
+    steady : the equation A(y) = f + control, `Elliptic` or `Weak`.
+    T, steps : the final time, and the number of steps of equal length from t_0 = 0.
+    times : instead of these, t_0 < t_1 < .. < T.
+    scheme : "backward-euler" or "crank-nicolson".
+    initial : y(t_0), a number, a function of x, a field, or an array (at the nodes).
+
+    Notes
+    -----
+    M (y_n - y_(n-1)) / dt_n + theta e(y_n, u_n) + (1 - theta) e(y_(n-1), u_n) = 0 with e(y, u) = A(y) - f - control at
+    t_n or t_(n-1), and theta = 1 or 1/2. Integrals over time in the objective are sums over t_1 < .. < t_N = T, without
+    t_0: with the weights dt_n for backward Euler, of first order, and those of the trapezoid rule for Crank-Nicolson,
+    the last of which is dt_N/2. Controls have the weights dt_n, their bounds and references are taken at t_n for
+    backward Euler, and at the middle of the intervals for Crank-Nicolson: then controls are of second order there.
+
+    Examples
+    --------
+    >>> heat = Parabolic(Elliptic(source=lambda x, t: t * x[0]), T=1.0, steps=20, initial=lambda x: x[0] * (1 - x[0]))
+    """
+
+    steady: Elliptic | Weak
+    T: float | None = None
+    steps: int | None = None
+    times: Any = None
+    scheme: Scheme = "backward-euler"
+    initial: Data = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.steady, (Elliptic, Weak)):
+            raise ProblemError(f"Parabolic takes a steady equation, Elliptic(..) or Weak(..), got {self.steady!r}.")
+        if self.scheme not in ("backward-euler", "crank-nicolson"):
+            raise ProblemError(f"Parabolic: scheme is 'backward-euler' or 'crank-nicolson', not {self.scheme!r}.")
+        object.__setattr__(self, "times", self._levels())
+
+    def _levels(self) -> Array:
+        """t_0, .., t_N."""
+        if self.times is None:
+            if self.T is None or self.steps is None:
+                raise ProblemError("Parabolic takes T and steps, or times.")
+            final, steps = check_number(self.T, "Parabolic: T", positive=True), self.steps
+            if not isinstance(steps, Integral) or isinstance(steps, bool) or steps < 1:
+                raise ProblemError(f"Parabolic: steps must be a positive integer, got {steps!r}.")
+            return np.linspace(0.0, final, int(steps) + 1)
+        if self.T is not None or self.steps is not None:
+            raise ProblemError("Parabolic takes T and steps, or times, not both.")
+        try:
+            times = real_array(self.times, "times").copy()
+        except DataError as error:
+            raise ProblemError(f"Parabolic: {error}") from None
+        if times.ndim != 1 or times.size < 2 or not np.isfinite(times).all():
+            raise ProblemError(f"Parabolic: times are at least two numbers t_0 < .. < T, got the shape {times.shape}.")
+        if not (np.diff(times) > 0).all():
+            n = int(np.argmin(np.diff(times) > 0))
+            raise ProblemError(f"Parabolic: times must increase, but {times[n]:g} is followed by {times[n + 1]:g}.")
+        return times
+
+    @property
+    def theta(self) -> float:
+        """1 for backward Euler, 1/2 for Crank-Nicolson."""
+        return 1.0 if self.scheme == "backward-euler" else 0.5

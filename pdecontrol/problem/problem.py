@@ -10,8 +10,8 @@ from typing import Any, TypeVar, cast
 
 from ..errors import ProblemError
 from .conditions import Condition, Dirichlet, Neumann, Robin
-from .controls import Actuators, Boundary, Coefficient, Control, Distributed
-from .equations import Elliptic, Weak
+from .controls import Actuators, Boundary, Coefficient, Control, Distributed, InitialValue
+from .equations import Elliptic, Parabolic, Weak
 from .stated import Stated
 from .terms import L1, Box, Linear, Term, Tikhonov, Tracking
 
@@ -48,7 +48,7 @@ class ControlProblem(Stated):
     ... )
     """
 
-    equation: Elliptic | Weak = None  # type: ignore[assignment]  # what discretises it refuses None
+    equation: Elliptic | Weak | Parabolic = None  # type: ignore[assignment]  # what discretises it refuses None
     control: Control = None  # type: ignore[assignment]
     tracking: Tracking | Sequence[Tracking] = ()
     terms: Sequence[Term] = ()
@@ -60,10 +60,10 @@ class ControlProblem(Stated):
         object.__setattr__(self, "terms", terms)
         stated: list[Any] = [self.equation, self.control]
         own = stated == [None, None]
-        if not own and not isinstance(self.equation, (Elliptic, Weak)):
-            raise ProblemError(f"equation must be Elliptic(..) or Weak(..), got {self.equation!r}.")
-        if not own and not isinstance(self.control, (Distributed, Boundary, Actuators, Coefficient)):
-            kinds = "Distributed, Boundary, Actuators or Coefficient"
+        if not own and not isinstance(self.equation, (Elliptic, Weak, Parabolic)):
+            raise ProblemError(f"equation must be Elliptic(..), Weak(..) or Parabolic(..), got {self.equation!r}.")
+        if not own and not isinstance(self.control, (Distributed, Boundary, Actuators, Coefficient, InitialValue)):
+            kinds = "Distributed, Boundary, Actuators, Coefficient or InitialValue"
             raise ProblemError(f"control must be {kinds}, got {self.control!r}.")
         if not isinstance(self.boundary, Mapping):
             raise ProblemError(f"boundary takes a condition for each tag, {{tag: condition}}, got {self.boundary!r}.")
@@ -82,6 +82,12 @@ class ControlProblem(Stated):
         for kind in (Tikhonov, L1, Box):
             if sum(isinstance(term, kind) for term in terms) > 1:
                 raise ProblemError(f"there are several {kind.__name__} terms: merge them into one.")
+        if not isinstance(self.equation, Parabolic):
+            if isinstance(self.control, InitialValue):
+                raise ProblemError("InitialValue is a control of Parabolic equations.")
+            for item in self.observations:
+                if item.times != "all":
+                    raise ProblemError(f"{type(item).__name__}: times={item.times!r} needs a Parabolic equation.")
         if isinstance(self.boundary.get(getattr(self.control, "on", None) or ""), Dirichlet):
             raise ProblemError(
                 f"{type(self.control).__name__} control on {self.control.on!r}: Dirichlet control is not supported, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +13,24 @@ from ..arrays import Array, Data, real_array
 from ..errors import DataError, ProblemError
 from .stated import Stated, check_number, check_tag
 
+Times = str | float | tuple[float, float]
+
+
+def _check_times(times: Any, name: str) -> None:
+    """Raise ProblemError unless times are "all", "final", a time, or an interval of them."""
+    if isinstance(times, str) and times in ("all", "final"):
+        return
+    ends = times if isinstance(times, tuple) else (times,)
+    known = all(isinstance(end, Real) and math.isfinite(end) for end in ends)
+    if not known or len(ends) > 2 or (isinstance(times, tuple) and not ends[0] < ends[-1]):
+        raise ProblemError(f"{name}: times are 'all', 'final', a time, or an interval (a, b), got {times!r}.")
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Tracking(Stated):
     """weight/2 ||y - target||^2 on the domain, on a part or a boundary (`on`), or at points.
+
+    Of parabolic equations it is the integral of that over time, or its value at a time.
 
     Parameters
     ----------
@@ -24,18 +39,24 @@ class Tracking(Stated):
     on : tag of a part (L2 norm over it) or of a boundary (L2 norm along it); None is the whole domain.
     points : shape (dim, k): the sum of squares over these points instead of an L2 norm.
     weight : a positive number.
+    times : of parabolic equations: "all", from the initial time on; "final"; a time among those of the equation; or an
+        interval (a, b). Where there are several, targets are functions of x, or of (x, t), or arrays with a row for
+        each time.
 
     Examples
     --------
     >>> tracking = [Tracking(1.0, on="core"), Tracking([0.9, 1.1], points=np.array([[0.2, 0.8], [0.5, 0.5]]))]
+    >>> at_the_end = Tracking(lambda x: x[0], times="final")
     """
 
     target: Data
     on: str | None = None
     points: Array | None = None
     weight: float = 1.0
+    times: Times = "all"
 
     def __post_init__(self) -> None:
+        _check_times(self.times, "Tracking")
         object.__setattr__(self, "weight", check_number(self.weight, "the weight of Tracking", positive=True))
         check_tag(self.on, "Tracking")
         if self.points is not None:
@@ -54,6 +75,8 @@ class Tracking(Stated):
 class Linear(Stated):
     """The linear functional int weight y of the state, over the domain, a part or a boundary (`on`).
 
+    Of parabolic equations it is an integral over time too, or taken at a time; see `Tracking`.
+
     Examples
     --------
     >>> outflow = Linear(-12.0, on="boundary")
@@ -61,9 +84,11 @@ class Linear(Stated):
 
     weight: Data
     on: str | None = None
+    times: Times = "all"
 
     def __post_init__(self) -> None:
         check_tag(self.on, "Linear")
+        _check_times(self.times, "Linear")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -158,7 +158,7 @@ def _result(
     objective, map, ledger = certifier.objective, certifier.map, certifier.ledger
     adjoint = Field(best.adjoint.gradient, map.control, "adjoint")  # of maps without an adjoint PDE solution
     if best.adjoint.state is not None:
-        adjoint = Field(best.adjoint.state, map.solution, "adjoint")
+        adjoint = Field(best.adjoint.state, map.adjoints, "adjoint")
     return Result(
         control=Field(best.control, map.control, "control"),
         state=Field(best.state, map.solution, "state"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...errors import ProblemError
-from ...problem import Coefficient, ControlProblem, Elliptic, Weak
+from ...problem import Coefficient, Control, Elliptic, Stated, Weak
 from ..conditions import Natural
 from ..control import Coupling
 from ..sampler import Sampler
@@ -26,11 +26,11 @@ def elliptic(equation: Elliptic, sampler: Sampler, natural: Natural, coupling: C
 EQUATIONS: dict[type, Callable[..., StateEquation]] = {Elliptic: elliptic, Weak: WeakEquation}
 
 
-def state_equation(problem: ControlProblem, sampler: Sampler, natural: Natural, coupling: Coupling) -> StateEquation:
-    """The equation of a problem, with its control in it."""
-    if (kind := type(problem.equation)) not in EQUATIONS:
+def state_equation(
+    steady: Stated, control: Control, sampler: Sampler, natural: Natural, coupling: Coupling
+) -> StateEquation:
+    """The equation of a problem, or of its steps in time, with the control in it."""
+    if (kind := type(steady)) not in EQUATIONS:
         raise ProblemError(f"there is no discretisation of {kind.__name__}: EQUATIONS has those there are.")
-    equation = EQUATIONS[kind](problem.equation, sampler, natural, coupling)
-    if isinstance(problem.control, Coefficient):
-        equation = ControlledReaction(equation, problem.control, sampler.engine)
-    return equation
+    equation = EQUATIONS[kind](steady, sampler, natural, coupling)
+    return ControlledReaction(equation, control, sampler.engine) if isinstance(control, Coefficient) else equation

@@ -22,7 +22,7 @@ class ControlledReaction(StateEquation):
 
     def __init__(self, base: StateEquation, control: Coefficient, engine: Engine) -> None:
         self._base, self._engine, self.coupling = base, engine, base.coupling
-        self.definite, self.fingerprint = base.definite, base.fingerprint
+        self.definite, self.fingerprint, self.varies = base.definite, base.fingerprint, base.varies
         self._zero = base.coupling.space.zeros()
         # ||P y||^2 <= bound ||y||^2 in the inner products of controls and states: by Jensen for means; the largest
         # |y(x)|^2 at the vertices of a simplex over the mean of y^2 is this for polynomials of the degree.

@@ -94,9 +94,9 @@ def place(engine: Engine, cell: int, point: int) -> list[float]:
 
 
 def source_load(equation: Elliptic, sampler: Sampler) -> tuple[Array, Array]:
-    """The functional v -> int f v of the source, and the sizes of its terms, v -> int |f| v."""
-    source = sampler.on_cells(equation.source, "source", 0.0)
-    return sampler.engine.cells.functional(source), sampler.engine.cells.functional(np.abs(source))
+    """v -> int f v, and the sizes of its terms, entry by entry."""
+    cells, source = sampler.engine.cells, sampler.on_cells(equation.source, "source", 0.0)
+    return cells.functional(source), cells.functional(np.abs(source))
 
 
 def warn_of_oscillations(engine: Engine, kappa: Array, flow: Array) -> None:

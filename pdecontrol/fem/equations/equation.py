@@ -37,6 +37,7 @@ class StateEquation(ABC):
     affine: Affine | None  # None for equations that are not
     definite: bool  # whether e_y is symmetric positive definite, wherever `definite_at` does not deny it
     fingerprint: str  # of what the sampled data do not tell
+    varies: bool = False  # with time, beyond what the data say
 
     @abstractmethod
     def residual(self, y: Array, u: Array) -> Array:
