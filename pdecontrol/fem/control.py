@@ -33,9 +33,9 @@ class Coupling:
         """M_u^-1 C' p."""
         return self.space.riesz(self._transpose @ p)
 
-    def gram(self, engine: Engine, weights: Array) -> Any:
-        """C diag(weights / m) C', the matrix of (weights C* y, C* v) with C* = M_u^-1 C' and M_u = diag(m)."""
-        return engine.gram(self._matrix, self.space.riesz(weights))
+    def gram(self, engine: Engine, weights: Array, base: Any) -> Any:
+        """A matrix and C diag(weights / m) C', that of (weights C* y, C* v) with C* = M_u^-1 C' and M_u = diag(m)."""
+        return engine.gram(self._matrix, self.space.riesz(weights), base)
 
     @cached_property
     def absolute(self) -> Coupling:

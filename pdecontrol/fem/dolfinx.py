@@ -86,8 +86,8 @@ class DolfinxEngine(Engine):
             self._forms[integrand] = compat.form(integrand(y, v, weight, ufl.grad, ufl.inner) * self._dx)
         return self._forms[integrand]
 
-    def matrix(self, terms: Sequence[Integral], form: Any = None) -> SharedMatrix:
-        """The sum of bilinear forms, and of a compiled form of UFL."""
+    def matrix(self, terms: Sequence[Integral], base: SharedMatrix | None = None, form: Any = None) -> SharedMatrix:
+        """The sum of bilinear forms, of a matrix that was made before, and of a compiled form of UFL."""
         from dolfinx.fem import petsc
 
         matrix = petsc.create_matrix(self._form(mass))
@@ -103,15 +103,15 @@ class DolfinxEngine(Engine):
                 taken = self.states.taken[region.local].astype(np.int32)
                 for dofs, entries in zip(taken, region.mass(weight), strict=True):
                     matrix.setValuesLocal(dofs, dofs, entries, addv=True)
-        return self._rows(matrix)
+        return self._rows(matrix) if base is None else base + self._rows(matrix)
 
-    def gram(self, coupling: HaloMatrix, weights: Array) -> SharedMatrix:
+    def gram(self, coupling: HaloMatrix, weights: Array, base: SharedMatrix) -> SharedMatrix:
         from dolfinx.fem import petsc
 
         matrix, local = petsc.create_matrix(self._form(mass)), coupling.gram(weights)
         taken = self.states.taken.astype(np.int32)
         matrix.setValuesLocalIJV(local.indptr, taken[local.indices], local.data, addv=True, rowmap=taken)
-        return self._rows(matrix)
+        return base + self._rows(matrix)
 
     def _rows(self, matrix: Any) -> SharedMatrix:
         """The rows of this process, of a matrix of PETSc that is destroyed."""

@@ -116,12 +116,12 @@ class Engine(ABC):
         """The facets of a boundary or interface."""
 
     @abstractmethod
-    def matrix(self, terms: Sequence[Integral]) -> Any:
-        """The sum of bilinear forms."""
+    def matrix(self, terms: Sequence[Integral], base: Any = None) -> Any:
+        """The sum of bilinear forms, and of a matrix that was made before."""
 
     @abstractmethod
-    def gram(self, coupling: Any, weights: Array) -> Any:
-        """B diag(weights) B' for the matrix B of a coupling to controls."""
+    def gram(self, coupling: Any, weights: Array, base: Any) -> Any:
+        """B diag(weights) B' for the matrix B of a coupling to controls, and a matrix that was made before."""
 
     @abstractmethod
     def block(self, matrix: Any, dofs: Indices) -> Any:

@@ -53,7 +53,7 @@ class Evolution:
         assert isinstance(problem.equation, Parabolic)
         self.problem, self.engine, self.parabolic = problem, engine, problem.equation
         check_conditions(problem, engine.mesh)
-        self.theta, self.times = self.parabolic.theta, self.parabolic.times
+        self.theta, self.times = self.parabolic.theta, self.parabolic.levels
         self.lengths = _merged(np.diff(self.times))
         self._sampler = Sampler(engine)
         inner = self.times[1:] - 0.5 * self.lengths if self.theta < 1 else self.times[1:]

@@ -148,10 +148,11 @@ class Parabolic(Stated):
             raise ProblemError(f"Parabolic takes a steady equation, Elliptic(..) or Weak(..), got {self.steady!r}.")
         if self.scheme not in ("backward-euler", "crank-nicolson"):
             raise ProblemError(f"Parabolic: scheme is 'backward-euler' or 'crank-nicolson', not {self.scheme!r}.")
-        object.__setattr__(self, "times", self._levels())
+        _ = self.levels
 
-    def _levels(self) -> Array:
-        """t_0, .., t_N."""
+    @property
+    def levels(self) -> Array:
+        """The times t_0, .., t_N."""
         if self.times is None:
             if self.T is None or self.steps is None:
                 raise ProblemError("Parabolic takes T and steps, or times.")

@@ -33,7 +33,7 @@ class ControlledReaction(StateEquation):
         return self._base.residual(y, self._zero) + self.coupling.apply(u * self._seen(y))
 
     def jacobian(self, y: Array, u: Array, shift: float = 0.0) -> Any:
-        return self._base.jacobian(y, self._zero, shift) + self.coupling.gram(self._engine, u)
+        return self.coupling.gram(self._engine, u, self._base.jacobian(y, self._zero, shift))
 
     def definite_at(self, y: Array, u: Array, shift: float = 0.0) -> bool:
         least = min(-self.coupling.space.max(-u), 0.0)

@@ -76,7 +76,7 @@ class LinearElliptic(StateEquation):
 
     def assemble(self, more: Sequence[Integral]) -> Any:
         """The matrix with more terms."""
-        return self._engine.matrix([*self._terms, *more])
+        return self._engine.matrix(more, self._matrix)
 
 
 def refuse_unless_positive(values: Array, name: str, engine: Engine) -> None:

@@ -60,7 +60,7 @@ class WeakEquation(StateEquation):
     def jacobian(self, y: Array, u: Array, shift: float = 0.0) -> SharedMatrix:
         self._set(self._y, y)
         terms = [*self._natural.terms, *([constant_mass(self._engine.cells, shift)] if shift else [])]
-        matrix = self._engine.matrix(terms, self._jacobian)
+        matrix = self._engine.matrix(terms, form=self._jacobian)
         if self.definite:
             self._refuse_unsymmetric(matrix)
         return matrix
