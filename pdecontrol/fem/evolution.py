@@ -296,7 +296,8 @@ class Evolution:
             engine.name, engine.degree, self._sampler.digests, mesh_digest(engine.mesh, equation.steady),
             equation.scheme, self.times.tolist(),
         )  # fmt: skip
-        return hashlib.sha256((repr(parts) + self.levels[1].equation.fingerprint).encode()).hexdigest()
+        equations = dict.fromkeys(level.equation.fingerprint for level in self.levels)
+        return hashlib.sha256((repr(parts) + "".join(equations)).encode()).hexdigest()
 
 
 def _functions(data: Any) -> Iterator[Callable[..., Any]]:

@@ -83,7 +83,7 @@ class Weak(Stated):
     Parameters
     ----------
     residual : function of (y, v, domain) that returns a form, linear in the test function v. `domain` has `x`, the
-        coordinates; `normal`; the measures `dx` and `ds`, which take tags of the mesh, as in dx("inside"); and
+        coordinates; `t`, the time in a `Parabolic` equation; `normal`; the measures `dx` and `ds`, which take tags of the mesh, as in dx("inside"); and
         `function(data)`, the interpolant of a number or a function of x in the space of states.
     definite : whether the derivative of F by y is known to be symmetric positive definite, which large problems need
         to be solved iteratively.

@@ -33,7 +33,9 @@ class WeakEquation(StateEquation):
         space, self.coupling = self._states.space, coupling
         self._y, self._p, self._eta = (fem.Function(space) for _ in range(3))
         v = ufl.TestFunction(space)
-        residual = scalar_residual(equation, self._y, v, Domain(self._states, sampler))
+        domain = Domain(self._states, sampler)
+        residual = scalar_residual(equation, self._y, v, domain)
+        self.varies = domain.varies
         residual = soundly_integrated(residual, self._engine.mesh.dim)
         jacobian = ufl.derivative(residual, self._y, ufl.TrialFunction(space))
         affine = self._y not in ufl.algorithms.expand_derivatives(jacobian).coefficients()
