@@ -402,6 +402,9 @@ def test_diffusion_that_depends_on_the_state():
     start = {"boundary": pc.Dirichlet(lambda x: -2 * x[0])}
     with pytest.raises(StateError, match=r"diffusion must be positive, it is .* at y = -.*, which is .* at x = .*Give"):
         pc.solve(problem(pc.Elliptic(falling), start), MESH)
+    cold = pc.Parabolic(pc.Elliptic(falling), T=1.0, steps=4, initial=lambda x: -20 * x[0] * (1 - x[0]))
+    with pytest.raises(StateError, match=r"in step 1 of 4, to t = 0.25: Quasilinear: the diffusion must be positive"):
+        pc.solve(problem(cold, {}), MESH)
     # y + y^2/2 is harmonic but for the source; its first Newton step leads to y < -1
     map = pc.discretise(problem(pc.Elliptic(falling)), MESH)
     y = map.solve(map.control.zeros() - 6.0)
