@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from .errors import DataError
 Array = NDArray[Any]
 Indices = NDArray[Any]
 Data = float | Callable[..., Array] | Array  # functions of x, of x and t where there is time
+Piecewise = Data | Mapping[str, Data]  # one for each tag of a part of the mesh
 LARGEST = 1e150  # of data: squares do not overflow
 
 

@@ -57,6 +57,11 @@ SOURCES = {
     "parabolic, initial value": lambda: pc.ControlSamples(
         problem(heat(), pc.InitialValue(), boundary=ROBIN), pc.unit_square(5)
     ),
+    "Burgers": lambda: pc.ControlSamples(problem(pc.burgers(0.2)), pc.unit_interval(16)),
+    "quasilinear": lambda: pc.ControlSamples(
+        problem(pc.Elliptic(pc.Quasilinear(np.exp, np.exp), source=1.0)), pc.unit_square(8)
+    ),
+    "coefficient": lambda: pc.ControlSamples(problem(control=pc.Coefficient()), pc.unit_square(8)),
     "one dimension": lambda: pc.ControlSamples(problem(), pc.unit_interval(16)),
     "three dimensions": lambda: pc.ControlSamples(problem(), pc.unit_cube(3), length=0.5),
 }

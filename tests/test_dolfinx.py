@@ -49,7 +49,7 @@ def test_states_and_adjoints_are_those_of_the_embedded_engine(case):
         assert adjoint_error(map, map.control.scatter(whole)) <= (1e-12 if case.affine else 1e-9)
 
 
-@pytest.mark.parametrize("case", NONLINEAR[:4], ids=repr)
+@pytest.mark.parametrize("case", [*NONLINEAR[:4], *NONLINEAR[8:]], ids=repr)
 def test_second_derivatives(case):
     with case.fresh_map(backend="dolfinx") as map:
         u = map.control.scatter(case.control())

@@ -103,8 +103,15 @@ class DolfinxEngine(Engine):
                 taken = self.states.taken[region.local].astype(np.int32)
                 for dofs, entries in zip(taken, region.mass(weight), strict=True):
                     matrix.setValuesLocal(dofs, dofs, entries, addv=True)
-        rows = self._rows(matrix)
-        return rows if base is None else SharedMatrix(rows.local + base.local, rows.halo)
+        return self._rows(matrix) if base is None else base + self._rows(matrix)
+
+    def gram(self, coupling: HaloMatrix, weights: Array, base: SharedMatrix) -> SharedMatrix:
+        from dolfinx.fem import petsc
+
+        matrix, local = petsc.create_matrix(self._form(mass)), coupling.gram(weights)
+        taken = self.states.taken.astype(np.int32)
+        matrix.setValuesLocalIJV(local.indptr, taken[local.indices], local.data, addv=True, rowmap=taken)
+        return base + self._rows(matrix)
 
     def _rows(self, matrix: Any) -> SharedMatrix:
         """The rows of this process, of a matrix of PETSc that is destroyed."""
