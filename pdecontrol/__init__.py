@@ -42,12 +42,13 @@ from .problem import (
     Weak,
 )
 from .result import History, Result, Status, load
-from .solvers import FISTA, Checkpoint, PrimalDual, ProximalGradient, SemismoothNewton
+from .solvers import ADMM, FISTA, Checkpoint, PrimalDual, ProximalGradient, SemismoothNewton
 from .space import Space
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ADMM",
     "FISTA",
     "L1",
     "Actuators",

@@ -28,6 +28,7 @@ from pdecontrol.terms import ControlCost, Objective, Quadratic, StateCost, bind
 METHODS = [pc.PrimalDual(steps=steps) for steps in ("classical", "enlarged", "balanced", "accelerated")] + [
     pc.FISTA(),
     pc.ProximalGradient(),
+    pc.ADMM(),
     pc.SemismoothNewton(),
 ]
 identify = pytest.mark.parametrize("method", METHODS, ids=repr)

@@ -11,6 +11,7 @@ from ..errors import ProblemError
 from ..maps import SolutionMap
 from ..problem import check_number
 from ..terms import Objective
+from .admm import AlternatingDirections
 from .dual_newton import DualNewton
 from .fista import AcceleratedProximalGradient
 from .method import Algorithm, Method
@@ -148,10 +149,40 @@ class ProximalGradient(Method):
         return ForwardBackward(self.norm, fixed_step if map.affine else backtracked_step)
 
 
+@dataclass(frozen=True)
+class ADMM(Method):
+    """Inexact ADMM: conjugate gradients for the smooth part of the problem, to a tolerance that it finds by itself.
+
+    Two solves a CG step and two more an iteration. For nonlinear maps S is linearised at each iterate.
+
+    Parameters
+    ----------
+    rho : the penalty; if None, (alpha (alpha + ||S||^2))^1/2 with ||S|| estimated by Lanczos iteration (and counted),
+        and balanced at some iterations.
+
+    Examples
+    --------
+    >>> method = ADMM(rho=1e-3)
+    """
+
+    rho: float | None = None
+
+    name: ClassVar[str] = "inexact ADMM"
+
+    def __post_init__(self) -> None:
+        if self.rho is not None:
+            check_number(self.rho, "ADMM: rho", positive=True)
+
+    def algorithm_for(self, objective: Objective, map: SolutionMap) -> Algorithm[Any]:
+        _check_smooth(self, objective)
+        return AlternatingDirections(self.rho)
+
+
 METHODS: dict[str, type[Method]] = {
     "primal-dual": PrimalDual,
     "fista": FISTA,
     "proximal-gradient": ProximalGradient,
+    "admm": ADMM,
     "semismooth-newton": SemismoothNewton,
 }
 
