@@ -1,8 +1,9 @@
 """Inexact ADMM for F(S(u)) + G(u) with smooth F: a smooth problem for u, a pointwise one for z, and u = z in the end.
 
-With G = alpha/2 ||. - reference||^2 + H and e(u) the derivative of the augmented Lagrangian in u, S linearised at z:
+With G = alpha/2 ||. - reference||^2 + H, and e(u) the derivative of the augmented Lagrangian in u, S linearised at z, and
+P = F'', or an upper bound of it where F is not quadratic:
 
-    e(u) = alpha (u - reference) + grad(F o S)(z) + S'(z)* F'' S'(z) (u - z) + l + rho (u - z)
+    e(u) = alpha (u - reference) + grad(F o S)(z) + S'(z)* P S'(z) (u - z) + l + rho (u - z)
 
     1.  u+ = z + d with e(u+) = 0 by conjugate gradients, until ||e(u+)|| <= sigma ||e(u)||
     2.  z+ = prox_H/rho( u+ + l/rho )
@@ -29,15 +30,7 @@ from ..maps import Linearisation, SolutionMap, map_norm
 from ..terms import Objective
 from .method import CONTROL, INCREMENT, PRODUCT, Algorithm, Start, State, accuracy
 
-BALANCED = (
-    5,
-    10,
-    20,
-    40,
-    80,
-    160,
-    320,
-)  # iterations at which rho may change; that it comes to rest is what theory asks
+BALANCED = (5, 10, 20, 40, 80, 160, 320)  # iterations at which rho may change: in theory it has to come to rest
 MAX_CG = 500
 
 
@@ -110,7 +103,9 @@ class AlternatingDirections(Algorithm[SplitState]):
             return space.zeros(), e
 
         def operator(h: Array) -> tuple[Array, Array]:
-            product = (alpha + rho) * h + at.adjoint(second(at.tangent(h)))
+            observed = at.tangent(h)
+            curved = second(observed) if objective.state.quadratic else observed / objective.state.scale
+            product = (alpha + rho) * h + at.adjoint(curved)
             return product, product
 
         d, image = conjugate_gradients(operator, -e, space.inner, min(sigma, goal / size), MAX_CG)
@@ -128,5 +123,5 @@ def _balance(map: SolutionMap, u: Array, z: Array, multiplier: Array, change: Ar
     """The factor by which rho is to change, 1 where that would be little."""
     norm = map.control.norm
     primal, dual = norm(u - z) * norm(multiplier), norm(change) * norm(z)
-    factor = min(max(sqrt(primal / dual), 0.1), 10.0) if primal > 0 and dual > 0 else 1.0
+    factor = min(max(sqrt(primal / dual), 0.1), 10.0) if dual > 0 else 1.0
     return 1.0 if 2 / 3 < factor < 1.5 else factor

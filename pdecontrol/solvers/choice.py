@@ -14,6 +14,7 @@ from ..terms import Objective
 from .admm import AlternatingDirections
 from .dual_newton import DualNewton
 from .fista import AcceleratedProximalGradient
+from .fista_nonlinear import RestartedProximalGradient
 from .method import Algorithm, Method
 from .normal_map_newton import NormalMapNewton
 from .primal_dual import AffinePrimalDual
@@ -107,7 +108,8 @@ class SemismoothNewton(Method):
 
 @dataclass(frozen=True)
 class FISTA(Method):
-    """Accelerated proximal gradient for affine maps, in the strongly convex form where alpha > 0.
+    """Accelerated proximal gradient: for affine maps in the strongly convex form where alpha > 0, for nonlinear ones
+    with backtracking and restart.
 
     Parameters
     ----------
@@ -122,10 +124,8 @@ class FISTA(Method):
         _check_norm(self.norm)
 
     def algorithm_for(self, objective: Objective, map: SolutionMap) -> Algorithm[Any]:
-        if not map.affine:
-            raise ProblemError("FISTA takes linear equations: use SemismoothNewton, PrimalDual or ProximalGradient.")
         _check_smooth(self, objective)
-        return AcceleratedProximalGradient(self.norm)
+        return (AcceleratedProximalGradient if map.affine else RestartedProximalGradient)(self.norm)
 
 
 @dataclass(frozen=True)
