@@ -38,6 +38,11 @@ class Linearised(SolutionMap):
         self.solves = map.solves
         self.fingerprint = map.fingerprint + map.control.digest(v)
 
+    @cached_property
+    def offset(self) -> Array:
+        """S(v)."""
+        return self.touching.value
+
     def at(self, u: Array, start: Array | None = None, accuracy: float | None = None) -> Linearisation:
         return _Affine(self, u)
 
@@ -50,8 +55,7 @@ class _Affine(Linearisation):
 
     @cached_property
     def value(self) -> Array:
-        at = self._model.touching
-        return at.value + at.tangent(self._u - self._model.v)
+        return self._model.offset + self.tangent(self._u - self._model.v)
 
     @property
     def error(self) -> float | None:

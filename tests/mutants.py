@@ -90,6 +90,21 @@ MUTANTS = {
         "terms/control.py", "np.where(q < -self.beta, self.upper, np.where(q > self.beta,",
         "np.where(q < -0.99 * self.beta, self.upper, np.where(q > 0.99 * self.beta,",
         ("test_terms.py::test_the_kink_of_argmin_without_a_tikhonov_term",)),
+    "slope of the wrong sign": Mutant(
+        "solvers/normal_map_newton.py", "before + ARMIJO * t * slope", "before - ARMIJO * t * slope",
+        ("test_nonlinear_methods.py::test_steps_along_linearised_problems_reduce_the_objective",)),
+    "no way back to FISTA's last control": Mutant(
+        "solvers/fista_nonlinear.py", "if objective.value(u, y) >", "if False and objective.value(u, y) >",
+        ("test_nonlinear_methods.py::test_fista_restarts_and_never_raises_the_objective",)),
+    "multiplier of ADMM with the old z": Mutant(
+        "solvers/admm.py", "multiplier = l + rho * (u - new)", "multiplier = l + rho * (u - z)",
+        ("test_nonlinear_methods.py::test_iterates_of_admm_solve_their_subproblems_to_the_criterion",)),
+    "second-order condition on all directions": Mutant(
+        "certificate.py", "lambda h: alpha * derivative(h))", "lambda h: h)",
+        ("test_nonlinear_methods.py::test_the_second_order_condition_is_reported[0.0001-10.0-3.0]",)),
+    "second-order condition from above": Mutant(
+        "spectrum.py", "return value - max(residual, resolution)", "return value + max(residual, resolution)",
+        ("test_nonlinear_methods.py::test_the_second_order_condition_is_reported[0.01-50.0-1.0]",)),
 }  # fmt: skip
 
 

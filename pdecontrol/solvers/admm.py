@@ -1,7 +1,7 @@
 """Inexact ADMM for F(S(u)) + G(u) with smooth F: a smooth problem for u, a pointwise one for z, and u = z in the end.
 
-With G = alpha/2 ||. - reference||^2 + H, and e(u) the derivative of the augmented Lagrangian in u, S linearised at z, and
-P = F'', or an upper bound of it where F is not quadratic:
+With G = alpha/2 ||. - reference||^2 + H, e(u) the derivative of the augmented Lagrangian in u, S linearised at z, and P
+= F'' or an upper bound of it where F is not quadratic:
 
     e(u) = alpha (u - reference) + grad(F o S)(z) + S'(z)* P S'(z) (u - z) + l + rho (u - z)
 

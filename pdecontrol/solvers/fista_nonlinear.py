@@ -53,9 +53,10 @@ class RestartedProximalGradient(Algorithm[RestartedState]):
         space, v = map.control, state.v
         model = State(v, state.y_v, state.dual, state.adjoint, warm=state.warm)
         u, at, norm = backtrack(objective, map, model, state.norm)  # 1
-        if objective.value(u, at.value) > objective.value(state.u, state.y) and space.any(v - state.u):
+        y = at.value
+        if objective.value(u, y) > objective.value(state.u, state.y) and space.any(v - state.u):
             return _at_rest(objective, state.u, map.at(state.u, state.warm), norm, state.patience)  # 3
-        norm = _curvature(objective, map, model, u, at, norm)
+        norm = _curvature(objective, map, model, u, y, norm)
         momentum = 0.5 * (1.0 + sqrt(1.0 + 4.0 * state.momentum**2))
         if space.inner(v - u, u - state.u) > 0:
             return _at_rest(objective, u, at, norm, state.patience)  # 3
@@ -64,24 +65,24 @@ class RestartedProximalGradient(Algorithm[RestartedState]):
             at_v = map.at(v, at.warm)
         except ConvergenceError:  # of the state there
             return _at_rest(objective, u, at, norm, state.patience)
-        dual = objective.state.gradient(at_v.value)
-        return RestartedState(
-            u, at.value, dual, at_v.solve_adjoint(dual), v, at_v.value, norm, momentum, warm=at.warm,
-            patience=state.patience,
-        )  # fmt: skip
+        y_v = at_v.value
+        dual = objective.state.gradient(y_v)
+        adjoint = at_v.solve_adjoint(dual)
+        return RestartedState(u, y, dual, adjoint, v, y_v, norm, momentum, warm=at.warm, patience=state.patience)
 
 
 def _at_rest(objective: Objective, u: Array, at: Linearisation, norm: float, patience: int) -> RestartedState:
     """The state with v = u."""
-    dual = objective.state.gradient(at.value)
+    y = at.value
+    dual = objective.state.gradient(y)
     adjoint = at.solve_adjoint(dual)
-    return RestartedState(u, at.value, dual, adjoint, u, at.value, norm, 1.0, warm=at.warm, patience=patience)
+    return RestartedState(u, y, dual, adjoint, u, y, norm, 1.0, warm=at.warm, patience=patience)
 
 
-def _curvature(objective: Objective, map: SolutionMap, model: State, u: Array, at: Linearisation, norm: float) -> float:
+def _curvature(objective: Objective, map: SolutionMap, model: State, u: Array, y: Array, norm: float) -> float:
     """The root of 2 (F(S(u)) - F(S(v)) - <q, u - v>) / ||u - v||^2, between 1/2^1/2 and 1 of the norm accepted."""
     step = u - model.u
-    above = objective.state.value(at.value) - objective.state.value(model.y)
+    above = objective.state.value(y) - objective.state.value(model.y)
     above -= map.control.inner(model.adjoint.gradient, step)
     square, size = norm**2, map.control.norm(step) ** 2
     return sqrt(min(max(2.0 * above / size, 0.5 * square), square)) if size > 0 else norm
