@@ -152,6 +152,37 @@ def test_steps_along_linearised_problems_reduce_the_objective(monkeypatch):
     assert linearised_step(monkeypatch, -1e-4) == (pytest.approx(1.0), False)  # as with the wrong sign of the slope
 
 
+# -- primal-dual -------------------------------------------------------------------------------------------------------
+
+
+def published(problem, mesh, method):
+    """The iterations until no change of u or p is above 1e-5, relative to norms of 1 at least: the published rule."""
+    objective, map, algorithm, state = started(problem, mesh, method)
+    for iteration in range(1, 200):
+        before, state = state, algorithm.step(objective, map, state)
+        changes = [
+            space.norm(now - then) / max(1.0, space.norm(then))
+            for space, now, then in (
+                (map.control, state.u, before.u), (map.observation, state.dual, before.dual))
+        ]  # fmt: skip
+        if iteration >= 3 and max(changes) <= 1e-5:
+            return iteration
+    return np.inf
+
+
+@pytest.mark.parametrize("n", [100, 400])
+def test_iterations_on_burgers_equation_by_the_published_rule(n):
+    assert published(burgers(), pc.unit_interval(n), pc.PrimalDual()) <= 34
+    assert abs(published(burgers(), pc.unit_interval(n), pc.PrimalDual(steps=(1.0, 0.2))) - 71) <= 3
+
+
+def test_steps_at_the_limit_of_stability_are_shortened():
+    """Where the residual falls, but far more slowly than valid steps make it."""
+    problem = replace(cubic(1e-2, 1.0, -20.0, 1.0), tracking=pc.Tracking(1.0))
+    result = pc.solve(problem, pc.unit_square(8), method="primal-dual", tol=1e-5, max_iterations=100)
+    assert result.success
+
+
 # -- FISTA with restart ------------------------------------------------------------------------------------------------
 
 
