@@ -63,7 +63,7 @@ class AlternatingDirections(Algorithm[SplitState]):
         return SplitState(start.u, at.value, dual, adjoint, multiplier, rho, at=at, warm=at.warm, patience=patience)
 
     def step(self, objective: Objective, map: SolutionMap, state: SplitState) -> SplitState:
-        for rho in (state.rho * 4.0**k for k in range(20)):
+        for rho in (state.rho * 4.0**k for k in range(1 if map.affine else 20)):
             try:
                 return self._step(objective, map, state, rho)
             except ConvergenceError as error:  # of the state at z+, which a larger rho leaves nearer to z
