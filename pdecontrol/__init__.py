@@ -50,12 +50,13 @@ from .problem import (
     burgers,
 )
 from .result import History, Result, Status, load
-from .solvers import FISTA, Checkpoint, PrimalDual, ProximalGradient, SemismoothNewton
+from .solvers import ADMM, FISTA, Checkpoint, PrimalDual, ProximalGradient, SemismoothNewton
 from .space import Space
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ADMM",
     "FISTA",
     "L1",
     "Actuators",

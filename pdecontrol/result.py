@@ -46,6 +46,11 @@ class Status(Enum):
     STALLED = "the certificate stopped improving for lack of progress: loosen tol or try another method"
     FAILED = "a state equation could not be solved on the way: this is the last control, and its certificate"
     NONCONVEX = "a stationary point without certificate: the reduced objective is not convex there; raise alpha"
+    SETTLED = (
+        "the control has settled, but nothing certifies it: a nonlinear map without second derivatives has no known "
+        "modulus of convexity; define them (Linearisation.second, twice = True), or certify(problem, result.control, "
+        "exact_map) with a map that has them"
+    )
     OVERFLOW = (
         "numbers overflow, underflow or are NaN: choose units in which data, weights and controls are nearer to 1"
     )

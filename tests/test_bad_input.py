@@ -144,7 +144,7 @@ def test_numbers_whose_squares_overflow(place, no_work):
     )
 
 
-@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista", "proximal-gradient"])
+@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista", "admm", "proximal-gradient"])
 def test_numbers_that_overflow_or_are_lost_on_the_way(method):
     """The error comes at the first iterate, without a warning, and nothing is certified."""
     for stated in (
@@ -828,6 +828,7 @@ FOREIGN = {
     "generator": (lambda: pc.solve(problem(tracking=pc.Tracking(x for x in X)), MESH), "got generator"),
     "forcing": (lambda: pc.SemismoothNewton(forcing="a"), "forcing must be a finite number"),
     "max_cg": (lambda: pc.SemismoothNewton(max_cg=np.nan), "max_cg must be a finite number"),
+    "rho": (lambda: pc.ADMM(rho=0.0), "ADMM: rho must be positive"),
     "radius": (lambda: pc.disc(3, "a"), "positive finite radius, got a"),
     "count": (lambda: pc.unit_square(True), "a positive integer, got True"),
     "predicate that fails": (lambda: MESH.tag_part("a", fails), 'predicate of "a" failed on x of shape .* IndexError'),

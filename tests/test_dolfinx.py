@@ -379,7 +379,7 @@ def test_mistakes_in_forms(name, caplog, capfd):
 # -- linear solvers -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("method", "alpha"), [("auto", 1e-4), ("primal-dual", 1e-4), ("fista", 1e-3)])
+@pytest.mark.parametrize(("method", "alpha"), [("auto", 1e-4), ("primal-dual", 1e-4), ("fista", 1e-3), ("admm", 1e-3)])
 def test_iterative_solves_cost_little_and_the_certificate_holds(method, alpha):
     reference, mesh = box(alpha), pc.unit_square(48)
     exact = pc.solve(reference.problem, mesh, tol=1e-10)

@@ -343,7 +343,7 @@ def test_what_is_returned_without_a_certificate_has_the_least_objective():
 
 
 @pytest.mark.parametrize("linear_solver", ["direct", pytest.param("amg", marks=amg)])
-@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista"])
+@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista", "admm"])
 def test_zero_is_recognised_where_data_are_not(method, linear_solver):
     """The errors of S(0) and of q are part of the test: at the threshold of beta, they decide."""
     problem = pc.ControlProblem(
