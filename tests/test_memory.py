@@ -7,7 +7,7 @@ from dataclasses import replace
 import checkpoint_schedules
 import numpy as np
 import pytest
-from cases import BACKENDS, CN, CUBIC, PARABOLIC, SEMILINEAR_PARABOLIC, ZERO, heat, interval, square, wave
+from cases import BACKENDS, CN, CUBIC, PARABOLIC, NONLINEAR_PARABOLIC, heat, interval, square, wave
 
 import pdecontrol as pc
 from pdecontrol.errors import ProblemError
@@ -48,13 +48,13 @@ def same_to_the_last_bit(case, snapshots, backend="skfem"):
 
 
 @pytest.mark.parametrize("snapshots", [1, 2, 4])
-@pytest.mark.parametrize("case", SEMILINEAR_PARABOLIC, ids=repr)
+@pytest.mark.parametrize("case", NONLINEAR_PARABOLIC, ids=repr)
 def test_sweeps_are_the_same_to_the_last_bit(case, snapshots):
     same_to_the_last_bit(case, snapshots)
 
 
 @pytest.mark.filterwarnings("ignore:dolfinx .* is not among the tested versions")
-@pytest.mark.parametrize("case", SEMILINEAR_PARABOLIC[1:3], ids=repr)
+@pytest.mark.parametrize("case", NONLINEAR_PARABOLIC[1:3], ids=repr)
 def test_sweeps_are_the_same_on_the_distributed_engine(case):
     pytest.importorskip("dolfinx", reason="the distributed engine needs dolfinx")
     same_to_the_last_bit(case, 2, "dolfinx")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -73,7 +73,9 @@ class ParabolicMap(SolutionMap):
         """Free what the linear solvers hold; the map can be used again, at the cost of factorisations."""
         self.linear.close()
 
-    def at(self, u: Array, start: Array | None = None, accuracy: float | None = None) -> Linearisation:
+    def at(
+        self, u: Array, start: Array | None = None, accuracy: float | None = None
+    ) -> ParabolicLinearisation | TrajectoryLinearisation:
         u = self.control.checked(u, "the control")
         if self.affine:
             return ParabolicLinearisation(self, u, start, accuracy)
@@ -229,3 +231,19 @@ class ParabolicLinearisation(Linearisation):
         with self._map.solves.solving("adjoint"):
             p, _ = self._map.linear.backward(load, accuracy=self._accuracy)
             return self.gradient(self._extended(p))
+
+    def state_errors(self) -> tuple[float, float]:
+        """The residuals of the steps relative to those of y_D, and NaN: no bound in the energy norm is known."""
+        evolution, y = self._evolution, self._solved[0]
+        zero = self._lifted(np.zeros((len(self._steps_of_u), evolution.free.size)))
+        zero[0] = y[0]
+        size, residual = (float(np.sqrt(sum(self._squares(rows)))) for rows in (zero, y))
+        return residual / (size or 1.0), np.nan
+
+    def _squares(self, y: Array) -> Iterator[float]:
+        """The squares of the norms of the residuals of the steps, for any trajectory."""
+        evolution = self._evolution
+        for n, u in enumerate(self._steps_of_u):
+            carried = evolution.carried(y[n], self._u if n == 0 else None)
+            residual = evolution.residual(n, y[n + 1], y[n], carried, u)
+            yield evolution.engine.group.sum(np.einsum("i,i->", residual, residual))

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..arrays import Array
 from ..counter import Counter
-from ..errors import ConvergenceError
-from ..linear.solver import Approximation, LinearSolver
+from ..errors import ConvergenceError, StateError
+from ..linear.solver import LinearSolver
 from ..maps import Adjoint, Linearisation
 from .evolution import Evolution
 from .march import Vectors, march
@@ -40,28 +40,46 @@ class TrajectoryLinearisation(Linearisation):
         with counter.solving("state"):
             for n, _, (y,) in self._march.forward():
                 evolution.observation.observe(n, y, self._value)
+                counter.step(n + 1, self._count)
 
     def _advance(self, n: int, x: Vectors) -> Vectors:
-        """The state after a step, by Newton's method from the one before."""
-        (y,), evolution, u = x, self._evolution, self._controls[n]
+        """The state after a step, from the one before."""
+        (y,) = x
         if self._computed == self._count:
             self._counter.recomputed += 1
         else:
             self._computed += 1
-        lifting = evolution.levels[n + 1].lifting
-        start = np.where(lifting.fixed, lifting.initial(), y)
-        carried = evolution.carried(y, self._u if n == 0 else None)
-        step = NonlinearStep(evolution, self._linear, self._counter, n, y, carried)
         try:
-            y = newton(step, u, start, self._counter)  # type: ignore[arg-type]
-        except ConvergenceError as error:
-            raise ConvergenceError(
-                f"in step {n + 1} of {self._count}, to t = {evolution.times[n + 1]:g}: {error} Or take shorter steps."
+            y = self._newton(n, y)
+        except (ConvergenceError, StateError) as error:
+            time = self._evolution.times[n + 1]
+            raise type(error)(
+                f"in step {n + 1} of {self._count}, to t = {time:g}: {error} Or take shorter steps."
             ) from error
         if self._state is not None:
             self._state[n] = y
             y = self._state[n]
         return (y,)
+
+    def _newton(self, n: int, before: Array) -> Array:
+        """The state after a step by Newton's method."""
+        evolution, u, counter = self._evolution, self._controls[n], self._counter
+        carried, lifting = evolution.carried(before, self._u if n == 0 else None), evolution.levels[n + 1].lifting
+
+        def residual(y: Array) -> Array:
+            return evolution.residual(n, y, before, carried, u)
+
+        def step(y: Array, r: Array) -> Array:
+            solver = linearised_solver(evolution, n, y, u, self._linear, counter)
+            try:
+                free = solver.solve(r, accuracy=1e-6).x  # what Newton's method needs
+            finally:
+                solver.close()
+            counter.linear += 1
+            return -lifting.extend(free)
+
+        start = np.where(lifting.fixed, lifting.initial(), before)
+        return newton(residual, step, evolution.engine.group.norm, start)
 
     @property
     def value(self) -> Array:
@@ -102,6 +120,7 @@ class TrajectoryLinearisation(Linearisation):
             for n, (before,), (y,) in self._march.forward():
                 eta = self._tangent_step(n, before, y, eta, along[n], h)
                 self._evolution.observation.observe(n, eta, observed)
+                self._counter.step(n + 1, self._count)
         return observed
 
     def _first_tangent(self, h: Array) -> Array:
@@ -146,6 +165,7 @@ class TrajectoryLinearisation(Linearisation):
             self._enter(gradient, n, before, y, p)
             if state is not None:
                 state[n] = shift(n) * p
+            self._counter.step(self._count - n, self._count)
         return gradient
 
     def _adjoint_sweep(self, w: Array) -> AdjointSweep:
@@ -182,6 +202,7 @@ class TrajectoryLinearisation(Linearisation):
         with self._counter.solving("tangent"):
             for n, _, (_, eta) in pairs.forward():
                 evolution.observation.observe(n, eta, observed)
+                self._counter.step(n + 1, self._count)
         with self._counter.solving("adjoint"):
             multiplier, sweep = self._multipliers(w, adjoint), self._adjoint_sweep(outer(observed))
             gradient, curved = evolution.control.zeros(), np.zeros(self._size)
@@ -194,6 +215,7 @@ class TrajectoryLinearisation(Linearisation):
                     )
                     p = sweep(n, before, solver, on_new + curved)
                 self._enter(gradient, n, before, y, p, on_old)
+                self._counter.step(self._count - n, self._count)
                 curved = on_old
             return gradient if evolution.initial else gradient - (images / evolution.lengths[:, None]).ravel()
 
@@ -205,6 +227,18 @@ class TrajectoryLinearisation(Linearisation):
             return lambda n, before, solver: rows[n] / shift(n)
         sweep = self._adjoint_sweep(w)
         return lambda n, before, solver: (shift(n) * sweep(n, before, solver)) / shift(n)  # rounded like kept ones
+
+    def state_errors(self) -> tuple[float, float]:
+        """The residuals of the steps relative to those of y_D, and NaN: no bound in the energy norm is known."""
+        evolution, squares = self._evolution, np.zeros(2)
+        for n, (before,), (y,) in self._march.forward():
+            zero, zero_before = (evolution.levels[k].lifting.initial() for k in (n + 1, n))
+            for k, (new, old) in enumerate(((y, before), (zero, zero_before if n > 0 else before))):
+                carried = evolution.carried(old, self._u if n == 0 else None)
+                residual = evolution.residual(n, new, old, carried, self._controls[n])
+                squares[k] += evolution.engine.group.norm(residual) ** 2
+        error, size = np.sqrt(squares).tolist()
+        return error / (size or 1.0), np.nan
 
 
 class AdjointSweep:
@@ -223,34 +257,3 @@ class AdjointSweep:
         if n > 0:
             self._carried = self._steps.previous(n, before, p, transposed=True)
         return self._lifting.extend(p)
-
-
-class InexactSolver:
-    """Solves as accurately as the steps of Newton's method need it."""
-
-    def __init__(self, solver: LinearSolver) -> None:
-        self._solver = solver
-        self.close = solver.close
-
-    def solve(self, b: Array) -> Approximation:
-        return self._solver.solve(b, accuracy=1e-6)
-
-
-class NonlinearStep:
-    """E(y, y_old, u) = 0 as an equation for y, which Newton's method solves."""
-
-    def __init__(
-        self, evolution: Evolution, linear: Steps, counter: Counter, n: int, before: Array, carried: Array
-    ) -> None:
-        self._evolution, self._linear, self._counter = evolution, linear, counter
-        self._n, self._before, self._carried = n, before, carried
-        self.lifting, self.engine = evolution.levels[n + 1].lifting, evolution.engine
-
-    def residual(self, y: Array, u: Array) -> Array:
-        return self._evolution.residual(self._n, y, self._before, self._carried, u)
-
-    def factorise(self, y: Array, u: Array, counter: object) -> InexactSolver:
-        return InexactSolver(linearised_solver(self._evolution, self._n, y, u, self._linear, self._counter))
-
-    def norm(self, a: Array) -> float:
-        return float(np.sqrt(self.engine.group.sum(np.einsum("i,i->", a, a))))
