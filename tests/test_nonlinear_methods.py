@@ -125,7 +125,7 @@ def test_newtons_method_goes_on_within_its_linearised_problems(tmp_path):
     pc.minimise(problem, map, **run, max_iterations=steps)
     parts = pc.minimise(problem, map, **run, restart=True)
     assert len(parts.history) == len(whole.history)
-    assert np.abs(whole.control.array - parts.control.array).max() <= 1e-12 * np.abs(whole.control.array).max()
+    assert np.abs(whole.control.array - parts.control.array).max() <= 1e-9 * np.abs(whole.control.array).max()
 
 
 def linearised_step(monkeypatch, armijo):
