@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matrix_map import random_problem
-from more_equations import Viscous
 
 import pdecontrol as pc
 from pdecontrol.certificate import certify_nonlinear
@@ -29,7 +28,7 @@ def cubic(alpha, weight=1.0, linear=0.0, reaction=0.0):
 
 def burgers(alpha=0.1, viscosity=1 / 12, target=0.3):
     return pc.ControlProblem(
-        Viscous(viscosity), pc.Distributed(), pc.Tracking(target),
+        pc.burgers(viscosity), pc.Distributed(), pc.Tracking(target),
         [pc.Tikhonov(alpha), pc.Box(-np.inf, 0.3)], {"boundary": pc.Dirichlet()},
     )  # fmt: skip
 
@@ -126,7 +125,7 @@ def test_newtons_method_goes_on_within_its_linearised_problems(tmp_path):
     pc.minimise(problem, map, **run, max_iterations=steps)
     parts = pc.minimise(problem, map, **run, restart=True)
     assert len(parts.history) == len(whole.history)
-    assert np.abs(whole.control.array - parts.control.array).max() <= 1e-12 * np.abs(whole.control.array).max()
+    assert np.abs(whole.control.array - parts.control.array).max() <= 1e-9 * np.abs(whole.control.array).max()
 
 
 def linearised_step(monkeypatch, armijo):
