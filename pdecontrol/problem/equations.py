@@ -123,9 +123,9 @@ class Parabolic(Stated):
     times : instead of these, t_0 < t_1 < .. < T.
     scheme : "backward-euler" or "crank-nicolson".
     initial : y(t_0), a number, a function of x, a field, or an array (at the nodes).
-    snapshots : limits the memory of nonlinear equations: at most so many time levels of a trajectory are kept (two
-        states for each in products with a Hessian, and one or two that are computed), and the steps from them computed
-        again where derivatives need them. Answers are the same to the last bit. Needs checkpoint_schedules.
+    snapshots : limits the memory of nonlinear equations: at most so many time levels of a trajectory are kept (in
+        products with a Hessian two vectors for each), and steps from them computed again where derivatives need them.
+        Answers are the same; a `Result` has whole trajectories all the same. Needs checkpoint_schedules.
 
     Notes
     -----
