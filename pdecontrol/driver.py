@@ -88,7 +88,7 @@ def solve(
     method, tol, options : see `minimise`: atol, start, max_iterations, max_solves, callback, checkpoint,
         checkpoint_seconds, restart, progress.
     discretisation : also estimate the distance to the continuous optimum, by solving on the refined mesh (its solves
-        and time are not counted in the result).
+        and time are not counted in the result). For steady equations.
 
     Returns
     -------
@@ -111,6 +111,11 @@ def solve(
     begin = perf_counter()
     own = {"method": method, "tol": tol, "discretisation": discretisation}
     compare(group_of(backend), "solve", own | comparable(options))
+    if discretisation and isinstance(getattr(problem, "equation", None), Parabolic):
+        raise ProblemError(
+            "discretisation=True estimates the error of steady equations: for one in time, solve with twice the steps "
+            "on mesh.refine() too, and compare the controls."
+        )
     with discretise(problem, mesh, backend) as map:
         setup = perf_counter() - begin
         result = minimise(problem, map, method, tol, **options)

@@ -296,6 +296,7 @@ def test_times_that_make_no_sense(options, message):
          "function of x and t, but there is no time"),
         (lambda: pc.discretise(heat(pc.Elliptic(lambda x, t: 0.2 - t)), square()), ProblemError,
          "diffusion must be positive"),
+        (lambda: pc.solve(heat(), square(), discretisation=True), ProblemError, "of steady equations"),
         (lambda: pc.solve(heat(terms=[pc.Box(np.zeros((3, 42)), 1.0)]), square()), DataError, r"168|\(4, 42\)"),
         (lambda: pc.solve(heat(), square(), start=np.zeros((3, 42))), DataError, "168 values"),
         (lambda: pc.discretise(heat(scheme=CN, control=pc.InitialValue()), square(), pc.Embedded(2)), ProblemError,

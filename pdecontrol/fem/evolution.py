@@ -272,6 +272,11 @@ class Evolution:
     def _mass_sizes(self) -> Any:
         return abs(self.mass)
 
+    def reference(self, n: int) -> tuple[Array, Array]:
+        """Where the linear part of a step is taken: at the initial value, without control."""
+        lifting = self.levels[n + 1].lifting
+        return np.where(lifting.fixed, lifting.initial(), self.start), self.steady_control()
+
     def steady_control(self) -> Array:
         """The zero control of a step."""
         return self.couplings[0].space.zeros()

@@ -106,6 +106,7 @@ class AffineSteps(Steps):
     def __init__(self, evolution: Evolution, counter: Counter) -> None:
         super().__init__(evolution, counter)
         self._solvers = dict[tuple[int, float], LinearSolver]()
+        self._definite = dict[tuple[int, float], bool]()
         self._old = dict[int, SharedMatrix]()
 
     def solver(self, n: int) -> LinearSolver:
@@ -113,6 +114,14 @@ class AffineSteps(Steps):
         if key not in self._solvers:
             self._solvers[key] = step_solver(self.evolution, n, self._counter)
         return self._solvers[key]
+
+    def definite(self, n: int) -> bool:
+        """Whether the matrix of a step is known to be symmetric positive definite."""
+        key = self.evolution.key(n)
+        if key not in self._definite:
+            equation, shift = self.evolution.levels[n + 1].equation, self.evolution.shift(n)
+            self._definite[key] = equation.definite_at(*self.evolution.reference(n), shift)
+        return self._definite[key]
 
     def old(self, n: int) -> SharedMatrix:
         key = id(self.evolution.levels[n].equation)
@@ -175,9 +184,9 @@ class TrajectorySteps:
 
 
 def step_solver(evolution: Evolution, n: int, counter: Counter, at: tuple[Array, Array] | None = None) -> LinearSolver:
-    """e_y + s M at the end of a step by factors, or as the engine has been told to; anywhere for affine equations."""
+    """e_y + s M at the end of a step by factors, or as the engine has been told to; at the reference by default."""
     level, shift, engine = evolution.levels[n + 1], evolution.shift(n), evolution.engine
-    y, u = at or (level.lifting.initial(), evolution.steady_control())
+    y, u = at or evolution.reference(n)
     matrix = level.equation.jacobian(y, u, shift)
     excess, affine = None, level.equation.affine
     if affine is not None and affine.row_sums is not None:
@@ -199,8 +208,7 @@ def linearised_solver(
     near, level, shift = linear.solver(n), evolution.levels[n + 1], evolution.shift(n)
     if not near.inverse.exact:
         return step_solver(evolution, n, counter, (y, u))
-    points = (y, u), (level.lifting.initial(), evolution.steady_control())
-    definite = all(level.equation.definite_at(*point, shift) for point in points)
+    definite = linear.definite(n) and level.equation.definite_at(y, u, shift)
     matrix = shared(evolution.engine.block(level.equation.jacobian(y, u, shift), evolution.free))
 
     def factorise() -> LinearSolver:
