@@ -2,12 +2,13 @@
 
 import gc
 import tracemalloc
+import weakref
 from dataclasses import replace
 
 import checkpoint_schedules
 import numpy as np
 import pytest
-from cases import BACKENDS, CN, CUBIC, PARABOLIC, NONLINEAR_PARABOLIC, heat, interval, square, wave
+from cases import BACKENDS, CN, CUBIC, NONLINEAR_PARABOLIC, PARABOLIC, heat, interval, square, wave
 
 import pdecontrol as pc
 from pdecontrol.errors import ProblemError
@@ -149,6 +150,23 @@ def states_a_step(steady, control, snapshots):
 def test_memory_does_not_grow_with_the_number_of_steps(steady, control):
     """But for what Python has not yet freed; trajectories and matrices take more than twenty states a step."""
     assert states_a_step(steady, control, 3) < 5.0 < 20.0 < states_a_step(steady, control, None)
+
+
+@pytest.mark.parametrize("snapshots", [None, 2])
+@pytest.mark.parametrize("case", NONLINEAR_PARABOLIC[1:3], ids=repr)
+def test_what_is_not_used_is_freed_at_once(case, snapshots):
+    """Without the collector, which comes late where objects are few and large."""
+    map, u = pc.discretise(limited(case.problem, snapshots), case.mesh, pc.Embedded(case.degree)), case.control()
+    w = np.ones(map.observation.size)
+    gc.disable()
+    try:
+        at = map.at(u)
+        at.second(u, w, at.solve_adjoint(w), lambda w: w), at.tangent(u)
+        steps = weakref.ref(at._steps)
+        del at
+        assert steps() is None
+    finally:
+        gc.enable()
 
 
 # -- the march by itself -----------------------------------------------------------------------------------------------

@@ -31,55 +31,16 @@ class TrajectoryLinearisation(Linearisation):
     ) -> None:  # fmt: skip
         self._evolution, self._linear, self._counter, self._accuracy = evolution, linear, counter, accuracy
         self._u, self._controls = u, evolution.steps_of(u)
-        self._count, self._size = len(self._controls), evolution.engine.size
-        self._snapshots, self._computed = snapshots, 0
+        self._count, self._size, self._snapshots = len(self._controls), evolution.engine.size, snapshots
         self._steps = TrajectorySteps(evolution, self._controls, linear, counter, keep=snapshots is None)
-        self._march = march(self._count, (evolution.first_state(u),), self._advance, snapshots)
         self._state = None if snapshots else np.empty((self._count, self._size))
+        advance = NewtonSteps(evolution, linear, counter, u, self._state)
+        self._march = march(self._count, (evolution.first_state(u),), advance, snapshots)
         self._value = evolution.observation.space.zeros()
         with counter.solving("state"):
             for n, _, (y,) in self._march.forward():
                 evolution.observation.observe(n, y, self._value)
                 counter.step(n + 1, self._count)
-
-    def _advance(self, n: int, x: Vectors) -> Vectors:
-        """The state after a step, from the one before."""
-        (y,) = x
-        if self._computed == self._count:
-            self._counter.recomputed += 1
-        else:
-            self._computed += 1
-        try:
-            y = self._newton(n, y)
-        except (ConvergenceError, StateError) as error:
-            time = self._evolution.times[n + 1]
-            raise type(error)(
-                f"in step {n + 1} of {self._count}, to t = {time:g}: {error} Or take shorter steps."
-            ) from error
-        if self._state is not None:
-            self._state[n] = y
-            y = self._state[n]
-        return (y,)
-
-    def _newton(self, n: int, before: Array) -> Array:
-        """The state after a step by Newton's method."""
-        evolution, u, counter = self._evolution, self._controls[n], self._counter
-        carried, lifting = evolution.carried(before, self._u if n == 0 else None), evolution.levels[n + 1].lifting
-
-        def residual(y: Array) -> Array:
-            return evolution.residual(n, y, before, carried, u)
-
-        def step(y: Array, r: Array) -> Array:
-            solver = linearised_solver(evolution, n, y, u, self._linear, counter)
-            try:
-                free = solver.solve(r, accuracy=1e-6).x  # what Newton's method needs
-            finally:
-                solver.close()
-            counter.linear += 1
-            return -lifting.extend(free)
-
-        start = np.where(lifting.fixed, lifting.initial(), before)
-        return newton(residual, step, evolution.engine.group.norm, start)
 
     @property
     def value(self) -> Array:
@@ -100,11 +61,9 @@ class TrajectoryLinearisation(Linearisation):
 
     @property
     def error(self) -> float | None:
-        return (
-            None
-            if self._accuracy is not None
-            else 4.0 * self._loss * self._evolution.observation.space.norm(self.value)
-        )
+        if self._accuracy is not None:
+            return None
+        return 4.0 * self._loss * self._evolution.observation.space.norm(self.value)
 
     @property
     def _loss(self) -> float:
@@ -239,6 +198,51 @@ class TrajectoryLinearisation(Linearisation):
                 squares[k] += evolution.engine.group.norm(residual) ** 2
         error, size = np.sqrt(squares).tolist()
         return error / (size or 1.0), np.nan
+
+
+class NewtonSteps:
+    """The state after a step, from the one before, entered in `states` if that is given."""
+
+    def __init__(
+        self, evolution: Evolution, linear: Steps, counter: Counter, u: Array, states: Array | None
+    ) -> None:  # fmt: skip
+        self._evolution, self._linear, self._counter, self._u = evolution, linear, counter, u
+        self._controls, self._states, self._computed = evolution.steps_of(u), states, 0
+
+    def __call__(self, n: int, x: Vectors) -> Vectors:
+        (y,), count = x, len(self._controls)
+        if self._computed == count:
+            self._counter.recomputed += 1
+        else:
+            self._computed += 1
+        try:
+            y = self._newton(n, y)
+        except (ConvergenceError, StateError) as error:
+            time = self._evolution.times[n + 1]
+            raise type(error)(f"in step {n + 1} of {count}, to t = {time:g}: {error} Or take shorter steps.") from error
+        if self._states is not None:
+            self._states[n] = y
+            y = self._states[n]
+        return (y,)
+
+    def _newton(self, n: int, before: Array) -> Array:
+        evolution, u, counter = self._evolution, self._controls[n], self._counter
+        carried, lifting = evolution.carried(before, self._u if n == 0 else None), evolution.levels[n + 1].lifting
+
+        def residual(y: Array) -> Array:
+            return evolution.residual(n, y, before, carried, u)
+
+        def step(y: Array, r: Array) -> Array:
+            solver = linearised_solver(evolution, n, y, u, self._linear, counter)
+            try:
+                free = solver.solve(r, accuracy=1e-6).x  # what Newton's method needs
+            finally:
+                solver.close()
+            counter.linear += 1
+            return -lifting.extend(free)
+
+        start = np.where(lifting.fixed, lifting.initial(), before)
+        return newton(residual, step, evolution.engine.group.norm, start)
 
 
 class AdjointSweep:
