@@ -145,7 +145,7 @@ class TrajectorySteps:
     iterative solvers need, but matrices are, where the trajectory is.
     """
 
-    def __init__(self, evolution: Evolution, u: Array, linear: Steps, counter: Counter, keep: bool) -> None:
+    def __init__(self, evolution: Evolution, u: Array, linear: AffineSteps, counter: Counter, keep: bool) -> None:
         self._evolution, self._u, self._linear, self._counter = evolution, u, linear, counter
         self._keep = keep
         self._solvers = dict[int, LinearSolver]()
@@ -202,7 +202,7 @@ def step_solver(evolution: Evolution, n: int, counter: Counter, at: tuple[Array,
 
 
 def linearised_solver(
-    evolution: Evolution, n: int, y: Array, u: Array, linear: Steps, counter: Counter
+    evolution: Evolution, n: int, y: Array, u: Array, linear: AffineSteps, counter: Counter
 ) -> LinearSolver:
     """e_y + s M at a state, solved by iterations with the factors of the linear part."""
     near, level, shift = linear.solver(n), evolution.levels[n + 1], evolution.shift(n)

@@ -14,7 +14,7 @@ from ..maps import Adjoint, Linearisation
 from .evolution import Evolution
 from .march import Vectors, march
 from .newton import newton
-from .steps import Steps, TrajectorySteps, linearised_solver
+from .steps import AffineSteps, TrajectorySteps, linearised_solver
 
 
 class TrajectoryLinearisation(Linearisation):
@@ -26,7 +26,7 @@ class TrajectoryLinearisation(Linearisation):
     """
 
     def __init__(
-        self, evolution: Evolution, linear: Steps, counter: Counter, u: Array, accuracy: float | None = None,
+        self, evolution: Evolution, linear: AffineSteps, counter: Counter, u: Array, accuracy: float | None = None,
         snapshots: int | None = None,
     ) -> None:  # fmt: skip
         self._evolution, self._linear, self._counter, self._accuracy = evolution, linear, counter, accuracy
@@ -204,7 +204,7 @@ class NewtonSteps:
     """The state after a step, from the one before, entered in `states` if that is given."""
 
     def __init__(
-        self, evolution: Evolution, linear: Steps, counter: Counter, u: Array, states: Array | None
+        self, evolution: Evolution, linear: AffineSteps, counter: Counter, u: Array, states: Array | None
     ) -> None:  # fmt: skip
         self._evolution, self._linear, self._counter, self._u = evolution, linear, counter, u
         self._controls, self._states, self._computed = evolution.steps_of(u), states, 0
