@@ -14,6 +14,7 @@ from ..linear.solver import Approximation, LinearSolver
 from ..maps import Adjoint, Linearisation, SolutionMap
 from .bounds import SUMS, Constants
 from .bounds_in_time import norm_bound, spectral_constants
+from .circulant import CirculantSteps
 from .evolution import Evolution
 from .newton import newton
 from .steps import AffineSteps, Steps, TrajectorySteps, linearised_solver
@@ -28,12 +29,13 @@ class ParabolicMap(SolutionMap):
 
     exact = twice = True
 
-    def __init__(self, evolution: Evolution) -> None:
+    def __init__(self, evolution: Evolution, march: str = "sequential") -> None:
         self.evolution = evolution
         self.control, self.observation = evolution.control, evolution.observation.space
         self.solution, self.adjoints = evolution.solution, evolution.adjoints
         self.fingerprint, self.affine = evolution.fingerprint, evolution.affine
-        self.linear = AffineSteps(evolution, self.solves)
+        steps = CirculantSteps if march == "parallel-in-time" else AffineSteps
+        self.linear: Steps = steps(evolution, self.solves)
 
     @property
     def factored(self) -> bool:

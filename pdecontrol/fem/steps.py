@@ -34,6 +34,24 @@ class Steps(ABC):
     def old(self, n: int) -> SharedMatrix:
         """e_y at the beginning of a step, asked for where rest is not zero."""
 
+    @abstractmethod
+    def forward(
+        self, functionals: Array, start: Array | None = None, accuracy: float | None = None, noise: Array | None = None
+    ) -> tuple[Array, float | None]:
+        """x_1, .., x_N with x_0 = 0, and the bound (sum_n r_n^2)^1/2 on residuals in the norms of the solvers.
+
+        Functionals, starts and what the former may err by have a row for each step.
+        """
+
+    @abstractmethod
+    def backward(
+        self, functionals: Array, start: Array | None = None, accuracy: float | None = None, noise: Array | None = None
+    ) -> tuple[Array, float | None]:
+        """p_N, .., p_1 with B_n' p_n = f_n + N_(n+1)' p_(n+1), in the order of time, and the bound on residuals."""
+
+    def close(self) -> None:  # noqa: B027
+        """Free what the linear solvers hold; they are made again when needed."""
+
     @cached_property
     def mass(self) -> SharedMatrix:
         return shared(self.evolution.engine.block(self.evolution.mass, self.evolution.free))
@@ -42,44 +60,7 @@ class Steps(ABC):
     def _mass_sizes(self) -> SharedMatrix:
         return abs(self.mass)
 
-    def forward(
-        self, functionals: Array, start: Array | None = None, accuracy: float | None = None, noise: Array | None = None
-    ) -> tuple[Array, float | None]:
-        """x_1, .., x_N with x_0 = 0, and the bound (sum_n r_n^2)^1/2 on residuals in the norms of the solvers.
-
-        Functionals, starts and what the former may err by have a row for each step.
-        """
-        x, errors = np.empty_like(functionals), list[float | None]()
-        carried = spread = np.zeros(functionals.shape[1])
-        for n in range(self.count):
-            uncertain = 0.0 if noise is None else noise[n] + ROUNDING * spread
-            near = None if start is None else start[n]
-            solution = self.solver(n).solve(functionals[n] + carried, near, accuracy, uncertain)
-            x[n] = solution.x
-            errors.append(solution.error)
-            if n + 1 < self.count:
-                carried = self._previous(n + 1, x[n])
-                spread = self._previous_sizes(n + 1, x[n]) if noise is not None else spread
-        return x, total(errors)
-
-    def backward(
-        self, functionals: Array, start: Array | None = None, accuracy: float | None = None, noise: Array | None = None
-    ) -> tuple[Array, float | None]:
-        """p_N, .., p_1 with B_n' p_n = f_n + N_(n+1)' p_(n+1), in the order of time, and the bound on residuals."""
-        p, errors = np.empty_like(functionals), list[float | None]()
-        carried = spread = np.zeros(functionals.shape[1])
-        for n in reversed(range(self.count)):
-            uncertain = 0.0 if noise is None else noise[n] + ROUNDING * spread
-            near = None if start is None else start[n]
-            solution = self.solver(n).transposed.solve(functionals[n] + carried, near, accuracy, uncertain)
-            p[n] = solution.x
-            errors.append(solution.error)
-            if n > 0:
-                carried = self._previous(n, p[n], True)
-                spread = self._previous_sizes(n, p[n], True) if noise is not None else spread
-        return p, total(errors)
-
-    def _previous(self, n: int, x: Array, transposed: bool = False) -> Array:
+    def previous(self, n: int, x: Array, transposed: bool = False) -> Array:
         """N_n x, or N_n' x."""
         result = self.evolution.shift(n) * (self.mass @ x)
         if self.rest:
@@ -87,7 +68,7 @@ class Steps(ABC):
             result = result - self.rest * (old.apply_transposed(x) if transposed else old @ x)
         return result
 
-    def _previous_sizes(self, n: int, x: Array, transposed: bool = False) -> Array:
+    def previous_sizes(self, n: int, x: Array, transposed: bool = False) -> Array:
         """|N_n| |x|, with the entries of the two matrices apart."""
         x = np.abs(x)
         result = self.evolution.shift(n) * (self._mass_sizes @ x)
@@ -97,7 +78,43 @@ class Steps(ABC):
         return result
 
 
-class AffineSteps(Steps):
+class March(Steps, ABC):
+    """Steps that are taken one after the other."""
+
+    def forward(
+        self, functionals: Array, start: Array | None = None, accuracy: float | None = None, noise: Array | None = None
+    ) -> tuple[Array, float | None]:
+        x, errors = np.empty_like(functionals), list[float | None]()
+        carried = spread = np.zeros(functionals.shape[1])
+        for n in range(self.count):
+            uncertain = 0.0 if noise is None else noise[n] + ROUNDING * spread
+            near = None if start is None else start[n]
+            solution = self.solver(n).solve(functionals[n] + carried, near, accuracy, uncertain)
+            x[n] = solution.x
+            errors.append(solution.error)
+            if n + 1 < self.count:
+                carried = self.previous(n + 1, x[n])
+                spread = self.previous_sizes(n + 1, x[n]) if noise is not None else spread
+        return x, total(errors)
+
+    def backward(
+        self, functionals: Array, start: Array | None = None, accuracy: float | None = None, noise: Array | None = None
+    ) -> tuple[Array, float | None]:
+        p, errors = np.empty_like(functionals), list[float | None]()
+        carried = spread = np.zeros(functionals.shape[1])
+        for n in reversed(range(self.count)):
+            uncertain = 0.0 if noise is None else noise[n] + ROUNDING * spread
+            near = None if start is None else start[n]
+            solution = self.solver(n).transposed.solve(functionals[n] + carried, near, accuracy, uncertain)
+            p[n] = solution.x
+            errors.append(solution.error)
+            if n > 0:
+                carried = self.previous(n, p[n], True)
+                spread = self.previous_sizes(n, p[n], True) if noise is not None else spread
+        return p, total(errors)
+
+
+class AffineSteps(March):
     """Those of an affine evolution: one factorisation for each distinct matrix."""
 
     def __init__(self, evolution: Evolution, counter: Counter) -> None:
@@ -127,13 +144,13 @@ class AffineSteps(Steps):
         self._solvers.clear()
 
 
-class TrajectorySteps(Steps):
+class TrajectorySteps(March):
     """Those of an evolution linearised at a trajectory y_0, .., y_N (N + 1, n) with the controls u_1, .., u_N.
 
     Matrices are kept, and no factors: systems are solved by iterations, preconditioned by factors of the linear part.
     """
 
-    def __init__(self, evolution: Evolution, y: Array, u: Array, linear: AffineSteps, counter: Counter) -> None:
+    def __init__(self, evolution: Evolution, y: Array, u: Array, linear: Steps, counter: Counter) -> None:
         super().__init__(evolution)
         self._y, self._u, self._linear, self._counter = y, u, linear, counter
         self._solvers = dict[int, LinearSolver]()
@@ -172,7 +189,7 @@ def step_solver(evolution: Evolution, n: int, counter: Counter, at: tuple[Array,
 
 
 def linearised_solver(
-    evolution: Evolution, n: int, y: Array, u: Array, linear: AffineSteps, counter: Counter
+    evolution: Evolution, n: int, y: Array, u: Array, linear: Steps, counter: Counter
 ) -> LinearSolver:
     """e_y + s M at a state, solved by iterations with the factors of the linear part."""
     near, level, shift = linear.solver(n), evolution.levels[n + 1], evolution.shift(n)

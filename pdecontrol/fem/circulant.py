@@ -1,0 +1,178 @@
+"""All steps of a linear evolution at once: sweeps with an alpha-circulant matrix in time, which the FFT diagonalises.
+
+M. J. Gander, J. Liu, S.-L. Wu, X. Yue and T. Zhou, ParaDiag, arXiv 2005.09158: ParaDiag-II.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from scipy.sparse.linalg import SuperLU
+
+from ..arrays import Array
+from ..counter import Counter
+from ..errors import ConvergenceError, ProblemError
+from ..linear.direct import sparse_factors
+from ..linear.matrix import ROUNDING, SharedMatrix
+from ..linear.residual import refine
+from ..linear.solver import NEAR, TOLERATED, LinearSolver
+from ..parallel import started_ranks
+from .evolution import Evolution
+from .steps import AffineSteps, Steps
+
+ALPHA = 1e-8  # a sweep leaves this part of the error at the end of time, and rounding over it
+SWEEPS = 8  # at most: three at most are needed unless solutions grow by a factor of 1e4 or more
+
+
+class CirculantSteps(Steps):
+    """The steps of an affine evolution with one matrix for all steps, solved at once, in sweeps x + C^-1 (f - L x).
+
+    L is the march, B x_n - N x_(n-1) = f_n with x_0 = 0, and C the same with x_0 = alpha x_N. With g = alpha^(1/N),
+    d_k = g exp(-2 pi i k / N) and z_n = g^(n-1) x_n, the discrete Fourier transform of C x = f in time is
+
+        (B - d_k N) z_k = f_k,      B - d_k N = (1 + rest d_k) e_y + s (1 - d_k) M,      k = 0, .., N/2:
+
+    elliptic systems that do not depend on one another, the rest being their complex conjugates. Vectors stay divided in
+    space, where transforms in time need no messages; the systems are divided among the processes, each of which
+    solves its own on the whole domain by factors, in as many threads as OMP_NUM_THREADS says.
+
+    Sweeps end as refinement of factors does, by the residual of the march, and their errors are bounded by it.
+    """
+
+    def __init__(self, evolution: Evolution, counter: Counter) -> None:
+        super().__init__(evolution)
+        _check(evolution)
+        self._steps, self._counter = AffineSteps(evolution, counter), counter
+        self._factors: list[SuperLU] = []
+        self._growth = ALPHA ** (np.arange(self.count)[:, None] / self.count)
+        systems = np.arange(self.count // 2 + 1)
+        self._shares = np.array_split(systems, evolution.engine.group.size)
+
+    def solver(self, n: int) -> LinearSolver:
+        return self._steps.solver(n)
+
+    def old(self, n: int) -> SharedMatrix:
+        return self._steps.old(n)
+
+    def close(self) -> None:
+        self._steps.close()
+        self._factors = []
+
+    def forward(
+        self, functionals: Array, start: Array | None = None, accuracy: float | None = None, noise: Array | None = None
+    ) -> tuple[Array, float | None]:
+        return self._solve(functionals, start, noise, accuracy, False)
+
+    def backward(
+        self, functionals: Array, start: Array | None = None, accuracy: float | None = None, noise: Array | None = None
+    ) -> tuple[Array, float | None]:
+        start, noise = (None if rows is None else rows[::-1] for rows in (start, noise))
+        x, error = self._solve(functionals[::-1], start, noise, accuracy, True)
+        return x[::-1], error
+
+    def _solve(
+        self, f: Array, start: Array | None, noise: Array | None, accuracy: float | None, transposed: bool
+    ) -> tuple[Array, float | None]:
+        """L x = f, or with transposed matrices; see `Steps.forward`."""
+        solver = self.solver(0).transposed if transposed else self.solver(0)
+        group, weights = self.mass.halo.group, 1.0 / solver.diagonal
+
+        def carried(x: Array) -> Array:
+            rows = [self.previous(n, x[n - 1], transposed) for n in range(1, self.count)]
+            return np.stack([np.zeros_like(x[0]), *rows])
+
+        def product(x: Array) -> Array:
+            return np.stack([solver.product(row) for row in x]) - carried(x)
+
+        def size(r: Array) -> float:
+            return float(np.sqrt(group.sum(np.einsum("ni,ni,i->", r, r, weights))))
+
+        def sweep(r: Array, reduction: float = 0.0) -> Array:
+            self._counter.inner += 1
+            return self._circulant(r, transposed)
+
+        def rounding(x: Array) -> float:
+            b, rho = f + carried(x), np.zeros_like(x)
+            for n, row in enumerate(x):
+                spread = self.previous_sizes(n, x[n - 1], transposed) if n else np.zeros_like(row)
+                uncertain = ROUNDING * spread + (0.0 if noise is None else noise[n])
+                rho[n] = solver.residual(row, b[n], uncertain)[1]
+            return size(rho)
+
+        x, r = (np.zeros_like(f), f) if start is None else (start, f - product(start))
+        if accuracy is None:  # what rounding amounts to is not known before there is a solution
+            step = sweep(r)
+            x, r = x + step, r - product(step)
+        goal = rounding(x) if accuracy is None else TOLERATED * size(f)
+        x, r = refine(x, r, product, sweep, size, goal, SWEEPS)
+        left = size(r)
+        if not left <= max(NEAR * size(f), 10 * goal):
+            raise ConvergenceError(
+                f"the sweeps of march='parallel-in-time' stopped at a relative residual of {left / size(f):.1e}, as "
+                "they do where solutions grow in time: take march='sequential'."
+            )
+        return x, None if accuracy is not None else left + goal
+
+    def _circulant(self, r: Array, transposed: bool) -> Array:
+        """C^-1 r."""
+        z = np.fft.rfft(self._growth * r, axis=0)
+        systems = self._exchanged(z, True)
+        trans = "T" if transposed else "N"
+        with ThreadPoolExecutor(_threads()) as pool:
+            solutions = list(pool.map(lambda factors, b: factors.solve(b, trans), self._systems(), systems))
+        z = self._exchanged(np.array(solutions).reshape(systems.shape), False)
+        return np.fft.irfft(z, self.count, axis=0) / self._growth
+
+    def _systems(self) -> list[SuperLU]:
+        """The factors of the systems of this process."""
+        if not self._factors:
+            group, old, mass = self.mass.halo.group, self.old(0).whole(), self.mass.whole()
+            definite, shift = self.evolution.levels[1].equation.definite, self.evolution.shift(0)
+
+            def factorise(k: int) -> SuperLU:
+                d = ALPHA ** (1 / self.count) * np.exp(-2j * np.pi * k / self.count)
+                return sparse_factors((1.0 + self.rest * d) * old + shift * (1.0 - d) * mass, definite)
+
+            with group.agree(), ThreadPoolExecutor(_threads()) as pool:
+                self._factors = list(pool.map(factorise, self._shares[group.rank]))
+            self._counter.factorisations += self.count // 2 + 1
+        return self._factors
+
+    def _exchanged(self, z: Array, divide: bool) -> Array:
+        """From all systems (k, n) at the entries of this process to its systems at all entries, or back."""
+        halo = self.mass.halo
+        counts, sizes = np.array([len(share) for share in self._shares]), np.diff(halo.starts)
+        out, into = counts * halo.owned, counts[halo.group.rank] * sizes
+        if not divide:
+            parts = np.split(z, halo.starts[1:-1], axis=1)
+            gathered = halo.group.exchange(np.concatenate([part.ravel() for part in parts]), into, out)
+            return np.asarray(gathered).reshape(-1, halo.owned)
+        received = np.split(halo.group.exchange(z.ravel(), out, into), np.cumsum(into)[:-1])
+        rows = [part.reshape(-1, size) for part, size in zip(received, sizes, strict=True)]
+        return np.concatenate(rows, axis=1)
+
+
+def _threads() -> int:
+    """OMP_NUM_THREADS, else the number of cores, but one where several processes run."""
+    named = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if named.isdigit() and int(named) > 0:
+        return int(named)
+    return (os.cpu_count() or 1) if started_ranks() == 1 else 1
+
+
+def _check(evolution: Evolution) -> None:
+    """Raise ProblemError where the steps do not share their matrices, or these are not to be factorised."""
+    reasons = {
+        "the equation is not linear": not evolution.affine,
+        "coefficients depend on time": len({id(level.equation) for level in evolution.levels}) > 1,
+        "the steps are not of one length": len(set(evolution.lengths.tolist())) > 1,
+        "linear systems are solved by iterations": not evolution.engine.exact,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise ProblemError(
+                f"{reason}: march='parallel-in-time' takes linear equations with coefficients constant in time, steps of "
+                "one length and linear_solver='direct'. Take march='sequential'."
+            )
