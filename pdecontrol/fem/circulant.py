@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse.linalg import SuperLU
@@ -22,8 +23,8 @@ from ..parallel import started_ranks
 from .evolution import Evolution
 from .steps import AffineSteps, Steps
 
-ALPHA = 1e-8  # a sweep leaves this part of the error at the end of time, and rounding over it
-SWEEPS = 8  # at most: three at most are needed unless solutions grow by a factor of 1e4 or more
+ALPHA = 1e-8  # near to the root of eps: a sweep leaves this part of the error at the final time, and about eps over it
+SWEEPS = 8  # at most; two or three do unless solutions grow in time, and eight for growth by a factor of 1e6
 
 
 class CirculantSteps(Steps):
@@ -45,7 +46,7 @@ class CirculantSteps(Steps):
         super().__init__(evolution)
         _check(evolution)
         self._steps, self._counter = AffineSteps(evolution, counter), counter
-        self._factors: list[SuperLU] = []
+        self._factors: list[SuperLU] | None = None
         self._growth = ALPHA ** (np.arange(self.count)[:, None] / self.count)
         systems = np.arange(self.count // 2 + 1)
         self._shares = np.array_split(systems, evolution.engine.group.size)
@@ -58,7 +59,7 @@ class CirculantSteps(Steps):
 
     def close(self) -> None:
         self._steps.close()
-        self._factors = []
+        self._factors = None
 
     def forward(
         self, functionals: Array, start: Array | None = None, accuracy: float | None = None, noise: Array | None = None
@@ -117,41 +118,49 @@ class CirculantSteps(Steps):
 
     def _circulant(self, r: Array, transposed: bool) -> Array:
         """C^-1 r."""
-        z = np.fft.rfft(self._growth * r, axis=0)
-        systems = self._exchanged(z, True)
-        trans = "T" if transposed else "N"
+        loads, trans = self._gathered(np.fft.rfft(self._growth * r, axis=0)), "T" if transposed else "N"
+        z, factors = np.empty_like(loads), self._systems()
+
+        def solve(k: int) -> None:
+            z[k] = factors[k].solve(loads[k], trans)
+
         with ThreadPoolExecutor(_threads()) as pool:
-            solutions = list(pool.map(lambda factors, b: factors.solve(b, trans), self._systems(), systems))
-        z = self._exchanged(np.array(solutions).reshape(systems.shape), False)
-        return np.fft.irfft(z, self.count, axis=0) / self._growth
+            list(pool.map(solve, range(len(z))))
+        return np.fft.irfft(self._divided(z), self.count, axis=0) / self._growth
 
     def _systems(self) -> list[SuperLU]:
         """The factors of the systems of this process."""
-        if not self._factors:
-            group, old, mass = self.mass.halo.group, self.old(0).whole(), self.mass.whole()
+        if self._factors is None:
+            halo, old, mass = self.mass.halo, self.old(0).whole(), self.mass.whole()
             definite, shift = self.evolution.levels[1].equation.definite, self.evolution.shift(0)
 
             def factorise(k: int) -> SuperLU:
                 d = ALPHA ** (1 / self.count) * np.exp(-2j * np.pi * k / self.count)
                 return sparse_factors((1.0 + self.rest * d) * old + shift * (1.0 - d) * mass, definite)
 
-            with group.agree(), ThreadPoolExecutor(_threads()) as pool:
-                self._factors = list(pool.map(factorise, self._shares[group.rank]))
+            with halo.group.agree(), ThreadPoolExecutor(_threads()) as pool:
+                self._factors = list(pool.map(factorise, self._shares[halo.group.rank]))
             self._counter.factorisations += self.count // 2 + 1
         return self._factors
 
-    def _exchanged(self, z: Array, divide: bool) -> Array:
-        """From all systems (k, n) at the entries of this process to its systems at all entries, or back."""
-        halo = self.mass.halo
-        counts, sizes = np.array([len(share) for share in self._shares]), np.diff(halo.starts)
-        out, into = counts * halo.owned, counts[halo.group.rank] * sizes
-        if not divide:
-            parts = np.split(z, halo.starts[1:-1], axis=1)
-            gathered = halo.group.exchange(np.concatenate([part.ravel() for part in parts]), into, out)
-            return np.asarray(gathered).reshape(-1, halo.owned)
-        received = np.split(halo.group.exchange(z.ravel(), out, into), np.cumsum(into)[:-1])
-        rows = [part.reshape(-1, size) for part, size in zip(received, sizes, strict=True)]
-        return np.concatenate(rows, axis=1)
+    def _gathered(self, z: Array) -> Array:
+        """From all systems at the entries of this process to its systems at all entries."""
+        halo, (out, into) = self.mass.halo, self._messages
+        parts = np.split(halo.group.exchange(z.ravel(), out, into), np.cumsum(into)[:-1])
+        own = self._shares[halo.group.rank].size
+        return np.concatenate([part.reshape(own, part.size // own if own else 0) for part in parts], axis=1)
+
+    def _divided(self, z: Array) -> Array:
+        """The way back."""
+        halo, (out, into) = self.mass.halo, self._messages
+        parts = [part.ravel() for part in np.split(z, halo.starts[1:-1], axis=1)]
+        return halo.group.exchange(np.concatenate(parts), into, out).reshape(self.count // 2 + 1, halo.owned)
+
+    @cached_property
+    def _messages(self) -> tuple[Array, Array]:
+        """How many values go to each process for its systems, and how many come for those of this one."""
+        halo, counts = self.mass.halo, np.array([share.size for share in self._shares])
+        return counts * halo.owned, counts[halo.group.rank] * np.diff(halo.starts)
 
 
 def _threads() -> int:
@@ -165,7 +174,7 @@ def _threads() -> int:
 def _check(evolution: Evolution) -> None:
     """Raise ProblemError where the steps do not share their matrices, or these are not to be factorised."""
     reasons = {
-        "the equation is not linear": not evolution.affine,
+        "the equation is not linear, or not known to be": not evolution.affine,
         "coefficients depend on time": len({id(level.equation) for level in evolution.levels}) > 1,
         "the steps are not of one length": len(set(evolution.lengths.tolist())) > 1,
         "linear systems are solved by iterations": not evolution.engine.exact,
@@ -173,6 +182,6 @@ def _check(evolution: Evolution) -> None:
     for reason, holds in reasons.items():
         if holds:
             raise ProblemError(
-                f"{reason}: march='parallel-in-time' takes linear equations with coefficients constant in time, steps of "
-                "one length and linear_solver='direct'. Take march='sequential'."
+                f"{reason}: march='parallel-in-time' takes linear equations with coefficients constant in time, steps "
+                "of one length and linear_solver='direct'. Take march='sequential'."
             )
