@@ -11,9 +11,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from .arrays import Array
-from .problem import L1, Box, ControlProblem, Dirichlet, Distributed, Elliptic, Linear, Neumann, Tikhonov, Tracking
+from .problem import (
+    L1,
+    Box,
+    ControlProblem,
+    Dirichlet,
+    Distributed,
+    Elliptic,
+    Linear,
+    Neumann,
+    Parabolic,
+    Scheme,
+    Tikhonov,
+    Tracking,
+)
 
-Function = Callable[[Array], Array]
+Function = Callable[..., Array]
 PI = np.pi
 
 
@@ -72,6 +85,36 @@ def box(alpha: float, dimension: int = 2) -> Reference:
     )
     square = {2: 0.134022, 3: 0.0834398}[dimension]
     return Reference(problem, control, 8 * dimension**2 * PI**4 * alpha**2 / 2**dimension + alpha / 2 * square)
+
+
+def heat(steps: int, alpha: float = 1e-4, scheme: Scheme = "backward-euler") -> Reference:
+    """P1: y_t - Lap y = u + f up to T = 1, -1/2 <= u <= 1/2, y* = (1 - t) sin(pi x) sin(pi y).
+
+    With s_k the product of sin(k pi x_i), q* = alpha (1 - t) s_2, u* = clip(-q*/alpha, -1/2, 1/2),
+    f = y*_t - Lap y* - u*, y_d = y* - alpha s_2 - 8 pi^2 q*; J* = 5.836965e-6 and ||u*|| = 0.250577 at alpha = 1e-4.
+
+    Examples
+    --------
+    >>> problem = heat(16).problem
+    """
+
+    def control(x: Array, t: float) -> Array:
+        return np.clip(-(1 - t) * sines(2)(x), -0.5, 0.5)
+
+    def source(x: Array, t: float) -> Array:
+        return (2 * PI**2 * (1 - t) - 1) * sines(1)(x) - control(x, t)
+
+    def target(x: Array, t: float) -> Array:
+        return (1 - t) * sines(1)(x) - alpha * (1 + 8 * PI**2 * (1 - t)) * sines(2)(x)
+
+    problem = ControlProblem(
+        equation=Parabolic(Elliptic(source=source), T=1.0, steps=steps, scheme=scheme, initial=sines(1)),
+        boundary={"boundary": Dirichlet()},
+        control=Distributed(),
+        tracking=Tracking(target),
+        terms=[Tikhonov(alpha), Box(-0.5, 0.5)],
+    )
+    return Reference(problem, control, 5.836965e-6 if alpha == 1e-4 else None)
 
 
 def stadler(alpha: float, beta: float = 1e-3) -> Reference:

@@ -268,7 +268,7 @@ PARABOLIC = [
         pc.Elliptic(lambda x, t: 1.5 + t + x[0], 0.5, (2.0, 1.0)), scheme=CN, boundary=SQUARE), square),
     Case("no flux in 1D", heat(
         pc.Elliptic(source=travelling), boundary={}, initial=wave, control=pc.Distributed("lower", "P0")), interval, 2),
-    Case("growth in 1D", heat(pc.Elliptic(reaction=-20.0), boundary={}, scheme=CN), interval),
+    Case("growth in 1D", heat(pc.Elliptic(reaction=-8.0), boundary={}, scheme=CN), interval),
     Case("heat in 3D", heat(steps=2, boundary={"left": pc.Dirichlet()}, control=pc.Distributed("lower")), cube),
 ]  # fmt: skip
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..arrays import Array, takes_time
 from ..errors import InitialValueWarning, ProblemError
-from ..linear.matrix import ROUNDING
+from ..linear.matrix import ROUNDING, SharedMatrix, shared
 from ..problem import ControlProblem, Dirichlet, Elliptic, InitialValue, Parabolic, Robin, Stated
 from .conditions import Lifting, check_conditions, natural_conditions
 from .control import Coupling, coupling
@@ -228,12 +228,18 @@ class Evolution:
             return np.stack([coupling.absolute.apply(row) / self.theta for coupling, row in rows])
         result = np.zeros((self.lengths.size, self.engine.size))
         result[0] = self.shift(0) * self.initial.absolute.apply(np.abs(u))
+        if self.theta < 1:
+            result[0] += (1 - self.theta) / self.theta * (self._first_sizes @ self.embedded(np.abs(u)))
         return result
 
     def gradient_sizes(self, p: Array) -> Array:
         """The transpose of these: M_u^-1 |C|' |p|, for p (N, n)."""
         if self.initial is not None:
-            return self.shift(0) * self.initial.absolute.transposed(np.abs(p[0]))
+            result = self.shift(0) * self.initial.absolute.transposed(np.abs(p[0]))
+            if self.theta < 1:
+                nodal = self.initial.absolute.transposed(self._first_sizes.apply_transposed(np.abs(p[0])))
+                result += (1 - self.theta) / self.theta * nodal / self.control.mass
+            return result
         scales = 1.0 / (self.theta * self.lengths)
         rows = zip(self.couplings, scales, np.abs(p), strict=True)
         return np.concatenate([scale * coupling.absolute.transposed(row) for coupling, scale, row in rows])
@@ -254,6 +260,12 @@ class Evolution:
         if self.engine.group.any(y.any()):
             sizes = sizes + abs(level.equation.jacobian(y, self.steady_control())) @ np.abs(y)
         return np.asarray(sizes)
+
+    @cached_property
+    def _first_sizes(self) -> SharedMatrix:
+        """|e_y| of the equation at t_0."""
+        level = self.levels[0]
+        return abs(shared(level.equation.jacobian(level.lifting.initial(), self.steady_control())))
 
     @cached_property
     def _mass_sizes(self) -> Any:

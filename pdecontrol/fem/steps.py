@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from ..arrays import Array
 from ..counter import Counter
-from ..linear.matrix import ROUNDING, SharedMatrix
+from ..linear.matrix import ROUNDING, SharedMatrix, shared
 from ..linear.nearby import nearby_solver
 from ..linear.residual import Excess
 from ..linear.solver import LinearSolver
@@ -203,11 +202,6 @@ def linearised_solver(
         return step_solver(evolution, n, counter, (y, u))
 
     return nearby_solver(matrix, near, definite, counter, factorise)
-
-
-def shared(matrix: Any) -> SharedMatrix:
-    """A matrix of any engine as one whose rows are divided among the processes."""
-    return matrix if isinstance(matrix, SharedMatrix) else SharedMatrix(matrix)
 
 
 def total(errors: list[float | None]) -> float | None:

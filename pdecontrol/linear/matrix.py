@@ -65,10 +65,15 @@ class SharedMatrix:
         return SharedMatrix(local, Halo(self.halo.group, chosen.size, seen[ghosts]))
 
 
+def shared(matrix: SharedMatrix | sp.spmatrix) -> SharedMatrix:
+    """A matrix of one process by itself as one whose rows may be divided."""
+    return matrix if isinstance(matrix, SharedMatrix) else SharedMatrix(matrix)
+
+
 def kernel_row(matrix: SharedMatrix | sp.spmatrix) -> int | None:
     """A row of this process in a connected component on which constants lie in the kernel, if there is one."""
-    shared = matrix if isinstance(matrix, SharedMatrix) else SharedMatrix(matrix)
-    halo, local, rows = shared.halo, shared.local, shared.local.shape[0]
+    whole = shared(matrix)
+    halo, local, rows = whole.halo, whole.local, whole.local.shape[0]
     sums, sizes = (np.asarray(part.sum(axis=1)).ravel() for part in (local, abs(local)))
     loose = np.abs(sums) <= 8 * ROUNDING * sizes
     if not halo.group.any(loose.any()):

@@ -5,7 +5,7 @@ Nothing here knows a mesh or a finite-element engine. Functions of space take x 
 
 from .conditions import Condition, Dirichlet, Neumann, Robin
 from .controls import Actuators, Boundary, Control, Distributed, InitialValue
-from .equations import Elliptic, Parabolic, Semilinear, Weak
+from .equations import Elliptic, Parabolic, Scheme, Semilinear, Weak
 from .problem import ControlProblem
 from .stated import Stated, check_number
 from .terms import L1, Box, Linear, Term, Tikhonov, Times, Tracking
@@ -26,6 +26,7 @@ __all__ = [
     "Neumann",
     "Parabolic",
     "Robin",
+    "Scheme",
     "Semilinear",
     "Stated",
     "Term",
