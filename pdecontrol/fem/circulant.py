@@ -136,7 +136,13 @@ class CirculantSteps(Steps):
 
             def factorise(k: int) -> SuperLU:
                 d = ALPHA ** (1 / self.count) * np.exp(-2j * np.pi * k / self.count)
-                return sparse_factors((1.0 + self.rest * d) * old + shift * (1.0 - d) * mass, definite)
+                try:
+                    return sparse_factors((1.0 + self.rest * d) * old + shift * (1.0 - d) * mass, definite)
+                except ProblemError:
+                    raise ProblemError(
+                        f"the factors of the {self.count // 2 + 1} systems of march='parallel-in-time' do not fit into "
+                        "memory: take march='sequential', or more processes."
+                    ) from None
 
             with halo.group.agree(), ThreadPoolExecutor(_threads()) as pool:
                 self._factors = list(pool.map(factorise, self._shares[halo.group.rank]))
