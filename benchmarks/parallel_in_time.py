@@ -1,6 +1,6 @@
 """All steps of a parabolic equation at once against one after the other, by engine, processes and threads.
 
-P1 (:func:`pdecontrol.reference.heat`), backward Euler, n x n squares and N steps. For each engine the two marches take
+P1 (pdecontrol.reference.heat), backward Euler, n x n squares and N steps. For each engine the two marches take
 turns in one run, and of each time the least is kept. A pair is a state and an adjoint, as a method asks for them:
 
     cold      without a start: two sweeps each
@@ -11,8 +11,9 @@ and `whole` is a primal-dual run to a certified 1e-6, with its solves and sweeps
 whole runs and the factorisations, which are in seconds; `gain` is sequential over parallel in time. `cpu` is the least
 share of a core that a process had: where it is much less than 100 %, or than the number of threads, other programs ran.
 
-The last table is a model of what more cores would do, with the times that this run measured on one: tau of a back
-substitution, c tau of one with complex factors, pi and rho of what else a step costs in the march and in a sweep.
+The last table is a model of what more cores would do, with times of one core that this run measured: tau of a back
+substitution, c tau of one with complex factors, pi and rho of what else a step costs in the march, and in two sweeps
+from afar or one from near.
 
     python benchmarks/parallel_in_time.py                                  # some minutes
     python benchmarks/parallel_in_time.py --sizes 16,16 --repeat 1         # seconds
@@ -25,10 +26,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from time import perf_counter, process_time
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +40,7 @@ from pdecontrol import reference
 from pdecontrol.parallel import world
 
 MARCHES = ("sequential", "parallel-in-time")
+CORES = (1, 2, 4, 8, 16, 32)
 ENVIRONMENT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 HEADER = (
     f"{'engine':<12}{'processes':>10}{'threads':>8}{'cpu':>6} |{'factors s':>14} |{'cold ms':>16}{'gain':>6} |"
@@ -44,7 +48,7 @@ HEADER = (
 )
 
 
-def timed(action) -> tuple[float, object]:
+def timed(action: Callable[[], Any]) -> tuple[float, Any]:
     """Seconds until all processes have finished, and what an action returns."""
     world().any(False)  # a barrier
     begin = perf_counter()
@@ -53,7 +57,7 @@ def timed(action) -> tuple[float, object]:
     return perf_counter() - begin, found
 
 
-def pair(map, u, near=None, accuracy=None):
+def pair(map: pc.SolutionMap, u: np.ndarray, near: tuple | None = None, accuracy: float | None = None) -> tuple:
     """A state and an adjoint, from those of another control."""
     at = map.at(u, near and near[0].warm, accuracy)
     return at, at.solve_adjoint(at.value, near and near[1].state)
@@ -96,24 +100,29 @@ def work(engine: str, n: int, steps: int, repeat: int) -> None:
     pc.report(json.dumps({"times": found, "cpu": busy, "counts": counts, "same": same, "model": constants}))
 
 
-def model(maps) -> dict[str, float]:
-    """tau, c, pi and rho, in seconds but for c, the least of ten."""
+def model(maps: dict[str, pc.SolutionMap]) -> dict[str, float]:
+    """tau, c, pi and rho in seconds of the processor, which other programs hardly change: the least of ten."""
 
-    def least(action):
-        return min(timed(action)[0] for _ in range(10))
+    def least(action: Callable[[], object]) -> float:
+        times = []
+        for _ in range(10):
+            begin = process_time()
+            action()
+            times.append(process_time() - begin)
+        return min(times)
 
-    march, steps = maps["sequential"].linear, maps["parallel-in-time"].linear
+    march, steps = (maps[name].linear for name in MARCHES)
     f = np.random.default_rng(0).standard_normal((steps.count, steps.evolution.free.size))
-    factors, solver, count = steps._systems(), march.solver(0), steps.count
-    z = f[: len(factors)] + 0j
-    tau = least(lambda: [solver.inverse.apply(row) for row in f]) / count
-    complex_ = least(lambda: [one.solve(row) for one, row in zip(factors, z, strict=True)]) / len(factors)
+    factors, inverse, count = steps._systems(), march.solver(0).inverse, steps.count
+    tau = least(lambda: [inverse.apply(row) for row in f]) / count
+    systems = least(lambda: [one.solve(row + 0j) for one, row in zip(factors, f, strict=False)])
     whole = least(lambda: march.forward(f, accuracy=1e-2)) / count
-    counter, before = maps["parallel-in-time"].solves, maps["parallel-in-time"].solves.inner
-    steps.forward(f, accuracy=1e-2)
-    sweeps = counter.inner - before
-    sweep = least(lambda: steps.forward(f, accuracy=1e-2)) / sweeps
-    return {"tau": tau, "c": complex_ / tau, "pi": whole - tau, "rho": sweep / count - complex_ * len(factors) / count}
+    near = 0.999 * march.forward(f, accuracy=1e-2)[0]
+    cold, warm = (least(lambda x=x: steps.forward(f, x, 1e-2)) for x in (None, near))
+    return {
+        "tau": tau, "c": systems / len(factors) / tau, "pi": whole - tau,
+        "cold": (cold - 2 * systems) / count, "near": (warm - systems) / count,
+    }  # fmt: skip
 
 
 def start(engine: str, processes: int, threads: int, n: int, steps: int, repeat: int) -> dict:
@@ -138,7 +147,8 @@ def line(engine: str, processes: int, threads: int, run: dict) -> str:
     solves, sweeps = run["counts"]
     return (
         f"{engine:<12}{processes:>10}{threads:>8}{run['cpu']:>6.0%} |{cell('first', 2, 1, 7)} |"
-        f"{cell('cold', 0, 1e3, 8)} |{cell('near', 0, 1e3, 8)} |{cell('tight', 0, 1e3, 8)} |{solves:>7}{sweeps:>7}{cell('whole', 1, 1, 7)}"
+        f"{cell('cold', 0, 1e3, 8)} |{cell('near', 0, 1e3, 8)} |"
+        f"{cell('tight', 0, 1e3, 8)} |{solves:>7}{sweeps:>7}{cell('whole', 1, 1, 7)}"
         f"{'' if run['same'] else '  other solves than the march'}"
     )
 
@@ -166,18 +176,20 @@ def main() -> None:
             print(line(engine, processes, threads, run), flush=True)
             if threads == 1 and run["model"]:
                 constants[n, steps] = run["model"]
-    print("\nThe model: gains over the march on one process, cold and near, with P cores")
-    counts = (1, 2, 4, 8, 16, 32)
-    print(f"{'n':>4}{'N':>5}{'tau ms':>8}{'c':>6}{'pi ms':>7}{'rho ms':>8} | " + "".join(f"{p:>14}" for p in counts))
+    print("\nThe model: gains over the march on one core, from afar and from near")
+    print(
+        f"{'n':>4}{'N':>5}{'tau ms':>8}{'c':>6}{'pi ms':>7}{'rho ms':>12} |" + "".join(f"{p:>5} cores" for p in CORES)
+    )
     for (n, steps), m in constants.items():
-        systems = steps // 2 + 1
-        gains = []
-        for p in counts:
-            sweep = -(-systems // p) * m["c"] * m["tau"] + steps * m["rho"] / p
-            one = steps * (m["tau"] + m["pi"]) / sweep
-            gains.append(f"{one / 2:>8.2f}{one:>6.2f}")
-        print(f"{n:>4}{steps:>5}{1e3 * m['tau']:>8.3f}{m['c']:>6.2f}{1e3 * m['pi']:>7.3f}{1e3 * m['rho']:>8.3f} | "
-              + "".join(gains))  # fmt: skip
+        print(f"{n:>4}{steps:>5}{1e3 * m['tau']:>8.3f}{m['c']:>6.2f}{1e3 * m['pi']:>7.3f}{1e3 * m['cold']:>6.2f}"
+              f"{1e3 * m['near']:>6.2f} |" + "".join(predicted(m, steps, cores) for cores in CORES))  # fmt: skip
+
+
+def predicted(m: dict[str, float], steps: int, cores: int) -> str:
+    """The gains of the model."""
+    march, systems = steps * (m["tau"] + m["pi"]), -(-(steps // 2 + 1) // cores) * m["c"] * m["tau"]
+    cold, near = 2 * systems + steps * m["cold"] / cores, systems + steps * m["near"] / cores
+    return f"{march / cold:>6.2f}{march / near:>5.2f}"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 import numpy as np
+from scipy.fft import irfft, rfft
 from scipy.sparse.linalg import SuperLU
 
 from ..arrays import Array
@@ -118,7 +119,7 @@ class CirculantSteps(Steps):
 
     def _circulant(self, r: Array, transposed: bool) -> Array:
         """C^-1 r."""
-        loads, trans = self._gathered(np.fft.rfft(self._growth * r, axis=0)), "T" if transposed else "N"
+        loads, trans = self._gathered(rfft(self._growth * r, axis=0)), "T" if transposed else "N"
         z, factors = np.empty_like(loads), self._systems()
 
         def solve(k: int) -> None:
@@ -126,7 +127,7 @@ class CirculantSteps(Steps):
 
         with ThreadPoolExecutor(_threads()) as pool:
             list(pool.map(solve, range(len(z))))
-        return np.fft.irfft(self._divided(z), self.count, axis=0) / self._growth
+        return irfft(self._divided(z), self.count, axis=0) / self._growth
 
     def _systems(self) -> list[SuperLU]:
         """The factors of the systems of this process."""
