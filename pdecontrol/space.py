@@ -183,11 +183,13 @@ class Space:
         """Nodal values of a number, an array or a function; raises DataError (see `arrays.sample`).
 
         An array is a whole vector, in the order of `gather`, the same on all processes that share the space; over time
-        (N, n) will do. There, functions may have two arguments, x and a number t.
+        (N, n) will do, and (n,) for all times. There, functions may have two arguments, x and a number t.
         """
         data = undivided(data)
         if self.levels is not None and _shape(data) == (self.times.size, self.base.count):
             data = np.asarray(data).ravel()
+        elif self.levels is not None and _shape(data) == (self.base.count,):
+            data = np.tile(data, self.times.size)
         if self.group.size > 1:
             count, shapes = self.count, set(self.group.collect(_shape(data)))
             if shapes - {()}:

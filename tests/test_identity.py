@@ -67,6 +67,10 @@ BASES = {
         equation=pc.Elliptic(semilinear=pc.Semilinear(np.sinh, np.cosh, {"warm": 2.0})),
         control=pc.Boundary("outlet"), tracking=pc.Tracking(1.0, on="lid")),
     "actuators": stated(control=pc.Actuators([1.0, lambda x: x[0]], on="core")),
+    "in time": stated(equation=pc.Parabolic(pc.Elliptic(), T=1.0, steps=2, initial=0.2)),
+    "uneven times": stated(
+        equation=pc.Parabolic(pc.Elliptic(), times=[0.0, 0.2, 1.0], initial=0.2), control=pc.InitialValue("warm"),
+        tracking=pc.Tracking(1.0, times=(0.0, 0.2)), terms=[pc.Tikhonov(1e-2), pc.Linear(0.5, times=(0.0, 0.2))]),
 }  # fmt: skip
 OTHER = {
     pc.Elliptic: {"diffusion": lambda x: 1.5 + 1e-9 * x[0], "reaction": 0.25, "advection": (0.0, 0.1),
@@ -74,10 +78,12 @@ OTHER = {
     pc.Semilinear: {"function": lambda y: np.sinh(y) + 0.1, "coefficient": {"warm": 1.0}},
     pc.Distributed: {"on": "core", "element": "P0"},
     pc.Boundary: {"on": "lid", "element": "P0"},
+    pc.InitialValue: {"on": "cold"},
+    pc.Parabolic: {"T": 1.1, "steps": 3, "times": [0.0, 0.4, 1.0], "scheme": "crank-nicolson", "initial": 0.3},
     pc.Actuators: {"shapes": [1.0, lambda x: x[1]], "on": "driven"},
     pc.Tracking: {"target": lambda x: 1 + 1e-9 * x[0], "on": "core", "points": [[0.3, 0.75], [0.5, 0.5]],
-                  "weight": 1.5},
-    pc.Linear: {"weight": 0.25, "on": "inlet"},
+                  "weight": 1.5, "times": "final"},
+    pc.Linear: {"weight": 0.25, "on": "inlet", "times": "final"},
     pc.Tikhonov: {"alpha": 2e-2, "reference": 0.2},
     pc.L1: {"beta": 2e-3},
     pc.Box: {"lower": -2.0, "upper": 3.0},
@@ -114,7 +120,11 @@ def variants(problem):
         for name in (field.name for field in fields(piece)):
             places = {"on": "points", "points": "on"}  # of which a Tracking has one at most
             taken = isinstance(piece, pc.Tracking) and name in places and getattr(piece, places[name]) is not None
-            if isinstance(piece, pc.ControlProblem) or isinstance(getattr(piece, name), pc.Semilinear) or taken:
+            if isinstance(piece, pc.ControlProblem) or is_dataclass(getattr(piece, name)) or taken:
+                continue
+            if name == "times" and not isinstance(problem.equation, pc.Parabolic):
+                continue
+            if isinstance(piece, pc.Parabolic) and name in ("T", "steps", "times") and getattr(piece, name) is None:
                 continue
             if (type(piece), name) == (pc.Semilinear, "derivative"):  # which follows from the function
                 continue
@@ -135,10 +145,11 @@ def identities(problem, mesh, engine, degree=1):
 def test_every_field_of_every_piece_is_varied():
     found = {(kind, name) for cases in VARIANTS.values() for kind, name, _ in cases}
     assert found == {(kind, name) for kind, others in OTHER.items() for name in others}
-    assert len(OTHER) == 13 and sum(map(len, VARIANTS.values())) > 60
+    assert len(OTHER) == 15 and sum(map(len, VARIANTS.values())) > 60
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.filterwarnings("ignore::pdecontrol.InitialValueWarning")
 @pytest.mark.parametrize("base", BASES)
 def test_every_datum_tells_problems_apart(base, engine):
     """One field alone differs: the fingerprint does, and that of the map unless the field is none of its own."""
@@ -163,8 +174,9 @@ REGIONAL = {
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_place_tells_problems_apart(engine):
     """Each tag is moved alone, or the points or the cells of the mesh are others."""
-    boundary = ["warm", "lid", "outlet"]
-    for base, tags in zip(BASES, ([*PARTS.keys() - {"cold"}, *SIDES], boundary, ["core"]), strict=True):
+    boundary, all_sides = ["warm", "lid", "outlet"], [*PARTS.keys() - {"cold"}, *SIDES]
+    in_time = [["driven", "seen", "core", *SIDES], ["warm", *SIDES]]
+    for base, tags in zip(BASES, (all_sides, boundary, ["core"], *in_time), strict=True):
         meshes = [square(), *(square([tag]) for tag in tags), square(shift=0.01), square(mirrored=True)]
         prints = [identities(BASES[base], mesh, engine) for mesh in meshes]
         assert len({own for own, _ in prints}) == len({whole for _, whole in prints}) == len(meshes)

@@ -86,8 +86,8 @@ class DolfinxEngine(Engine):
             self._forms[integrand] = compat.form(integrand(y, v, weight, ufl.grad, ufl.inner) * self._dx)
         return self._forms[integrand]
 
-    def matrix(self, terms: Sequence[Integral], form: Any = None) -> SharedMatrix:
-        """The sum of bilinear forms, and of a compiled form of UFL."""
+    def matrix(self, terms: Sequence[Integral], base: SharedMatrix | None = None, form: Any = None) -> SharedMatrix:
+        """The sum of bilinear forms, of a matrix that was made before, and of a compiled form of UFL."""
         from dolfinx.fem import petsc
 
         matrix = petsc.create_matrix(self._form(mass))
@@ -103,7 +103,8 @@ class DolfinxEngine(Engine):
                 taken = self.states.taken[region.local].astype(np.int32)
                 for dofs, entries in zip(taken, region.mass(weight), strict=True):
                     matrix.setValuesLocal(dofs, dofs, entries, addv=True)
-        return self._rows(matrix)
+        rows = self._rows(matrix)
+        return rows if base is None else SharedMatrix(rows.local + base.local, rows.halo)
 
     def _rows(self, matrix: Any) -> SharedMatrix:
         """The rows of this process, of a matrix of PETSc that is destroyed."""

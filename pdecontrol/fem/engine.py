@@ -111,8 +111,8 @@ class Engine(ABC):
         """The facets of a boundary or interface."""
 
     @abstractmethod
-    def matrix(self, terms: Sequence[Integral]) -> Any:
-        """The sum of bilinear forms."""
+    def matrix(self, terms: Sequence[Integral], base: Any = None) -> Any:
+        """The sum of bilinear forms, and of a matrix that was made before."""
 
     @abstractmethod
     def block(self, matrix: Any, dofs: Indices) -> Any:

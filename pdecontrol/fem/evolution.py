@@ -53,7 +53,7 @@ class Evolution:
         assert isinstance(problem.equation, Parabolic)
         self.problem, self.engine, self.parabolic = problem, engine, problem.equation
         check_conditions(problem, engine.mesh)
-        self.theta, self.times = self.parabolic.theta, self.parabolic.times
+        self.theta, self.times = self.parabolic.theta, self.parabolic.levels
         self.lengths = _merged(np.diff(self.times))
         self._sampler = Sampler(engine)
         inner = self.times[1:] - 0.5 * self.lengths if self.theta < 1 else self.times[1:]
@@ -296,7 +296,8 @@ class Evolution:
             engine.name, engine.degree, self._sampler.digests, mesh_digest(engine.mesh, equation.steady),
             equation.scheme, self.times.tolist(),
         )  # fmt: skip
-        return hashlib.sha256((repr(parts) + self.levels[1].equation.fingerprint).encode()).hexdigest()
+        equations = dict.fromkeys(level.equation.fingerprint for level in self.levels)
+        return hashlib.sha256((repr(parts) + "".join(equations)).encode()).hexdigest()
 
 
 def _functions(data: Any) -> Iterator[Callable[..., Any]]:

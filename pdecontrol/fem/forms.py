@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Data, Indices
+from ..arrays import Data, Indices, takes_time
 from ..errors import MeshError, PdecontrolError, ProblemError
 from ..layout import digest
 from ..mesh.cells import number_columns
@@ -22,7 +22,12 @@ SCALAR = "the function takes (y, v, domain), where y and v are real and scalar, 
 
 
 class Domain:
-    """What the form of a `Weak` equation may use: coordinates, normal, measures by tag, and functions of x."""
+    """What the form of a `Weak` equation may use: coordinates, time, normal, measures by tag, and functions of x.
+
+    `varies` is whether it has used anything that depends on time.
+    """
+
+    varies = False
 
     def __init__(self, states: Partition, sampler: Sampler) -> None:
         import ufl
@@ -31,6 +36,16 @@ class Domain:
         self.x = ufl.SpatialCoordinate(states.domain)
         self.normal = ufl.FacetNormal(states.domain)
         self.mesh = states.domain
+
+    @cached_property
+    def t(self) -> Any:
+        """The time, in parabolic equations."""
+        from dolfinx import fem
+
+        if self._sampler.time is None:
+            raise ProblemError("Weak: there is no time, domain.t, as the equation is a steady one.")
+        self.varies = True
+        return fem.Constant(self._states.domain, float(self._sampler.time))
 
     @cached_property
     def dx(self) -> TaggedMeasure:
@@ -50,8 +65,10 @@ class Domain:
         return TaggedMeasure("ds", self._states, self._states.facet_numbers(region.cells, region.opposite), inside)
 
     def function(self, data: Data, name: str = "a function of Weak") -> Any:
-        """The interpolant of a number or a function of x in the space of states."""
+        """The interpolant of a number, a function of x, or of (x, t), in the space of states."""
         from dolfinx import fem
+
+        self.varies |= callable(data) and takes_time(data)
 
         values = self._sampler.at_nodes(data, np.arange(self._states.size), name)
         function = fem.Function(self._states.space)

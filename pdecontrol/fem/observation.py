@@ -94,8 +94,8 @@ def observation_over_time(
     for item in items:
         name = type(item).__name__
         levels, shares = _levels(item.times, times, weights, name)
+        sampler.digests.append((f"{name} at {times[levels].tolist()}", repr(shares.tolist())))
         if isinstance(item, Tracking):
-            sampler.digests.append((f"{name} at {times[levels].tolist()}", repr(shares)))
             space, matrix = _track(item, sampler, solution)
             matrices = [matrix] * len(levels)
         else:

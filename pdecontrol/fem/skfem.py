@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
@@ -35,23 +35,23 @@ ELEMENTS = {
 
 LARGE = 30_000  # unknowns from which multigrid is faster than factors in 3D
 
-load = skfem.LinearForm(lambda v, w: w.weight * v)
-flux_load = skfem.LinearForm(lambda v, w: w.weight * v + dot(w.flux, grad(v)))
-
-
-@cache
-def form(integrand: Callable[..., Any]) -> skfem.BilinearForm:
-    """The bilinear form of an integrand (see `engine.Integral`)."""
-    return skfem.BilinearForm(lambda y, v, w: integrand(y, v, w.weight, grad, dot))
-
 
 class SkfemRegion(Region):
-    """The region of a basis of scikit-fem."""
+    """The region of a basis of scikit-fem.
+
+    Integrals are sums over its tabulated functions: nonlinear equations assemble much, and the forms of scikit-fem take
+    several times as long.
+    """
+
+    places: Indices | None = None  # of the entries of its matrices, among those of the engine
 
     def __init__(self, basis: skfem.Basis, keys: Indices) -> None:
         self.basis = basis
         self.count, self.quadrature = basis.dx.shape
         self.keys = keys
+        self._dofs, self._functions = np.asarray(basis.element_dofs), [functions[0] for functions in basis.basis]
+        # On cells, functions have the same values on all of them.
+        self._shapes = None if isinstance(basis, skfem.FacetBasis) else np.array([v[0] for v in self._functions])
 
     def points(self, chosen: Indices) -> Array:
         return self._points[:, chosen]
@@ -61,15 +61,38 @@ class SkfemRegion(Region):
         return np.asarray(self.basis.global_coordinates())
 
     def functional(self, weight: Array, flux: Array | None = None) -> Array:
-        if flux is None:
-            return np.asarray(load.assemble(self.basis, weight=weight))
-        return np.asarray(flux_load.assemble(self.basis, weight=weight, flux=flux))
+        weighted = weight * self.basis.dx
+        if self._shapes is not None:
+            local = self._shapes @ weighted.T
+        else:
+            local = np.array([(weighted * np.asarray(v)).sum(axis=1) for v in self._functions])
+        if flux is not None:
+            turned = flux * self.basis.dx
+            local += [(turned * v.grad).sum(axis=(0, 2)) for v in self._functions]
+        return np.bincount(self._dofs.ravel(), local.ravel(), self.basis.N)
 
     def values(self, y: Array) -> Array:
-        return np.asarray(self.basis.interpolate(y))
+        if self._shapes is not None:
+            return np.asarray(y[self._dofs].T @ self._shapes)
+        pairs = zip(y[self._dofs], self._functions, strict=True)
+        return np.asarray(sum(entries[:, None] * np.asarray(v) for entries, v in pairs))
 
     def gradients(self, y: Array) -> Array:
-        return np.asarray(self.basis.interpolate(y).grad)
+        pairs = zip(y[self._dofs], self._functions, strict=True)
+        return np.asarray(sum(entries[:, None] * v.grad for entries, v in pairs))
+
+    def bilinear(self, integrand: Callable[..., Any], weight: Array) -> Array:
+        """The matrices (local, local, count) of cells or facets."""
+        weighted, functions = weight * self.basis.dx, self._functions
+        if integrand is mass and self._shapes is not None:
+            products = self._shapes[:, None] * self._shapes
+            return np.asarray(products @ weighted.T)
+        return np.array([[integrand(y, v, weighted, grad, dot).sum(axis=1) for y in functions] for v in functions])
+
+    @cached_property
+    def entries(self) -> Indices:
+        """Where the entries of these matrices belong: row times the number of unknowns plus column."""
+        return np.asarray(self._dofs[:, None] * self.basis.N + self._dofs)
 
     def dofs(self) -> Indices:
         if isinstance(self.basis, skfem.FacetBasis):
@@ -94,6 +117,7 @@ class SkfemEngine(Engine):
         self.elements = Lagrange(mesh.points, np.asarray(self._mesh.t), dofs, degree)
         self.size, self.nodes = int(self.basis.N), self.elements.points
         self.cells = SkfemRegion(self.basis, np.arange(mesh.cells.shape[1])[None])
+        self._block: tuple[Indices, ...] = (np.zeros(0, dtype=int),)
 
     def members(self, tag: str) -> Indices:
         return self.mesh.part(tag)
@@ -119,12 +143,33 @@ class SkfemEngine(Engine):
         shape = (self.mesh.points.shape[1],) * self.mesh.dim
         return np.asarray(np.ravel_multi_index(tuple(np.sort(facets, axis=0)), shape))
 
-    def matrix(self, terms: Sequence[Integral]) -> sp.csr_matrix:
-        parts = (form(integrand).assemble(region.basis, weight=weight) for integrand, region, weight in terms)  # type: ignore[attr-defined]
-        return sp.csr_matrix(sum(parts, start=sp.csr_matrix((self.size, self.size))))
+    def matrix(self, terms: Sequence[Integral], base: Any = None) -> sp.csr_matrix:
+        keys, indices, indptr = self._pattern
+        data = np.zeros(keys.size) if base is None else base.data.copy()
+        for integrand, region, weight in terms:
+            assert isinstance(region, SkfemRegion)
+            if region.places is None:
+                region.places = np.searchsorted(keys, region.entries.ravel())
+            data += np.bincount(region.places, region.bilinear(integrand, weight).ravel(), keys.size)
+        return sp.csr_matrix((data, indices, indptr), (self.size, self.size))
+
+    @cached_property
+    def _pattern(self) -> tuple[Indices, Indices, Indices]:
+        """Where matrices have entries, the same for all of them."""
+        assert isinstance(self.cells, SkfemRegion)
+        keys = np.unique(self.cells.entries)
+        rows = np.searchsorted(keys, self.size * np.arange(self.size + 1))
+        return keys, (keys % self.size).astype(np.int32), rows.astype(np.int32)
 
     def block(self, matrix: sp.csr_matrix, dofs: Indices) -> sp.csr_matrix:
-        return matrix[dofs][:, dofs]
+        _, indices, indptr = self._pattern
+        if not np.array_equal(matrix.indices, indices):
+            return matrix[dofs][:, dofs]
+        if dofs is not self._block[0]:
+            numbered = sp.csr_matrix((np.arange(1.0, indices.size + 1), indices, indptr), matrix.shape)[dofs][:, dofs]
+            self._block = dofs, numbered.data.astype(int) - 1, numbered.indices, numbered.indptr
+        _, chosen, indices, indptr = self._block
+        return sp.csr_matrix((matrix.data[chosen], indices, indptr), (dofs.size, dofs.size))
 
     def prepare(self, definite: bool, affine: bool, unknowns: int) -> None:
         large, there = self.mesh.dim == 3 and unknowns > LARGE, find_spec("pyamg") is not None
@@ -165,7 +210,7 @@ class SkfemEngine(Engine):
             # Nodal loads on the boundary would cost quadratic states half an order.
             linear = ELEMENTS[self.mesh.dim, 1]()
             hats = skfem.FacetBasis(self._mesh, linear, facets=basis.find, intorder=2 * self.degree + 2)
-            coupling = form(mass).assemble(hats, basis, weight=np.ones(basis.dx.shape))
+            coupling = skfem.BilinearForm(lambda y, v, _: y * v).assemble(hats, basis)
             return space, sp.csr_matrix(coupling)[:, np.asarray(hats.nodal_dofs)[0, vertices]]
         # A vertex is a degree of freedom of the state too, under the number that scikit-fem gives it.
         rows, columns = np.asarray(self.basis.nodal_dofs)[0, vertices], np.arange(elements.size)

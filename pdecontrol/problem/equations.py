@@ -112,7 +112,7 @@ class Weak(Stated):
     Parameters
     ----------
     residual : function of (y, v, domain) that returns a form, linear in the test function v. `domain` has `x`, the
-        coordinates; `normal`; the measures `dx` and `ds`, which take tags of the mesh, as in dx("inside"); and
+        coordinates; `t`, the time in a `Parabolic` equation; `normal`; the measures `dx` and `ds`, which take tags of the mesh, as in dx("inside"); and
         `function(data)`, the interpolant of a number or a function of x in the space of states.
     definite : whether the derivative of F by y is known to be symmetric positive definite, which large problems need
         to be solved iteratively.
@@ -177,10 +177,11 @@ class Parabolic(Stated):
             raise ProblemError(f"Parabolic takes a steady equation, Elliptic(..) or Weak(..), got {self.steady!r}.")
         if self.scheme not in ("backward-euler", "crank-nicolson"):
             raise ProblemError(f"Parabolic: scheme is 'backward-euler' or 'crank-nicolson', not {self.scheme!r}.")
-        object.__setattr__(self, "times", self._levels())
+        _ = self.levels
 
-    def _levels(self) -> Array:
-        """t_0, .., t_N."""
+    @property
+    def levels(self) -> Array:
+        """The times t_0, .., t_N."""
         if self.times is None:
             if self.T is None or self.steps is None:
                 raise ProblemError("Parabolic takes T and steps, or times.")

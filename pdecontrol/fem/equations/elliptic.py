@@ -66,7 +66,7 @@ class LinearElliptic(StateEquation):
 
     def assemble(self, more: Sequence[Integral]) -> Any:
         """The matrix with more terms."""
-        return self._engine.matrix([*self._terms, *more])
+        return self._engine.matrix(more, self._matrix)
 
 
 def source_load(equation: Elliptic, sampler: Sampler) -> tuple[Array, Array]:

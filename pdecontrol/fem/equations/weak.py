@@ -33,7 +33,9 @@ class WeakEquation(StateEquation):
         space, self.coupling = self._states.space, coupling
         self._y, self._p, self._eta = (fem.Function(space) for _ in range(3))
         v = ufl.TestFunction(space)
-        residual = scalar_residual(equation, self._y, v, Domain(self._states, sampler))
+        domain = Domain(self._states, sampler)
+        residual = scalar_residual(equation, self._y, v, domain)
+        self.varies = domain.varies
         residual = soundly_integrated(residual, self._engine.mesh.dim)
         jacobian = ufl.derivative(residual, self._y, ufl.TrialFunction(space))
         affine = self._y not in ufl.algorithms.expand_derivatives(jacobian).coefficients()
@@ -60,7 +62,7 @@ class WeakEquation(StateEquation):
     def jacobian(self, y: Array, u: Array, shift: float = 0.0) -> SharedMatrix:
         self._set(self._y, y)
         terms = [*self._natural.terms, *([constant_mass(self._engine.cells, shift)] if shift else [])]
-        matrix = self._engine.matrix(terms, self._jacobian)
+        matrix = self._engine.matrix(terms, form=self._jacobian)
         if self.definite:
             self._refuse_unsymmetric(matrix)
         return matrix
