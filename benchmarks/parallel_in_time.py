@@ -8,8 +8,10 @@ turns in one run, and of each time the least is kept. A pair is a state and an a
     tight     as certificates do, with bounds on residuals and rounding
 
 and `whole` is a primal-dual run to a certified 1e-6, with its solves and sweeps. All is in milliseconds but for the
-whole runs and the factorisations, which are in seconds; `gain` is sequential over parallel in time. `cpu` is the least
-share of a core that a process had: where it is much less than 100 %, or than the number of threads, other programs ran.
+whole runs and the factorisations, which are in seconds; `gain` is sequential over parallel in time. Rows of one process
+with one thread are in seconds of the processor, which other programs hardly change, others by the clock. `cpu` is the
+least share of a core that a process had: where it is much less than 100 %, other programs ran, and times by the clock
+say little.
 
 The last table is a model of what more cores would do, with times of one core that this run measured: tau of a back
 substitution, c tau of one with complex factors, pi and rho of what else a step costs in the march, and in two sweeps
@@ -50,11 +52,12 @@ HEADER = (
 
 def timed(action: Callable[[], Any]) -> tuple[float, Any]:
     """Seconds until all processes have finished, and what an action returns."""
+    clock = process_time if world().size == 1 and os.environ["OMP_NUM_THREADS"] == "1" else perf_counter
     world().any(False)  # a barrier
-    begin = perf_counter()
+    begin = clock()
     found = action()
     world().any(False)
-    return perf_counter() - begin, found
+    return clock() - begin, found
 
 
 def pair(map: pc.SolutionMap, u: np.ndarray, near: tuple | None = None, accuracy: float | None = None) -> tuple:

@@ -203,6 +203,13 @@ def test_bounds_hold_along_the_way():
             assert result.success and distance <= result.certificate.bound * (1 + 1e-6)
 
 
+def test_nothing_to_solve_needs_no_start():
+    with together(EVEN[0]) as map:
+        at = map.at(EVEN[0].control(), accuracy=1e-2)
+        start = at.solve_adjoint(at.value).state
+        assert not at.solve_adjoint(map.observation.zeros(), start).gradient.any()
+
+
 def test_threads_change_nothing(monkeypatch):
     case, answers = EVEN[0], []
     for threads in ("1", "3", "", "many", "2,4"):

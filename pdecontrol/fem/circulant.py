@@ -31,10 +31,10 @@ SWEEPS = 8  # at most; two or three do unless solutions grow in time, and eight 
 class CirculantSteps(Steps):
     """The steps of an affine evolution with one matrix for all steps, solved at once, in sweeps x + C^-1 (f - L x).
 
-    L is the march, B x_n - N x_(n-1) = f_n with x_0 = 0, and C the same with x_0 = alpha x_N. With g = alpha^(1/N),
-    d_k = g exp(-2 pi i k / N) and z_n = g^(n-1) x_n, the discrete Fourier transform of C x = f in time is
+    L is the march, B x_n - Q x_(n-1) = f_n with x_0 = 0 (N_n = Q), and C the same with x_0 = alpha x_N. With
+    g = alpha^(1/N) and d_k = g exp(-2 pi i k / N), the discrete Fourier transform of g^(n-1) (C x)_n = g^(n-1) f_n is
 
-        (B - d_k N) z_k = f_k,      B - d_k N = (1 + rest d_k) e_y + s (1 - d_k) M,      k = 0, .., N/2:
+        (B - d_k Q) z_k = f_k,      B - d_k Q = (1 + rest d_k) e_y + s (1 - d_k) M,      k = 0, .., N/2:
 
     elliptic systems that do not depend on one another, the rest being their complex conjugates. Vectors stay divided in
     space, where transforms in time need no messages; the systems are divided among the processes, each of which
@@ -103,16 +103,17 @@ class CirculantSteps(Steps):
                 rho[n] = solver.residual(row, b[n], uncertain)[1]
             return size(rho)
 
-        x, r = (np.zeros_like(f), f) if start is None else (start, f - product(start))
+        scale = size(f)
+        x, r = (np.zeros_like(f), f) if start is None or scale == 0 else (start, f - product(start))
         if accuracy is None:  # what rounding amounts to is not known before there is a solution
             step = sweep(r)
             x, r = x + step, r - product(step)
-        goal = rounding(x) if accuracy is None else TOLERATED * size(f)
+        goal = rounding(x) if accuracy is None else TOLERATED * scale
         x, r = refine(x, r, product, sweep, size, goal, SWEEPS)
         left = size(r)
-        if not left <= max(NEAR * size(f), 10 * goal):
+        if not left <= max(NEAR * scale, 10 * goal):
             raise ConvergenceError(
-                f"the sweeps of march='parallel-in-time' stopped at a relative residual of {left / size(f):.1e}, as "
+                f"the sweeps of march='parallel-in-time' stopped at a relative residual of {left / scale:.1e}, as "
                 "they do where solutions grow in time: take march='sequential'."
             )
         return x, None if accuracy is not None else left + goal
