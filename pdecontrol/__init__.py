@@ -14,6 +14,7 @@ from .errors import (
     ProblemError,
     ResultFileError,
     SingularEquationError,
+    StateError,
 )
 from .fem.backends import Embedded, Parallel
 from .field import Field
@@ -30,7 +31,9 @@ from .problem import (
     Actuators,
     Boundary,
     Box,
+    Coefficient,
     ControlProblem,
+    Convection,
     Dirichlet,
     Distributed,
     Elliptic,
@@ -38,19 +41,22 @@ from .problem import (
     Linear,
     Neumann,
     Parabolic,
+    Quasilinear,
     Robin,
     Semilinear,
     Tikhonov,
     Tracking,
     Weak,
+    burgers,
 )
 from .result import History, Result, Status, load
-from .solvers import FISTA, Checkpoint, PrimalDual, ProximalGradient, SemismoothNewton
+from .solvers import ADMM, FISTA, Checkpoint, PrimalDual, ProximalGradient, SemismoothNewton
 from .space import Space
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ADMM",
     "FISTA",
     "L1",
     "Actuators",
@@ -60,8 +66,10 @@ __all__ = [
     "Box",
     "Certificate",
     "Checkpoint",
+    "Coefficient",
     "ControlProblem",
     "ControlSamples",
+    "Convection",
     "ConvergenceError",
     "DataError",
     "Dataset",
@@ -85,6 +93,7 @@ __all__ = [
     "PrimalDual",
     "ProblemError",
     "ProximalGradient",
+    "Quasilinear",
     "Result",
     "ResultFileError",
     "Robin",
@@ -93,10 +102,12 @@ __all__ = [
     "SingularEquationError",
     "SolutionMap",
     "Space",
+    "StateError",
     "Status",
     "Tikhonov",
     "Tracking",
     "Weak",
+    "burgers",
     "certify",
     "continuation",
     "disc",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from .errors import DataError
 Array = NDArray[Any]
 Indices = NDArray[Any]
 Data = float | Callable[..., Array] | Array  # functions of x, of x and t where there is time
+Piecewise = Data | Mapping[str, Data]  # one for each tag of a part of the mesh
 LARGEST = 1e150  # of data: squares do not overflow
 
 
@@ -97,7 +98,12 @@ def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = 
 
 
 def takes_time(function: Callable[..., Any]) -> bool:
-    """Whether a function is one of x and t: two positional parameters without defaults, where others have one."""
+    """Whether a function is one of x and t: two positional parameters without defaults, where others have one.
+
+    Fields say it themselves.
+    """
+    if hasattr(function, "takes_time"):
+        return bool(function.takes_time)
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some functions of C have none
@@ -112,7 +118,8 @@ def at_time(data: Any, t: float | None, name: str) -> Any:
         return data
     if t is None:
         raise DataError(f"{name} is a function of x and t, but there is no time: the equation is a steady one.")
-    return lambda x: data(x, t)
+    function = undivided(data)
+    return lambda x: function(x, t)
 
 
 def undivided(data: Any) -> Any:

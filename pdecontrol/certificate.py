@@ -33,6 +33,9 @@ class Certificate:
         solvers are answerable for, and that no better dual vector would take away.
     discretisation : an estimate, not a bound, of the distance to the continuous optimum from a refined mesh, in the
         same norm; None if it was not asked for.
+    curvature : for nonlinear equations, no more than the smallest eigenvalue of the Hessian of the smooth part of the
+        objective on directions that vanish where u is at a bound or at the kink of the L1 term, to a tenth of alpha:
+        where it is positive, the second-order condition holds. None where no second derivatives were computed.
     """
 
     bound: float | None
@@ -44,6 +47,7 @@ class Certificate:
     reached: bool = False
     floor: float = 0.0
     discretisation: float | None = None
+    curvature: float | None = None
 
     @property
     def relative(self) -> float | None:
@@ -101,6 +105,9 @@ class Certificate:
             lines.append("u = 0 is the optimum: it is the fixed point of the optimality system")
         if self.reached:
             lines.append("the state meets the target to rounding")
+        if self.curvature is not None:
+            outcome = "holds" if self.curvature > 0 else "is not shown"
+            lines.append(f"second-order condition {outcome}: Hessian on inactive directions >= {self.curvature:.2e}")
         if self.discretisation is not None:
             lines.append(
                 f"||u - u_continuous|| ~ {self.discretisation:.3e}   (estimate from a refined mesh, for smooth data)"
@@ -213,14 +220,21 @@ def certify_by_gap(
 
 
 def certify_nonlinear(
-    objective: Objective, map: SolutionMap, at_u: Linearisation, modulus: float | None = None
+    objective: Objective,
+    map: SolutionMap,
+    q: Array,
+    start: Array | None = None,
+    modulus: float | None = None,
+    enough: Callable[[Certificate], bool] | None = None,
 ) -> tuple[Certified, float]:
-    """The projected control z = argmin G + <q, .>, q = S'(u)* F'(S(u)), with the residual form of the certificate.
+    """The projected control z = argmin G + <q, .> with the residual form of the certificate.
 
     Parameters
     ----------
-    at_u : the map at a control u.
+    q : any vector of the control space; near the optimum that is S'(u)* F'(S(u)) of a control u near to it.
+    start : from what the solve for the state may begin.
     modulus : kappa, a modulus of strong convexity to be assumed; None to compute one at z.
+    enough : whether the certificate with the modulus assumed is worth computing one.
 
     Returns
     -------
@@ -232,38 +246,45 @@ def certify_nonlinear(
     where the reduced objective is kappa-strongly convex on a ball with z and u*. kappa = alpha + min(0, lambda), with
     lambda the smallest eigenvalue of the Hessian of F o S at z (Lanczos): one point stands for the ball, which the
     assumption says. If that is not positive, the Hessian is restricted to the inactive set of z, which u* is then
-    assumed to share. One nonlinear state solve and two adjoint ones, and with kappa one for the rounding and two a
-    Lanczos step. Rounding of nonlinear equations is estimated, by what smooth solutions lose to it.
+    assumed to share. On this set, kappa is below the eigenvalues of the Hessian of the objective in either case. One
+    nonlinear state solve and one adjoint one, and with kappa one for the rounding and two a Lanczos step. Rounding of
+    nonlinear equations is estimated, by what smooth solutions lose to it.
     """
     alpha, control, space = objective.control.alpha, objective.control, map.control
-    q = at_u.adjoint(objective.state.gradient(at_u.value))
     z = control.argmin(q)
-    at = map.at(z, at_u.warm)
+    at = map.at(z, start)
     y = at.value
     adjoint = at.solve_adjoint(objective.state.gradient(y))
-    where, how, error = "on a ball that holds u and a local optimum", "which was not checked", 0.0
-    if modulus is None and not map.twice:
-        modulus = float("nan")
-    elif modulus is None:
-        error = _gradient_error(map, at, adjoint)
-        how = "as its Hessian at u indicates"
-        modulus = alpha + smallest_curvature(objective, map, at, adjoint, lambda h: h)
-        if modulus <= 0:
-            where += " with the same active set"
-            derivative = control.derivative(adjoint.gradient)
-            modulus = alpha + smallest_curvature(objective, map, at, adjoint, lambda h: alpha * derivative(h))
-    bound, floor = None, 0.0
-    if modulus > 0:
-        bound, floor = (space.norm(q - adjoint.gradient) + error) / modulus, error / modulus
+    distance = space.norm(q - adjoint.gradient)
+    plain = Certificate(None, space.norm(z), None, objective.value(z, y), "")
+    where = "on a ball that holds u and a local optimum"
+
+    def bounded(modulus: float, error: float, how: str) -> Certificate:
         assumption = (
             f"{_whose(map)}the reduced objective is {modulus:.2e}-strongly convex {where}, {how}; {map.arithmetic}"
         )
-    elif map.twice:
-        assumption = f"nothing: the Hessian at u has a negative eigenvalue (modulus {modulus:.2e}), there is no bound"
-    else:
-        assumption = "nothing: the map has no second derivatives, so that no modulus of convexity is known"
-    certificate = Certificate(bound, space.norm(z), None, objective.value(z, y), assumption, floor=floor)
-    return Certified(z, certificate, at.state, adjoint), modulus
+        return replace(plain, bound=(distance + error) / modulus, floor=error / modulus, assumption=assumption)
+
+    if modulus is not None:
+        certificate = bounded(modulus, 0.0, "which was not checked")
+        if enough is None or not enough(certificate):
+            return Certified(z, certificate, at.state, adjoint), modulus
+    if not map.twice:
+        assumption = (
+            "nothing: the map has no second derivatives, so that no modulus of convexity is known; "
+            f"||u - u*|| <= {distance / alpha:.1e} if F o S is convex"
+        )
+        return Certified(z, replace(plain, assumption=assumption), at.state, adjoint), float("nan")
+    modulus = alpha + smallest_curvature(objective, map, at, adjoint, lambda h: h)
+    if modulus <= 0:
+        where += " with the same active set"
+        derivative = control.derivative(adjoint.gradient)
+        modulus = alpha + smallest_curvature(objective, map, at, adjoint, lambda h: alpha * derivative(h))
+    assumption = f"nothing: the Hessian at u has a negative eigenvalue (modulus {modulus:.2e}), there is no bound"
+    certificate = replace(plain, assumption=assumption)
+    if modulus > 0:
+        certificate = bounded(modulus, _gradient_error(map, at, adjoint), "as its Hessian at u indicates")
+    return Certified(z, replace(certificate, curvature=modulus), at.state, adjoint), modulus
 
 
 def certify_any(objective: Objective, map: SolutionMap, u: Array) -> Certificate:
@@ -283,7 +304,7 @@ def certify_any(objective: Objective, map: SolutionMap, u: Array) -> Certificate
         own = certify_by_gap(objective, map, at, u, p, adjoint).certificate
         gap = own.gap
     else:
-        certified, _ = certify_nonlinear(objective, map, at)
+        certified, _ = certify_nonlinear(objective, map, at.adjoint(p), at.warm)
         certificate = certified.certificate
         assumption = f"that the state is the one found from zero; {certificate.assumption}"
         certified, own = certified._replace(certificate=replace(certificate, assumption=assumption)), None
@@ -306,7 +327,7 @@ def certify_any(objective: Objective, map: SolutionMap, u: Array) -> Certificate
 def smallest_curvature(
     objective: Objective, map: SolutionMap, at: Linearisation, adjoint: Adjoint, restrict: Callable[[Array], Array]
 ) -> float:
-    """min(0, smallest eigenvalue of the Hessian of F o S, restricted by a projection), from below to alpha/20.
+    """min(0, smallest eigenvalue of the Hessian of F o S, restricted by a projection), from below to alpha/10.
 
     At most 40 Lanczos steps, two solves each; what they leave unresolved makes the value smaller.
     """
@@ -317,7 +338,7 @@ def smallest_curvature(
 
     if not map.control.any(restrict(map.control.zeros() + 1.0)):
         return 0.0
-    return min(0.0, smallest_eigenvalue(apply, map.control, 40, 0.05 * objective.control.alpha))
+    return min(0.0, smallest_eigenvalue(apply, map.control, 40, 0.1 * objective.control.alpha))
 
 
 def _known(error: float | None) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from time import perf_counter
@@ -31,6 +31,14 @@ class Counter:
     inner: int = 0
     seconds: float = 0.0
     limit: float = np.inf
+
+    def __post_init__(self) -> None:
+        self.watch: Callable[[int, int], None] | None = None  # told of each step of a march, and of how many
+
+    def step(self, number: int, total: int) -> None:
+        """Tell whoever watches of a step of a march in time."""
+        if self.watch is not None:
+            self.watch(number, total)
 
     @property
     def total(self) -> int:

@@ -17,6 +17,10 @@ class DataError(PdecontrolError, ValueError):
     """Data given as numbers or functions have the wrong shape or are not finite."""
 
 
+class StateError(PdecontrolError):
+    """A state has values for which its equation is not defined."""
+
+
 class SingularEquationError(PdecontrolError):
     """The equation has no unique solution."""
 

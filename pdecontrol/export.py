@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from xml.etree import ElementTree
 
 import meshio
 import numpy as np
+from meshio.xdmf import TimeSeriesWriter
 
 from .arrays import Array
 from .errors import DataError
-from .files import replacing
+from .files import discard, replacing, settle, stage
 from .mesh.lagrange import Lagrange
 
 # By number of corners, and whether the cells are quadratic; the nodes are in the order of Lagrange.
@@ -19,21 +22,72 @@ _CELL_TYPES = {
     (1, False): "vertex", (2, False): "line", (3, False): "triangle", (4, False): "tetra",
     (2, True): "line3", (3, True): "triangle6", (4, True): "tetra10",
 }  # fmt: skip
-_HDF5 = (".cgns", ".h5m", ".hmf", ".med", ".xdmf", ".xmf")
+_HDF5 = (".cgns", ".h5m", ".hmf", ".med")
+Functions = Mapping[str, tuple[Lagrange | None, Array]]  # by name, as elements and coefficients
 _EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
 
 
-def write(functions: Mapping[str, tuple[Lagrange | None, Array]], path: Path) -> None:
-    """Write functions on the same cells, by name, to one file, whose ending tells the format (see `field.export`)."""
+def write(frames: Sequence[tuple[float, Functions]], path: Path) -> None:
+    """Write functions on the same cells at times to a file, whose ending tells the format (see `field.export`)."""
+    kind = path.suffix.lower()
     _check_format(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind in (".xdmf", ".xmf"):
+        with _refusals(path), replacing(path) as temporary:
+            _write_xdmf(frames, temporary)
+    elif kind == ".pvd":
+        _write_collection(frames, path)
+    elif len(frames) == 1:
+        _write_mesh(frames[0][1], path)
+    else:
+        raise DataError(
+            f"{path}: functions of time are written to .pvd or .xdmf files; field.at(t).save(path) writes one time."
+        )
+
+
+def _write_mesh(functions: Functions, path: Path) -> None:
     mesh = _meshio_mesh(functions)
+    with _refusals(path), replacing(path) as temporary:
+        meshio.write(temporary, mesh)
+
+
+def _write_xdmf(frames: Sequence[tuple[float, Functions]], path: Path) -> None:
+    """With the numbers in it, so that it is one file and needs no h5py."""
+    with TimeSeriesWriter(path, data_format="XML") as file:
+        for number, (t, functions) in enumerate(frames):
+            mesh = _meshio_mesh(functions)
+            if number == 0:
+                file.write_points_cells(mesh.points, mesh.cells)
+            file.write_data(t, mesh.point_data, mesh.cell_data)
+
+
+def _write_collection(frames: Sequence[tuple[float, Functions]], path: Path) -> None:
+    """As a list of .vtu files in a folder beside it."""
+    pieces = f"{path.stem}-times"
+    folder = path.with_name(pieces)
+    if folder.exists() and not (folder.is_dir() and all(item.suffix == ".vtu" for item in folder.iterdir())):
+        raise DataError(
+            f"{path}: its times go to the folder {folder}, where there is something else: take another name."
+        )
+    root = ElementTree.Element("VTKFile", type="Collection", version="0.1")
+    collection = ElementTree.SubElement(root, "Collection")
+    staged = stage(path)
     try:
-        if path.suffix.lower() in _HDF5:  # with a file beside it, of its name
-            meshio.write(path, mesh)
-        else:
-            with replacing(path) as temporary:
-                meshio.write(temporary, mesh)
+        for number, (t, functions) in enumerate(frames):
+            piece = f"{pieces}/{number:04d}.vtu"
+            _write_mesh(functions, staged.parent / piece)
+            ElementTree.SubElement(collection, "DataSet", timestep=repr(t), part="0", file=piece)
+        with replacing(staged) as temporary:
+            ElementTree.ElementTree(root).write(temporary, xml_declaration=True, encoding="utf-8")
+        settle(staged, path)
+    finally:
+        discard(staged)
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """A block in which what meshio says of a format becomes a DataError."""
+    try:
+        yield
     except (meshio.WriteError, meshio.ReadError, KeyError, ImportError) as error:
         raise DataError(f"{path}: meshio cannot write this format ({error}); take .vtu or .vtk.") from None
 
@@ -47,7 +101,7 @@ def _check_format(path: Path) -> None:
         )
 
 
-def _meshio_mesh(functions: Mapping[str, tuple[Lagrange | None, Array]]) -> meshio.Mesh:
+def _meshio_mesh(functions: Functions) -> meshio.Mesh:
     known = {name: _at_most_quadratic(name, *function) for name, function in functions.items()}
     frame = max((elements for elements, _ in known.values()), key=lambda elements: elements.degree)
     nodes = frame.dofs if frame.degree == 2 else frame.simplices

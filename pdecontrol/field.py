@@ -11,12 +11,14 @@ import numpy as np
 
 from .arrays import Array, real_array
 from .errors import DataError
-from .mesh.lagrange import Lagrange
+from .files import discard, settle, stage
 from .parallel import Group
 from .space import Space
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from .plot import Panel
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +38,24 @@ class Field:
     def __repr__(self) -> str:
         return f"<Field {self.name!r}, {self.array.size} values>"
 
-    def __call__(self, points: Array) -> Array:
-        """Values at points of shape (dim, n); raises DataError for points outside the domain.
+    def __call__(self, points: Array, t: float | None = None) -> Array:
+        """Values at points of shape (dim, n), of functions of time at a time t, a number; see `at`.
 
-        Under MPI all processes call it, each with its own points.
+        Raises DataError for points outside the domain, and for times where there are no values. Under MPI all processes
+        call it, each with its own points, and with the same time.
         """
-        return self.space.evaluate(self.array, points, self.name)
+        return self.space.evaluate(self.array, points, self.name, t)
+
+    @property
+    def takes_time(self) -> bool:
+        """Whether it is a function of space and time."""
+        return self.space.levels is not None
 
     def at(self, t: float) -> Field:
-        """The function of space at a time t, of one of space and time."""
+        """The function of space at a time t, of one of space and time; raises DataError where there are no values.
+
+        Between the times of its space it is linear, or constant on intervals, as controls are (see `Space.over`).
+        """
         return Field(self.space.at(self.array, t), self.space.base, f"{self.name} at t = {t:g}")
 
     def gather(self) -> Field:
@@ -56,19 +67,24 @@ class Field:
         return self if self.space.group.size == 1 else self.space.group.share(self.gather())
 
     def save(self, path: str | Path) -> Path:
-        """Write the function to a file for ParaView, in the format of its ending, .vtu by default."""
+        """Write the function to a file for ParaView, in the format of its ending (see `export`)."""
         return export({self.name: self}, path)
 
     def plot(self, path: str | Path | None = None) -> Figure | None:
         """Draw the function; returns the matplotlib figure (on rank 0), written to `path` if one is given."""
         return draw({self.name: self}, path)
 
+    def animate(self, path: str | Path) -> Path:
+        """Write a function of time as an animation, a .gif file (see `animate`)."""
+        return animate({self.name: self}, path)
+
     @property
-    def panel(self) -> tuple[Lagrange | None, Array]:
-        """What figures and files know of it: elements and values, checked by `finite_values`."""
-        if self.space.levels is not None:
-            raise DataError(f"{self.name} depends on time: take {self.name}.at(t), at a time t.")
-        return self.space.elements, self.finite_values()
+    def panel(self) -> Panel:
+        """What figures know of it: elements, values checked by `finite_values`, and times with a row of values each."""
+        array, levels = self.finite_values(), self.space.levels
+        if levels is None:
+            return self.space.elements, array, None
+        return levels.base.elements, self.space.steps(array), levels.times
 
     def finite_values(self) -> Array:
         """The values; raises DataError if some are NaN or infinite, as those of an unknown state are."""
@@ -81,6 +97,8 @@ def draw(fields: Mapping[str, Field], path: str | Path | None = None) -> Figure 
     """Draw functions, a panel each; the figure (on rank 0) is written to `path` if one is given.
 
     Functions on solids are shown on a plane through the middle, functions on curves in the plane against arc length.
+    Functions of time are shown at five times with the same colours; where space has one dimension, or is a curve, in an
+    image with time upwards; and a few numbers as curves against time.
 
     Parameters
     ----------
@@ -108,46 +126,116 @@ def draw(fields: Mapping[str, Field], path: str | Path | None = None) -> Figure 
     return group.only_on_root(lambda: plot.draw({title: field.panel for title, field in whole.items()}, path))
 
 
-def export(fields: Mapping[str, Field], path: str | Path) -> Path:
-    """Write functions on the same cells to one file for ParaView and other viewers; returns its path.
+def animate(fields: Mapping[str, Field], path: str | Path) -> Path:
+    """Write functions of time as an animation, a .gif file of at most 60 frames; returns its path.
 
-    Nodal functions become point data, those that are constant on cells cell data; functions of degree 2 keep it.
+    The scale is the same for all times, and progress is printed on terminals. Values between the times of a function
+    are those of `Field.at`; before the first of them and after the last it stands still.
 
     Parameters
     ----------
-    fields : the functions by name.
-    path : the ending tells the format: .vtu by default, .xdmf, which needs h5py, or any other of meshio, and on the
-        distributed engine .bp (VTX), where dolfinx has it. There .xdmf and .bp are written by all processes at once,
-        without h5py, controls as functions that vanish outside of their domain; other formats by rank 0. Folders on the
-        way are made.
+    fields : the functions by title; one of them at least depends on time.
+    path : a .gif file; folders on the way are made. It is written whole or not at all.
 
     Raises
     ------
     DataError
-        If the functions are on different cells, are vectors of plain numbers, or the format is unknown or needs h5py,
-        which is not there.
+        If nothing depends on time, values are not finite, or the ending is another.
+
+    Examples
+    --------
+    >>> animate({"state": result.state, "control": result.control}, "heat.gif")    # doctest: +SKIP
+    """
+    from . import plot
+
+    group = _group(fields, "animate", "animate")
+    path = Path(group.share(str(path)))
+    whole = {title: field.gather() for title, field in fields.items()}
+    group.only_on_root(lambda: plot.animate({title: field.panel for title, field in whole.items()}, path))
+    return path
+
+
+def export(fields: Mapping[str, Field], path: str | Path) -> Path:
+    """Write functions on the same cells to one file for ParaView and other viewers; returns its path.
+
+    Nodal functions become point data, those that are constant on cells cell data; functions of degree 2 keep it. Those
+    of time are written at their times, which must be the same.
+
+    Parameters
+    ----------
+    fields : the functions by name.
+    path : the ending tells the format: .vtu by default, .xdmf, or any other of meshio; .pvd by default for functions of
+        time, a list of .vtu files in a folder beside it, or .xdmf; and on the distributed engine .bp (VTX), where
+        dolfinx has it. There .xdmf and .bp are written by all processes at once, controls as functions that vanish
+        outside of their domain; other formats by rank 0. Folders on the way are made. Files are written whole or not
+        at all.
+
+    Raises
+    ------
+    DataError
+        If the functions are on different cells or have different times, are vectors of plain numbers, or the format is
+        unknown or needs h5py, which is not there.
 
     Examples
     --------
     >>> export({"state": result.state, "adjoint": result.adjoint}, "state.vtu")    # doctest: +SKIP
     """
-    from .export import write
-
     group = _group(fields, "export", "write")
     path = Path(group.share(str(path)))
-    path = path if path.suffix else path.with_name(path.name + ".vtu")
-    first, *others = (field.space for field in fields.values())
+    times = _times(fields)
+    path = path if path.suffix else path.with_name(path.name + (".vtu" if times is None else ".pvd"))
+    first, *others = (field.space.base for field in fields.values())
     if first.layout is not None and first.layout.write is not None and path.suffix in (".xdmf", ".bp"):
-        group.on_root(lambda: path.parent.mkdir(parents=True, exist_ok=True))
         if any(space is not first for space in others):
             raise DataError("an .xdmf or .bp file takes functions of one space: write each to its own file.")
         with group.agree():
-            arrays = {name: field.finite_values() for name, field in fields.items()}
-        first.layout.write(path, arrays)
+            frames = [
+                (t, {name: field.finite_values() for name, field in frame.items()})
+                for t, frame in _frames(fields, times)
+            ]
+        staged = group.on_root(lambda: stage(path))
+        try:
+            first.layout.write(staged, frames)
+            group.on_root(lambda: settle(staged, path))
+        finally:
+            if group.root:
+                discard(staged)
     else:
         whole = {name: field.gather() for name, field in fields.items()}
-        group.only_on_root(lambda: write({name: field.panel for name, field in whole.items()}, path))
+        group.only_on_root(lambda: _write(whole, times, path))
     return path
+
+
+def _write(fields: Mapping[str, Field], times: Array | None, path: Path) -> None:
+    """Write whole functions to one file."""
+    from .export import write
+
+    for field in fields.values():
+        field.finite_values()
+    frames = _frames(fields, times)
+    write([(t, {name: (f.space.elements, f.array) for name, f in frame.items()}) for t, frame in frames], path)
+
+
+def _times(fields: Mapping[str, Field]) -> Array | None:
+    """The times of functions, None where there are none; raises DataError where they differ."""
+    of_time = {name: field.space.times for name, field in fields.items() if field.takes_time}
+    if not of_time:
+        return None
+    first, times = next(iter(of_time.items()))
+    other = next((name for name, own in of_time.items() if not np.array_equal(own, times)), None)
+    if other is not None:
+        raise DataError(f"{other} has other times than {first}: write it to its own file.")
+    return times
+
+
+def _frames(fields: Mapping[str, Field], times: Array | None) -> list[tuple[float, dict[str, Field]]]:
+    """The functions of space at each time; without time, they are at t = 0."""
+    if times is None:
+        return [(0.0, dict(fields))]
+    return [
+        (t, {name: field.at(t) if field.takes_time else field for name, field in fields.items()})
+        for t in times.tolist()
+    ]
 
 
 def _group(fields: Any, name: str, verb: str) -> Group:

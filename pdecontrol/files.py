@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,14 +25,46 @@ def replacing(path: Path) -> Iterator[Path]:
     """A path of the same ending to write to, which takes the place of a file in the end; raises ResultFileError."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ResultFileError(f"{path} cannot be written ({error.strerror or error}).") from error
+        with _named(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            os.replace(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def stage(path: Path) -> Path:
+    """A path of the same name in a new folder, to write to with files beside it; then `settle` and `discard` it."""
+    folder = path.with_name(f".{path.name}.{os.getpid()}")
+    with _named(path):
+        folder.mkdir(parents=True)
+    return folder / path.name
+
+
+def settle(staged: Path, path: Path) -> None:
+    """Put a staged file in its place, after what is beside it; folders take the place of those of their names."""
+    folder = staged.parent
+    with _named(path):
+        for item in sorted(folder.iterdir(), key=lambda item: item == staged):
+            target = path.with_name(item.name)
+            if item.is_dir() and target.is_dir():
+                os.replace(target, folder / f"{item.name}.old")
+            os.replace(item, target)
+
+
+def discard(staged: Path) -> None:
+    """Delete what was staged, or what is left of it."""
+    shutil.rmtree(staged.parent, ignore_errors=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """A block whose errors of the system are those of a file."""
+    try:
+        yield
+    except OSError as error:
+        raise ResultFileError(f"{path} cannot be written ({error.strerror or error}).") from error
 
 
 def _path(path: Any) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from .arrays import Array
 from .parallel import Group
+
+Frames = Iterable[tuple[float, dict[str, Array]]]  # functions, by name, at times that ascend
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +28,14 @@ class Layout:
         each process, are ordered by keys, the first row counting most; those of different entries differ.
     whole : the same space on a single process, with its entries in the order of the keys: on rank 0, an empty one on
         others; called by all.
-    write : writes functions, by name, to an .xdmf or .bp file, from all processes at once; None where that cannot be.
+    write : writes functions, by name, at some times, to an .xdmf or .bp file, from all processes at once; None where
+        that cannot be.
     """
 
     group: Group
     keys: NDArray[np.int64]
     whole: Callable[[], Any]
-    write: Callable[[Path, dict[str, Array]], None] | None = None
+    write: Callable[[Path, Frames], None] | None = None
 
     def __repr__(self) -> str:
         return f"<Layout: {self.keys.shape[1]} entries on rank {self.group.rank} of {self.group.size}>"

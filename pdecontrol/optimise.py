@@ -61,7 +61,7 @@ def minimise(
     Parameters
     ----------
     problem, map : the terms of the objective, and S.
-    method : "auto", "primal-dual", "fista", "proximal-gradient", "semismooth-newton", or an object such as
+    method : "auto", "primal-dual", "fista", "proximal-gradient", "admm", "semismooth-newton", or an object such as
         PrimalDual(steps="classical").
     tol, atol : success is bound <= tol (||u|| - bound) or bound <= atol, the bound being certified; without a Tikhonov
         term, duality gap <= tol max(abs(P), abs(D)).

@@ -68,6 +68,10 @@ class Group:
         """The sums of the entries of arrays, in the order of the ranks: the same on all of them."""
         return values
 
+    def norm(self, a: Array) -> float:
+        """The Euclidean norm of the entries of all processes."""
+        return float(np.sqrt(self.sum(np.einsum("i,i->", a, a))))
+
     def any(self, flag: bool | np.bool_) -> bool:
         """Whether the flag is true on one of them."""
         return any(self.collect(bool(flag)))

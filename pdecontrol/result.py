@@ -14,12 +14,11 @@ import scipy.sparse as sp
 
 from .arrays import Array
 from .certificate import Certificate
-from .errors import ResultFileError
-from .field import Field, export
+from .field import Field, animate, export
 from .files import read_arrays, readable, write_arrays
 from .mesh.lagrange import Lagrange
 from .parallel import Group
-from .space import Space
+from .space import Space, product
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,6 +46,11 @@ class Status(Enum):
     STALLED = "the certificate stopped improving for lack of progress: loosen tol or try another method"
     FAILED = "a state equation could not be solved on the way: this is the last control, and its certificate"
     NONCONVEX = "a stationary point without certificate: the reduced objective is not convex there; raise alpha"
+    SETTLED = (
+        "the control has settled, but nothing certifies it: a nonlinear map without second derivatives has no known "
+        "modulus of convexity; define them (Linearisation.second, twice = True), or certify(problem, result.control, "
+        "exact_map) with a map that has them"
+    )
     OVERFLOW = (
         "numbers overflow, underflow or are NaN: choose units in which data, weights and controls are nearer to 1"
     )
@@ -182,7 +186,9 @@ class Result:
         for item in (self.control, self.state, self.adjoint):
             arrays[f"{item.name}.array"] = item.array
         fields = [self.control, self.state]
-        if self.adjoint.space.size != self.state.space.size:  # of a map without an adjoint equation: a control
+        if (
+            self.adjoint.space is not self.state.space
+        ):  # at other times, or a control: of a map without adjoint equation
             fields.append(self.adjoint)
         for item in fields:
             arrays |= {f"{item.name}.{name}": a for name, a in _space_arrays(item.space).items()}
@@ -228,13 +234,21 @@ class Result:
             path,
         )
 
+    def animate(self, path: str | Path) -> Path:
+        """Write state and control, where these depend on time, as an animation, a .gif file (see `Field.animate`)."""
+        return animate({"state $y$": self.state, "control $u$": self.control}, path)
+
     def export(self, path: str | Path) -> list[Path]:
         """Write state, adjoint and control for ParaView, in the format of the ending (see `Field.save`)."""
         path = Path(path)
-        states = export({"state": self.state, "adjoint": self.adjoint}, path)
-        if self.control.space.points is None:
-            return [states]
-        return [states, self.control.save(path.with_name(f"{path.stem}-control{path.suffix}"))]
+        alone = {}
+        states = {"state": self.state, "adjoint": self.adjoint}
+        if self.state.takes_time and not np.array_equal(self.state.space.times, self.adjoint.space.times):
+            alone["adjoint"] = states.pop("adjoint")
+        if self.control.space.points is not None:
+            alone["control"] = self.control
+        first = export(states, path)
+        return [first, *(f.save(path.with_name(f"{path.stem}-{name}{path.suffix}")) for name, f in alone.items())]
 
 
 def load(path: str | Path) -> Result:
@@ -295,8 +309,14 @@ def _tex(number: str) -> str:
 
 
 def _space_arrays(space: Space) -> dict[str, Array]:
+    """What a file has of a space, by name; `_space` makes it again."""
+    if space.factors:
+        parts = [_space_arrays(factor) for factor in space.factors]
+        return {f"{number}.{name}": array for number, part in enumerate(parts) for name, array in part.items()}
     if space.levels is not None:
-        raise ResultFileError("results over time are not written to files: save their arrays.")
+        levels, edges = space.levels, space.levels.times.edges
+        arrays = {"times": levels.times.levels, "weights": levels.weights}
+        return _space_arrays(levels.base) | arrays | ({} if edges is None else {"edges": edges})
     arrays = {"mass": space.mass}
     if not space.diagonal:
         mass = sp.csr_matrix(space.mass)
@@ -305,17 +325,24 @@ def _space_arrays(space: Space) -> dict[str, Array]:
         names = ("vertices", "simplices", "dofs", "degree", "nodes")
         values = {name: getattr(space.elements, name) for name in names}
         arrays |= {name: np.array(value) for name, value in values.items() if value is not None}
+    elif space.points is not None:
+        arrays["points"] = space.points
     return arrays
 
 
 def _space(arrays: dict[str, Array], name: str) -> Space:
+    """The space that a file has under a name."""
     own = {key.removeprefix(f"{name}."): array for key, array in arrays.items() if key.startswith(f"{name}.")}
-    size = own["array"].shape[0]
+    if any(key.startswith("0.") for key in own):
+        numbers = {key.split(".")[0] for key in own if key[0].isdigit()}
+        return product([_space(own, str(number)) for number in range(len(numbers))])
     if "mass" in own:
         mass = own["mass"]
     else:
+        size = own["mass.indptr"].size - 1
         mass = sp.csr_matrix((own["mass.data"], own["mass.indices"], own["mass.indptr"]), shape=(size, size))
-    if "degree" not in own:
-        return Space(mass)
-    elements = Lagrange(own["vertices"], own["simplices"], own["dofs"], int(own["degree"]), own.get("nodes"))
-    return Space(mass, elements)
+    elements = None
+    if "degree" in own:
+        elements = Lagrange(own["vertices"], own["simplices"], own["dofs"], int(own["degree"]), own.get("nodes"))
+    base = Space(mass, elements, own.get("points"))
+    return base.over(own["times"], own["weights"], own.get("edges")) if "times" in own else base

@@ -14,6 +14,7 @@ from .errors import DataError
 from .layout import Layout, digest
 from .mesh.lagrange import Lagrange
 from .parallel import ALONE, Group
+from .times import Times
 
 
 def _shape(data: Any) -> tuple[int, ...]:
@@ -31,31 +32,61 @@ class Levels:
     Parameters
     ----------
     base : the space of one level, with the mass M.
-    times, weights : (N,).
+    times : of the N levels, and what functions do between them.
+    weights : (N,).
     """
 
     base: Space
-    times: Array
+    times: Times
     weights: Array
     ndim: ClassVar[int] = 2
 
     @property
     def shape(self) -> tuple[int, int]:
-        size = self.times.size * self.base.size
+        size = self.weights.size * self.base.size
         return size, size
 
     def __matmul__(self, a: Array) -> Array:
-        rows = zip(self.weights, a.reshape(self.times.size, self.base.size), strict=True)
+        rows = zip(self.weights, a.reshape(self.weights.size, self.base.size), strict=True)
         return np.concatenate([weight * self.base.dual(row) for weight, row in rows])
 
     def sample(self, function: Callable[..., Array], scale: float, name: str, infinite: bool) -> Array:
-        """Values of a function of x, or of x and t, a level at a time; see `arrays.sample`."""
+        """Values of a function a level at a time: of x, or of x and t, and of t alone where there are no points."""
+        if self.base.points is None:
+            values = [self._numbers(function, t, name) for t in self.times.levels.tolist()]
+            return sample(np.concatenate(values), np.zeros((0, self.shape[0])), scale, name, infinite)
         if not takes_time(function):
-            return np.tile(sample(function, self.base.nodes, scale, name, infinite), self.times.size)
+            return np.tile(sample(function, self.base.nodes, scale, name, infinite), self.weights.size)
         return np.concatenate([
             sample(lambda x, t=t: function(x, t), self.base.nodes, scale, f"{name} at t = {t:g}", infinite)
-            for t in self.times.tolist()
+            for t in self.times.levels.tolist()
         ])  # fmt: skip
+
+    def _numbers(self, function: Callable[..., Array], t: float, name: str) -> Array:
+        """What a function of time alone has for plain numbers."""
+        wanted = f"Functions of time take a number t and return {self.base.size} values, or one for all."
+        try:
+            values = real_array(function(t), name)
+        except Exception as error:
+            raise DataError(f"{name}: the function failed at t = {t:g}: {error}. {wanted}") from error
+        if values.shape not in ((), (self.base.size,)):
+            raise DataError(f"{name} at t = {t:g}: got an array of shape {values.shape}. {wanted}")
+        return np.broadcast_to(values, self.base.size)
+
+    def flat(self, data: Any, count: int, name: str) -> Any:
+        """A whole array, a level a row, flat, or one for all, as a flat one, and data that are no array as they are."""
+        shape, levels = _shape(data), self.weights.size
+        if shape in ((), (levels * count,)):
+            return data
+        if shape == (count,):
+            return np.tile(data, levels)
+        if shape != (levels, count):
+            turned = ": transpose it" if shape == (count, levels) else ""
+            raise DataError(
+                f"{name}: expected shape ({levels}, {count}), {levels} times with {count} values each, or flat "
+                f"({levels * count},), got {shape}{turned}."
+            )
+        return np.asarray(data).ravel()
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,13 +214,14 @@ class Space:
         """Nodal values of a number, an array or a function; raises DataError (see `arrays.sample`).
 
         An array is a whole vector, in the order of `gather`, the same on all processes that share the space; over time
-        (N, n) will do, and (n,) for all times. There, functions may have two arguments, x and a number t.
+        (N, n) will do, and (n,) for all times. There, functions may have two arguments, x and a number t, and where the
+        numbers have no points one, t.
         """
         data = undivided(data)
-        if self.levels is not None and _shape(data) == (self.times.size, self.base.count):
-            data = np.asarray(data).ravel()
-        elif self.levels is not None and _shape(data) == (self.base.count,):
-            data = np.tile(data, self.times.size)
+        if self.levels is not None:
+            count = self.base.count
+            with self.group.agree():
+                data = self.levels.flat(data, count, name)
         if self.group.size > 1:
             count, shapes = self.count, set(self.group.collect(_shape(data)))
             if shapes - {()}:
@@ -205,7 +237,7 @@ class Space:
     def checked(self, data: Data, name: str, infinite: bool = False) -> Array:
         """Like `interpolate`, for arrays that have the entries of this process already."""
         with self.group.agree():
-            if callable(data) and self.points is None:
+            if callable(data) and self.points is None and self.levels is None:
                 raise DataError(f"{name}: this space has no points, give {self.size} numbers instead of a function.")
             if callable(data) and self.levels is not None:
                 return self.levels.sample(data, self.scale, name, infinite)
@@ -220,10 +252,11 @@ class Space:
 
     # -- over time --------------------------------------------------------------------------------------------
 
-    def over(self, times: Array, weights: Array) -> Space:
+    def over(self, times: Array, weights: Array, edges: Array | None = None) -> Space:
         """Functions of time with values in this space at t_1 < .. < t_N: <a, b> = sum_k w_k <a_k, b_k>.
 
         Vectors stay flat, (N n,), one level after the other: all that algorithms do with a space goes on to hold.
+        Between the times they are linear or, with edges t_0 < .. < t_N of intervals, constant (see `Times`).
         Raises DataError unless times ascend and weights are positive.
 
         Examples
@@ -233,20 +266,19 @@ class Space:
         >>> space.inner(a, a), space.at(a, 1.0).tolist()
         (15.0, [3.0, 4.0])
         """
-        times, weights = real_array(times, "times"), real_array(weights, "weights")
-        fit = times.ndim == 1 and times.size > 0 and times.shape == weights.shape
-        finite = fit and np.isfinite(times).all() and np.isfinite(weights).all()
-        if not (finite and (np.diff(times) > 0).all() and (weights > 0).all()):
+        known, weights = Times(times, edges), real_array(weights, "weights")
+        times = known.levels
+        if not (times.shape == weights.shape and np.isfinite(weights).all() and (weights > 0).all()):
             raise DataError("a space over time takes ascending times and as many positive weights.")
         if self.factors:
-            return product([factor.over(times, weights) for factor in self.factors])
-        levels, points, layout = Levels(self, times, weights), self.points, self.layout
+            return product([factor.over(times, weights, edges) for factor in self.factors])
+        levels, points, layout = Levels(self, known, weights), self.points, self.layout
         if points is not None:
             points = np.vstack([np.tile(points, times.size), np.repeat(times, self.size)])
         if layout is not None:
             numbers = self.scatter(np.arange(self.count, dtype=float)).astype(np.int64)
             keys = (self.count * np.arange(times.size)[:, None] + numbers).reshape(1, -1)
-            layout = Layout(layout.group, keys, lambda: self.whole.over(times, weights))
+            layout = Layout(layout.group, keys, lambda: self.whole.over(times, weights, edges))
         mass = np.outer(weights, self.mass).ravel() if self.diagonal else levels
         return Space(mass, points=points, diameter=self.scale, layout=layout, levels=levels)
 
@@ -255,7 +287,7 @@ class Space:
         """The times t_1 < .. < t_N of a space over time; raises DataError for others."""
         if self.levels is None:
             raise DataError(f"{self} is not one over time.")
-        return self.levels.times
+        return self.levels.times.levels
 
     @property
     def base(self) -> Space:
@@ -267,14 +299,10 @@ class Space:
         return a.reshape(self.times.size, self.base.size)
 
     def at(self, a: Array, t: float) -> Array:
-        """The values at a time (n,), those of a vector of the space of one level; raises DataError where none are."""
-        times = self.times
-        level = int(np.argmin(np.abs(times - t)))
-        if not abs(times[level] - t) <= 1e-9 * np.abs(times).max():
-            raise DataError(
-                f"there are no values at t = {t:g}, but {times.size} from t = {times[0]:g} to {times[-1]:g}."
-            )
-        return self.steps(a)[level]
+        """The values at a time (n,), a vector of the space of one level; raises DataError where there are none."""
+        rows, levels = self.steps(a), self.levels
+        assert levels is not None
+        return levels.times.at(rows, t)
 
     # -- between the processes --------------------------------------------------------------------------------
 
@@ -305,16 +333,26 @@ class Space:
             whole = real_array(whole, "a whole vector")
         return whole if self.layout is None else self.layout.scatter(whole)
 
-    def evaluate(self, a: Array, points: Array, name: str = "a function") -> Array:
-        """Values at points (dim, p), of which each process has its own; raises DataError for points outside."""
+    def evaluate(self, a: Array, points: Array, name: str = "a function", t: float | None = None) -> Array:
+        """Values at points (dim, p), of which each process has its own, over time at one t, the same for all.
+
+        Raises DataError for points outside, and for times where there are no values.
+        """
+        if self.levels is not None or t is not None:
+            shared = len(set(self.group.collect(repr(t)))) == 1
+            with self.group.agree():
+                if self.levels is None:
+                    raise DataError(f"{name} does not depend on time: give it points alone.")
+                if t is None or not shared:
+                    raise DataError(f"{name} depends on time: give points and a time t, the same on all processes.")
+                a = self.at(a, t)
+            return self.base.evaluate(a, points, name)
         whole, array = self.whole, self.gather(a)
         with self.group.agree():
             points = real_array(points, "points")
         parts = self.group.collect_on_root(points)
 
         def values() -> list[Array]:
-            if self.levels is not None:
-                raise DataError(f"{name} depends on time: take {name}.at(t), at a time t.")
             if whole.evaluator is None:
                 raise DataError(f"{name} is a vector of {whole.size} numbers, not a function of space.")
             return [whole.evaluator(array, part) for part in parts]

@@ -40,17 +40,30 @@ def control_on(map: SolutionMap, data: Data | Field, name: str) -> Array:
         return _interpolated(data, space, name)
     if data.space is space:
         return space.checked(data.array, name)
+    if data.takes_time and space.levels is None:
+        raise DataError(f"{name} depends on time, a control of this problem does not: take field.at(t), at a time t.")
     whole, target = undivided(data), space.whole
 
     def fits() -> bool:
-        here, there = target.points, whole.space.whole.points
+        here, there = target.base.points, whole.space.base.whole.points
         return here is None or (there is not None and np.array_equal(here, there))
 
     if not space.group.on_root(fits):
         return _interpolated(whole, space, name)
     with space.group.agree():
-        array = _interpolated(whole.gather().array, target, name) if space.group.root else np.zeros(0)
+        array = _at_times_of(target, whole.gather(), name) if space.group.root else np.zeros(0)
     return space.scatter(array)
+
+
+def _at_times_of(space: Space, field: Field, name: str) -> Array:
+    """A whole control with the points of a space as a vector of that, a level at a time where it is one over time."""
+    if space.levels is None:
+        return _interpolated(field.array, space, name)
+    try:
+        rows = [field.at(t).array if field.takes_time else field.array for t in space.times]
+    except DataError as error:
+        raise DataError(f"{name}: {error} The controls of this problem have others.") from None
+    return _interpolated(np.stack(rows), space, name)
 
 
 def _interpolated(data: Data, space: Space, name: str) -> Array:

@@ -32,8 +32,7 @@ class Case:
 
     @property
     def affine(self):
-        equation = self.problem.equation
-        return getattr(equation, "steady", equation).semilinear is None
+        return self in AFFINE or self in PARABOLIC
 
     @cached_property
     def map(self):
@@ -68,6 +67,7 @@ def rotation(x):
 SQUARE = {side: pc.Dirichlet() for side in ("left", "right")} | {"top": pc.Neumann(1.0), "bottom": pc.Robin(2.0)}
 ZERO = {"boundary": pc.Dirichlet()}
 CUBIC = pc.Semilinear(lambda y: y**3, lambda y: 3 * y**2)
+STATED = pc.Quasilinear(lambda y: 0.3 + y**2, lambda y: 2 * y)
 
 
 @cache
@@ -215,6 +215,28 @@ NONLINEAR = [
         pc.Elliptic({"inside": 0.1, "outside": 1.0}, semilinear=pc.Semilinear(
             lambda y: y / np.sqrt(1 + y**2), lambda y: (1 + y**2) ** -1.5, {"inside": 5.0})), ZERO,
         pc.Actuators([1.0, wave], on="inside")), materials, 1, 8.0),
+    # convection and diffusion that depend on the state
+    Case("Burgers", problem(pc.burgers(1 / 12, source=lambda x: 2 * (0.1 + x[0] ** 3))), interval, 1, 3.0),
+    Case("Burgers, P2, conditions of all kinds", problem(
+        pc.burgers(1 / 12, source=1.0), {"left": pc.Dirichlet(1.0), "right": pc.Robin(1.0, 0.3)},
+        pc.Boundary("right")), interval, 2, 0.5),
+    Case("convection along a curve", problem(pc.Elliptic(
+        0.3, 1.0, convection=pc.Convection(lambda y: (y, np.sin(2 * y)), lambda y: (1.0, 2 * np.cos(2 * y)))), SQUARE),
+        square, 1, 10.0),
+    Case("quasilinear", problem(pc.Elliptic(STATED)), square, 1, 10.0),
+    Case("quasilinear and semilinear, P2, control on a part", problem(
+        pc.Elliptic(pc.Quasilinear(np.exp, np.exp, positive), 2.0, semilinear=CUBIC), SQUARE,
+        pc.Distributed("patch")), square, 2, 10.0),
+    Case("quasilinear with advection and convection in 3D", problem(
+        pc.Elliptic(STATED, advection=(1.0, 0.0, 0.0), convection=pc.Convection(
+            lambda y: (y, y**2, 0.0), lambda y: (1.0, 2 * y, 0.0))), {"left": pc.Dirichlet(0.5)}), cube, 1, 10.0),
+    # controls that are coefficients
+    Case("bilinear", problem(pc.Elliptic(source=5.0), ZERO, pc.Coefficient()), square, 1, 20.0),
+    Case("bilinear, P2, control P0", problem(
+        pc.Elliptic(source=wave), SQUARE, pc.Coefficient(element="P0")), square, 2, 5.0),
+    Case("bilinear on a part, cubic", problem(
+        pc.Elliptic(0.5, semilinear=CUBIC, source=20.0), ZERO, pc.Coefficient(on="patch"),
+        terms=[pc.L1(1e-3), pc.Box(-1, 50)]), square, 1, 20.0),
 ]  # fmt: skip
 
 
@@ -272,7 +294,7 @@ PARABOLIC = [
     Case("heat in 3D", heat(steps=2, boundary={"left": pc.Dirichlet()}, control=pc.Distributed("lower")), cube),
 ]  # fmt: skip
 
-SEMILINEAR_PARABOLIC = [
+NONLINEAR_PARABOLIC = [
     Case("cubic in time", heat(
         pc.Elliptic(0.5, semilinear=CUBIC, source=travelling), initial=bump, terms=[pc.L1(1e-4), pc.Box(-60, 60)]),
         square, 1, 40.0),
@@ -287,10 +309,24 @@ SEMILINEAR_PARABOLIC = [
     Case("initial value of a cubic equation", heat(
         pc.Elliptic(0.1, semilinear=pc.Semilinear(lambda y: y**3 - y, lambda y: 3 * y**2 - 1, 10.0)), boundary={},
         scheme=CN, control=pc.InitialValue(), tracking=pc.Tracking(wave, times="final")), square, 1, 3.0),
+    Case("Burgers in time", heat(
+        pc.burgers(1 / 12), initial=bump, control=pc.Distributed("lower", "P0"), terms=[pc.Box(-20, 20)]),
+        interval, 2, 20.0),
+    Case("quasilinear with convection, Crank-Nicolson", heat(
+        pc.Elliptic(
+            pc.Quasilinear(STATED.function, STATED.derivative, lambda x, t: 1 + t + x[0]),
+            convection=pc.Convection(lambda y: (y, y**2), lambda y: (1.0, 2 * y))),
+        times=UNEVEN, scheme=CN, boundary=SQUARE), square, 1, 30.0),
+    Case("bilinear in time", heat(
+        pc.Elliptic(source=travelling), initial=bump, control=pc.Coefficient(), terms=[pc.L1(1e-4), pc.Box(-5, 50)]),
+        square, 1, 20.0),
+    Case("bilinear and cubic, control P0 on a part, Crank-Nicolson", heat(
+        pc.Elliptic(lambda x, t: 1.5 + t + x[0], semilinear=CUBIC, source=20.0), times=UNEVEN, scheme=CN,
+        boundary=SQUARE, control=pc.Coefficient(on="patch", element="P0")), square, 2, 20.0),
 ]  # fmt: skip
 
 STEADY = AFFINE + NONLINEAR
-CASES = STEADY + PARABOLIC + SEMILINEAR_PARABOLIC
+CASES = STEADY + PARABOLIC + NONLINEAR_PARABOLIC
 
 
 def with_optimum(problem, mesh, u):

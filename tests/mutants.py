@@ -47,7 +47,7 @@ MUTANTS = {
         "terms/control.py", "return error * self.diameter", "return 0.0",
         ("test_certificate.py::test_errors_of_solves_enter_the_certificate",)),
     "modulus assumed to the end": Mutant(
-        "solvers/certifier.py", "if self.modulus is not None and self._meets", "if False and self._meets",
+        "certificate.py", "if enough is None or not enough(certificate):", "if True:",
         ("test_solvers.py::test_a_stationary_point_without_convexity_is_not_a_success[ProximalGradient(norm=None)]",)),
     "0.9 in place of a linear functional": Mutant(
         "terms/state.py", "return np.ones_like(y)", "return 0.9 * np.ones_like(y)",
@@ -62,10 +62,10 @@ MUTANTS = {
         "fem/control.py", 'f"{kind} {control.element}"', "kind",
         ("test_identity.py::test_every_datum_tells_problems_apart[distributed-skfem]",)),
     "nonlinear bound / 20": Mutant(
-        "certificate.py", "error) / modulus, error / modulus", "error) / (20 * modulus), error / modulus",
+        "certificate.py", "error) / modulus, floor", "error) / (20 * modulus), floor",
         ("test_certificate.py::test_nonlinear_bounds_against_known_optima[1.0-1.01]",)),
     "nonlinear bound / 2": Mutant(
-        "certificate.py", "error) / modulus, error / modulus", "error) / (2 * modulus), error / modulus",
+        "certificate.py", "error) / modulus, floor", "error) / (2 * modulus), floor",
         ("test_certificate.py::test_nonlinear_bounds_against_known_optima[1.0-1.01]",)),
     "u* = 0 whatever the error of q": Mutant(
         "certificate.py", "_known(fixed.error) + _known(error)", "_known(error)",
@@ -90,6 +90,21 @@ MUTANTS = {
         "terms/control.py", "np.where(q < -self.beta, self.upper, np.where(q > self.beta,",
         "np.where(q < -0.99 * self.beta, self.upper, np.where(q > 0.99 * self.beta,",
         ("test_terms.py::test_the_kink_of_argmin_without_a_tikhonov_term",)),
+    "slope of the wrong sign": Mutant(
+        "solvers/normal_map_newton.py", "before + ARMIJO * t * slope", "before - ARMIJO * t * slope",
+        ("test_nonlinear_methods.py::test_steps_along_linearised_problems_reduce_the_objective",)),
+    "no way back to FISTA's last control": Mutant(
+        "solvers/fista_nonlinear.py", "if objective.value(u, y) >", "if False and objective.value(u, y) >",
+        ("test_nonlinear_methods.py::test_fista_restarts_and_never_raises_the_objective",)),
+    "multiplier of ADMM with the old z": Mutant(
+        "solvers/admm.py", "multiplier = l + rho * (u - new)", "multiplier = l + rho * (u - z)",
+        ("test_nonlinear_methods.py::test_iterates_of_admm_solve_their_subproblems_to_the_criterion",)),
+    "second-order condition on all directions": Mutant(
+        "certificate.py", "lambda h: alpha * derivative(h))", "lambda h: h)",
+        ("test_nonlinear_methods.py::test_the_second_order_condition_is_reported[0.0001-10.0-3.0]",)),
+    "second-order condition from above": Mutant(
+        "spectrum.py", "return value - max(residual, resolution)", "return value + max(residual, resolution)",
+        ("test_nonlinear_methods.py::test_the_second_order_condition_is_reported[0.01-50.0-1.0]",)),
 }  # fmt: skip
 
 

@@ -13,10 +13,11 @@ ROOT = Path(pdecontrol.__file__).parent
 
 # From the ground floor up. What stands on a floor knows the floors below, and a room of several modules itself.
 FLOORS = (
-    ("errors",), ("arrays", "counter"), ("files", "parallel"), ("mesh",), ("linear",), ("plot", "export", "layout"),
-    ("space",), ("field",), ("problem",), ("agreement", "reference"), ("spectrum",), ("maps",), ("terms", "stacked"),
-    ("certificate", "verify"), ("result",), ("solvers",), ("fem",), ("starts",), ("optimise",), ("driver",), ("learn",),
-    ("__init__", "cli"), ("__main__",),
+    ("errors",), ("arrays", "counter"), ("files", "parallel", "times"), ("mesh",), ("linear",),
+    ("plot", "export", "layout"), ("space",), ("field",), ("problem",), ("agreement", "reference"), ("spectrum",),
+    ("maps",), ("terms", "stacked", "linearised"), ("certificate", "verify"), ("result",), ("solvers",), ("fem",),
+    ("starts",),
+    ("optimise",), ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from pdecontrol.errors import (
     ProblemError,
     ResultFileError,
     SingularEquationError,
+    StateError,
 )
 from pdecontrol.fem.skfem import SkfemEngine
 from pdecontrol.field import draw, export
@@ -92,7 +93,8 @@ FUNCTIONS = {
     "shape": (lambda x: np.ones(3), "expected shape .* got .*return n values|components"),
     "transposed": (lambda x: np.ones((x.shape[1], 1)), "expected shape .* got .*return n values|components"),
     "exception": (fails, "the function failed on x of shape .* IndexError: list index out of range"),
-    "another signature": (lambda x, y: x, "the function failed on x of shape .* TypeError.*Functions of space"),
+    "another signature": (lambda x, y, z: x, "the function failed on x of shape .* TypeError.*Functions of space"),
+    "time": (lambda x, t: x[0], "is a function of x and t, but there is no time|failed on x of shape"),
     "no value": (lambda x: None, "expected a number or .* got NoneType|components"),
     "text": (lambda x: "one", "expected a number or .* got str|components"),
     "complex": (lambda x: 1j * x[0], "expected a number or .* got ndarray|components"),
@@ -100,7 +102,7 @@ FUNCTIONS = {
 
 
 def test_all_places_are_here():
-    assert (len(PLACES), len(FUNCTIONS)) == (19, 9)
+    assert (len(PLACES), len(FUNCTIONS)) == (19, 10)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -142,7 +144,7 @@ def test_numbers_whose_squares_overflow(place, no_work):
     )
 
 
-@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista", "proximal-gradient"])
+@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista", "admm", "proximal-gradient"])
 def test_numbers_that_overflow_or_are_lost_on_the_way(method):
     """The error comes at the first iterate, without a warning, and nothing is certified."""
     for stated in (
@@ -353,8 +355,8 @@ def test_semilinear():
     for function, derivative, message in (
         (1.0, slope, "two functions"),
         (cube, None, "two functions"),
-        (fails, slope, "the function failed on an array of values of y: IndexError"),
-        (cube, lambda y: y[0, 0], "the derivative failed on an array of values of y: IndexError"),
+        (fails, slope, "the function failed on an array of 9 values of y: IndexError"),
+        (cube, lambda y: y[0, 0], "the derivative failed on an array of 9 values of y: IndexError"),
         (lambda y: y[:2], slope, r"the function must return one value for each value of y, .* \(2,\) for \(9,\)"),
         (cube, lambda y: np.ones((3, 3)), "the derivative must return one value"),
         (lambda y: np.nan * y, slope, "the function is NaN or infinite"),
@@ -369,10 +371,64 @@ def test_semilinear():
     pc.Semilinear(np.abs, np.sign), pc.Semilinear(lambda y: 2.0 * y, lambda y: 2.0)  # a kink, a constant derivative
 
 
+def test_convection():
+    def square(y):
+        return (y**2, 3.0)
+
+    for function, derivative, message in (
+        (square, lambda y: (2.1 * y, 0.0), "derivative given is not that of the function: at y = .*quotient gives"),
+        (square, lambda y: (2 * y, 0.1), "at y = .* it is 0.1, a difference quotient gives 0"),
+        (square, lambda y: 2 * y, "the function has 2 components, its derivative 1"),
+        (lambda y: (y[:3], y), lambda y: (1.0, 1.0), r"must return one .* the shape \(3,\) and \(9,\) for \(9,\)"),
+        (lambda y: np.ones((2, 4)), lambda y: (0.0, 0.0), r"the function must return one value .*\(2, 4\) for \(9,\)"),
+        (lambda y: (np.nan * y, 0.0), lambda y: (np.nan, np.nan), "the derivative is NaN"),
+        (1.0, square, "takes two functions"),
+    ):
+        with pytest.raises(ProblemError, match=f"Convection.*{message}"):
+            pc.Convection(function, derivative)
+    with pytest.raises(ProblemError, match="convection takes Convection"):
+        pc.Elliptic(convection=(1.0, 2.0))
+    for components in (1, 3):
+        equation = pc.burgers(1.0, components * [1.0])
+        with pytest.raises(ProblemError, match=f"function has {components} components in 2D, where it needs 2"):
+            pc.discretise(problem(equation), MESH)
+
+
+def test_diffusion_that_depends_on_the_state():
+    with pytest.raises(ProblemError, match="Quasilinear: the derivative given is not that of the function: at y ="):
+        pc.Quasilinear(lambda y: 1 + y**2, lambda y: y)
+    with pytest.raises(ProblemError, match="the coefficient of Quasilinear must be positive, it is -1 at x = "):
+        pc.discretise(problem(pc.Elliptic(pc.Quasilinear(np.exp, np.exp, lambda x: x[0] * 0 - 1))), MESH)
+    falling = pc.Quasilinear(lambda y: 1 + y, np.ones_like)
+    start = {"boundary": pc.Dirichlet(lambda x: -2 * x[0])}
+    with pytest.raises(StateError, match=r"diffusion must be positive, it is .* at y = -.*, which is .* at x = .*Give"):
+        pc.solve(problem(pc.Elliptic(falling), start), MESH)
+    cold = pc.Parabolic(pc.Elliptic(falling), T=1.0, steps=4, initial=lambda x: -20 * x[0] * (1 - x[0]))
+    with pytest.raises(StateError, match=r"in step 1 of 4, to t = 0.25: Quasilinear: the diffusion must be positive"):
+        pc.solve(problem(cold, {}), MESH)
+    # y + y^2/2 is harmonic but for the source; its first Newton step leads to y < -1
+    map = pc.discretise(problem(pc.Elliptic(falling)), MESH)
+    y = map.solve(map.control.zeros() - 6.0)
+    assert -1 < y.min() < -0.5
+
+
+def test_coefficients():
+    with pytest.raises(ProblemError, match="of='reaction' is what there is, not 'diffusion'"):
+        pc.Coefficient("diffusion")
+    with pytest.raises(ProblemError, match=r"'P1' .* or 'P0'"):
+        pc.Coefficient(element="P2")
+    with pytest.raises(ProblemError, match="Coefficient: `on` is the tag"):
+        pc.Coefficient(on=3)
+    for tag in ("nowhere", "right"):
+        with pytest.raises(MeshError, match=f"Coefficient control: the mesh has no part '{tag}'"):
+            pc.discretise(problem(pc.Elliptic(), control=pc.Coefficient(on=tag)), MESH)
+
+
 def test_state_that_does_not_converge():
     """y^2 without a bound from below has no solution for large sources of the wrong sign."""
     falling = pc.Semilinear(lambda y: -50 * np.exp(y), lambda y: -50 * np.exp(y))
-    with pytest.raises(ConvergenceError, match=r"Newton's method for the state .*residual.*Check|check the semilinear"):
+    message = r"Newton's method .* no length .* after \d+ steps the residual is .*Check the nonlinear"
+    with pytest.raises(ConvergenceError, match=message):
         pc.solve(problem(pc.Elliptic(semilinear=falling)), MESH)
     undefined = pc.Semilinear(lambda y: np.sqrt(y - 0.5), lambda y: 0.5 / np.sqrt(y - 0.5))
     with pytest.raises(ConvergenceError, match="NaN or infinite at its start"):
@@ -772,6 +828,7 @@ FOREIGN = {
     "generator": (lambda: pc.solve(problem(tracking=pc.Tracking(x for x in X)), MESH), "got generator"),
     "forcing": (lambda: pc.SemismoothNewton(forcing="a"), "forcing must be a finite number"),
     "max_cg": (lambda: pc.SemismoothNewton(max_cg=np.nan), "max_cg must be a finite number"),
+    "rho": (lambda: pc.ADMM(rho=0.0), "ADMM: rho must be positive"),
     "radius": (lambda: pc.disc(3, "a"), "positive finite radius, got a"),
     "count": (lambda: pc.unit_square(True), "a positive integer, got True"),
     "predicate that fails": (lambda: MESH.tag_part("a", fails), 'predicate of "a" failed on x of shape .* IndexError'),
@@ -788,7 +845,7 @@ FOREIGN = {
     "array to export": (lambda: export({"a": X}, "a.vtu"), "export takes fields by name"),
     "semilinear term of another size": (
         lambda: pc.solve(problem(pc.Elliptic(semilinear=pc.Semilinear(growing, np.ones_like))), MESH),
-        r"Semilinear: a function failed on an array of \d+ values"),
+        r"Semilinear: the function must return one value .* \(3,\) for \(\d+,\)"),
     "semilinear term that is complex": (
         lambda: pc.Semilinear(lambda y: y + 0j, np.ones_like), "Semilinear: the function failed .* complex128"),
 }  # fmt: skip

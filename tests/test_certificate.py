@@ -128,7 +128,7 @@ def test_success_rule():
     assert gap_only.meets(1e-7) and not gap_only.meets(4e-8)
 
 
-@pytest.mark.parametrize("method", ["semismooth-newton", "primal-dual", "fista"])
+@pytest.mark.parametrize("method", ["semismooth-newton", "primal-dual", "fista", "admm"])
 def test_inexact_linear_solvers(method):
     """With multigrid the bound holds, errors of the linear solver included, and says what it rests on."""
     problem = reference.box(1e-4).problem

@@ -6,6 +6,7 @@ import pytest
 import pdecontrol as pc
 from pdecontrol.errors import ConvergenceError, DatasetError, ProblemError
 from pdecontrol.fem.equations import LinearElliptic
+from pdecontrol.fem.parabolic import ParabolicLinearisation
 
 
 def problem(equation=None, control=None, tracking=None, boundary=None):
@@ -20,6 +21,10 @@ def problem(equation=None, control=None, tracking=None, boundary=None):
 
 def cubic():
     return pc.Elliptic(reaction=1.0, semilinear=pc.Semilinear(lambda y: y**3, lambda y: 3 * y**2))
+
+
+def heat(steady=None, **options):
+    return pc.Parabolic(steady or pc.Elliptic(reaction=1.0), T=1.0, steps=6, **options)
 
 
 ROBIN = {"boundary": pc.Robin(1.0, 0.0)}
@@ -41,6 +46,22 @@ SOURCES = {
         problem(tracking=[pc.Tracking(0.0), pc.Tracking(1.0, on="right")], boundary=ROBIN), pc.unit_square(8)
     ),
     "semilinear": lambda: pc.ControlSamples(problem(cubic(), boundary=ROBIN), pc.unit_square(8)),
+    "parabolic": lambda: pc.ControlSamples(problem(heat(initial=lambda x: x[0]), boundary=ROBIN), pc.unit_square(5)),
+    "parabolic, Crank-Nicolson, final time": lambda: pc.ControlSamples(
+        problem(heat(scheme="crank-nicolson"), tracking=pc.Tracking(0.0, times="final"), boundary=ROBIN),
+        pc.unit_square(5),
+    ),
+    "parabolic, actuators, semilinear": lambda: pc.ControlSamples(
+        problem(heat(cubic()), pc.Actuators([lambda x: x[0], lambda x: x[1]]), boundary=ROBIN), pc.unit_square(4)
+    ),
+    "parabolic, initial value": lambda: pc.ControlSamples(
+        problem(heat(), pc.InitialValue(), boundary=ROBIN), pc.unit_square(5)
+    ),
+    "Burgers": lambda: pc.ControlSamples(problem(pc.burgers(0.2)), pc.unit_interval(16)),
+    "quasilinear": lambda: pc.ControlSamples(
+        problem(pc.Elliptic(pc.Quasilinear(np.exp, np.exp), source=1.0)), pc.unit_square(8)
+    ),
+    "coefficient": lambda: pc.ControlSamples(problem(control=pc.Coefficient()), pc.unit_square(8)),
     "one dimension": lambda: pc.ControlSamples(problem(), pc.unit_interval(16)),
     "three dimensions": lambda: pc.ControlSamples(problem(), pc.unit_cube(3), length=0.5),
 }
@@ -74,6 +95,7 @@ def test_bounds_where_the_equation_is_definite():
     assert batch(SOURCES["distributed"]()).bounds.max() <= 1e-12
     assert np.isnan(batch(SOURCES["convection"]()).bounds).all()
     assert np.isnan(batch(SOURCES["semilinear"]()).bounds).all()
+    assert np.isnan(batch(SOURCES["parabolic"]()).bounds).all()
 
 
 def test_a_wrong_adjoint_is_caught(monkeypatch):
@@ -82,6 +104,38 @@ def test_a_wrong_adjoint_is_caught(monkeypatch):
     monkeypatch.setattr(LinearElliptic, "couple_transposed", lambda *arguments: 1.001 * right(*arguments))
     made = batch(SOURCES["distributed"]())
     assert sorted(made.failures) == [0, 1, 2] and "the residual is" in made.failures[0]
+
+
+def test_controls_of_time_are_smooth_and_the_same_for_all_steps():
+    found = {}
+    for steps in (8, 32):
+        equation = pc.Parabolic(pc.Elliptic(reaction=1.0), T=2.0, steps=steps)
+        source = pc.ControlSamples(problem(equation, boundary=ROBIN), pc.unit_square(3), duration=0.5)
+        (part,), times = source._controls, source._map.control.times
+        covariance = part.waves @ part.waves.T
+        middle = np.abs(times - 1.0).argmin()
+        correlation = covariance[middle] / covariance[middle, middle]
+        assert correlation == pytest.approx(np.exp(-0.5 * ((times - times[middle]) / 0.25) ** 2), abs=1e-3)
+        found[steps] = source._map.control.steps(source._draw(source._controls, np.random.default_rng(3)))
+    assert np.diag(covariance).mean() == pytest.approx(1.0, rel=0.01)
+    assert found[8] == pytest.approx(found[32][3::4], rel=1e-10)
+
+
+def test_datasets_of_parabolic_problems(tmp_path):
+    source = SOURCES["parabolic"]()
+    made = pc.generate(source, 3, 3, tmp_path / "data", chunk=2)
+    assert made.complete and made["control"].shape == (3, 6 * 36) and "duration" in str(made)
+    map = pc.discretise(source.problem, source.mesh)
+    np.testing.assert_allclose(made["observation"][2], map.solve(made["control"][2]), rtol=1e-10, atol=1e-12)
+    assert source.definition["duration"] == 0.3 and "duration" not in SOURCES["distributed"]().definition
+
+
+def test_a_trajectory_with_a_wrong_step_is_caught(monkeypatch):
+    """Planted: factors of the steps that are off by 1e-6."""
+    source = SOURCES["parabolic, actuators, semilinear"]()
+    march = ParabolicLinearisation._march
+    monkeypatch.setattr(ParabolicLinearisation, "_march", lambda self: march(self) * (1 + 1e-6))
+    assert batch(source).failures
 
 
 def moved(x):
@@ -164,6 +218,7 @@ def test_a_sample_that_cannot_be_solved_is_named(tmp_path):
     ("make", "message"),
     [
         (lambda: pc.ControlSamples(problem(), pc.unit_square(8), deviation=0.0), "deviation must be positive"),
+        (lambda: pc.ControlSamples(problem(), pc.unit_square(8), duration=-1.0), "duration must be positive"),
         (lambda: pc.ControlSamples(problem(), pc.unit_square(8), length=0.01), "length must be at least the cell size"),
         (lambda: pc.ControlSamples(problem(), pc.unit_square(8), degree=3), "higher ones need backend=Parallel"),
         (lambda: SOURCES["distributed"]().plan(generators(3), 3, 1e-8, "lu"), "is solved by its map"),

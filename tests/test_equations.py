@@ -257,6 +257,47 @@ def test_semilinear(dim, degree):
             check(replace(equation, semilinear=wrong), wave.mixed(), wave.y, dim, degree)
 
 
+@pytest.mark.parametrize(("dim", "degree"), [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2)])
+def test_diffusion_and_convection_that_depend_on_the_state(dim, degree):
+    wave, along = Wave(dim), np.array([3.0, -2.0, 1.0])[:dim]
+    warming = pc.Quasilinear(lambda y: 1 + 3 * y**2, lambda y: 6 * y, wave.diffusion)
+    carried = pc.Convection(lambda y: tuple(c * y**2 for c in along), lambda y: tuple(2 * c * y for c in along))
+
+    def kappa(x):
+        return 1 + 3 * wave.y(x) ** 2
+
+    def source(x):
+        y, steepness = wave.y(x), wave.a @ wave.a * np.cos(wave.a @ x + 0.3) ** 2
+        transport = sum(a * b for a, b in zip(wave.a, wave.advection(x), strict=True)) * np.cos(wave.a @ x + 0.3)
+        rest = wave.reaction(x) * y + transport
+        linear = wave.source(x) - rest
+        return kappa(x) * linear - 6 * y * wave.diffusion(x) * steepness + rest + y**2 * wave.slope(x, along)
+
+    def conditions():
+        """Those of the wave with its fluxes times kappa."""
+        stated = wave.mixed()
+        for side, condition in stated.items():
+            flux = wave.flux(side)
+            if isinstance(condition, pc.Neumann):
+                stated[side] = pc.Neumann(lambda x, flux=flux: kappa(x) * flux(x))
+            elif isinstance(condition, pc.Robin):
+                stated[side] = replace(
+                    condition, value=lambda x, flux=flux: kappa(x) * flux(x) + (1 + x[0]) * wave.y(x)
+                )
+        return stated
+
+    equation = wave.equation(diffusion=warming, convection=carried, source=source)
+    check(equation, conditions(), wave.y, dim, degree, ceiling=3 * CEILING[dim, degree])
+    if (dim, degree) == (2, 2):
+        for wrong in (
+            replace(equation, diffusion=replace(warming, coefficient=lambda x: 1.02 * wave.diffusion(x))),
+            replace(equation, convection=pc.Convection(
+                lambda y: tuple(1.05 * c * y**2 for c in along), lambda y: tuple(2.1 * c * y for c in along))),
+        ):  # fmt: skip
+            with pytest.raises(AssertionError):
+                check(wrong, conditions(), wave.y, dim, degree)
+
+
 def test_strong_nonlinearity_on_the_disc():
     """-Laplace y + e^y = f with y = 3 (1 - |x|^2), far from where Newton's method starts; exact data on a polygon."""
 
@@ -318,6 +359,64 @@ def test_facet_controls_are_fluxes_on_their_facets(make):
     map = state_map(pc.Elliptic(), condition, make(), 2, pc.Boundary("right", "P0"))
     control = pc.Field(np.random.default_rng(662607).standard_normal(map.control.size), map.control)
     assert same(map, control.array, pc.Elliptic(), condition | {"right": pc.Neumann(control)}, make(), 2)
+
+
+@pytest.mark.parametrize("element", ["P0", "P1"])
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_coefficients_are_reactions(dim, element):
+    """With order 2; the state of a control u is that of the reaction u."""
+    wave = Wave(dim)
+    equation, errors = wave.equation(reaction=0.0), []
+    meshes = [BOX[dim](n) for n in CELLS[dim, 1]]
+    for mesh in meshes:
+        map = state_map(equation, wave.mixed(), mesh, control=pc.Coefficient(element=element))
+        field = map.field(map.control.interpolate(wave.reaction))
+        errors.append(norm(lambda x, field=field: field(x) - wave.y(x), mesh) / norm(wave.y, mesh))
+    orders = observed_orders(errors, [mesh.cells.shape[1] ** (-1 / dim) for mesh in meshes])
+    assert np.all(np.abs(orders - 2) <= 0.15) and errors[-1] <= 2 * CEILING[dim, 1], (orders, errors)
+
+
+@pytest.mark.parametrize("element", ["P0", "P1"])
+def test_coefficients_on_a_part(element):
+    """Where it is constant, in a part or not, the state is nearly that of the reaction, and with P1 of no other one."""
+    mesh, reaction = pc.unit_square(32).tag_part("patch", lambda x: np.abs(x - 0.5).max(axis=0) < 0.26), {"patch": 7.0}
+    map = state_map(pc.Elliptic(source=3.0), ROBIN, mesh, control=pc.Coefficient(on="patch", element=element))
+    state, other = (
+        map.field(map.control.zeros() + 7.0).array,
+        uncontrolled(pc.Elliptic(source=3.0, reaction=reaction), ROBIN, mesh).array,
+    )
+    assert map.solution.norm(state - other) <= 1e-3 * map.solution.norm(other)
+
+
+def test_the_optimal_coefficient():
+    """u = clip(y p / alpha) with y = sin sin, p = 2 alpha sin sin2: order 2, and what other methods find."""
+    alpha, errors = 1e-2, []
+
+    def y(x):
+        return np.sin(np.pi * x[0]) * np.sin(np.pi * x[1])
+
+    def adjoint(x):
+        return 2 * np.sin(np.pi * x[0]) * np.sin(2 * np.pi * x[1])
+
+    def exact(x):
+        return np.clip(y(x) * adjoint(x), -0.5, 1.0)
+
+    stated = pc.ControlProblem(
+        pc.Elliptic(source=lambda x: (2 * np.pi**2 + exact(x)) * y(x)), pc.Coefficient(),
+        pc.Tracking(lambda x: y(x) - alpha * (5 * np.pi**2 + exact(x)) * adjoint(x)),
+        [pc.Tikhonov(alpha), pc.Box(-0.5, 1.0)], {"boundary": pc.Dirichlet()},
+    )  # fmt: skip
+    for n in (16, 32, 64):
+        result = pc.solve(stated, pc.unit_square(n), tol=1e-8)
+        space = result.control.space
+        u = space.interpolate(exact)
+        errors.append(space.norm(result.control.array - u) / space.norm(u))
+        assert result.success
+        for method in (pc.PrimalDual(), pc.ProximalGradient()) if n == 16 else ():
+            other = pc.solve(stated, pc.unit_square(n), method=method, tol=1e-6)
+            assert other.success, other
+            assert space.norm(other.control.array - result.control.array) <= 1e-5 * space.norm(u)
+    assert np.abs(observed_orders(errors, [4, 2, 1]) - 2).max() <= 0.15 and errors[-1] <= 2e-3
 
 
 @pytest.mark.parametrize("degree", [1, 2])

@@ -11,6 +11,7 @@ from pdecontrol.examples import (
     bang_bang,
     boundary_control,
     boundary_observation,
+    burgers,
     heat_sources,
     regularisation_path,
     semilinear,
@@ -89,6 +90,21 @@ def check_semilinear(output):
     return fine
 
 
+def check_burgers(output):
+    runs = [burgers.main(n=100, method="primal-dual"), burgers.main(n=100), burgers.main(output, n=400)]
+    x = np.linspace(0, 1, 1001)
+    for result in runs:
+        assert result.status is pc.Status.CERTIFIED
+        y, u, space = result.state(x[None]), result.control.array, result.control.space
+        assert result.objective == pytest.approx(0.01050234, abs=2e-7 if u.size == 101 else 2e-8)
+        assert space.norm(u) == pytest.approx(0.236932, abs=2e-5 if u.size == 101 else 2e-6)
+        assert result.state.space.norm(result.state.array) == pytest.approx(0.246677, abs=3e-6)
+        assert y.max() == pytest.approx(0.33326, abs=1e-5) and x[np.argmax(y)] == pytest.approx(0.584, abs=0.006)
+        assert space.integral(u == 0.3) == pytest.approx(0.2795, abs=0.003)
+    assert [len(result.history) - 1 <= most for result, most in zip(runs, (42, 7, 7), strict=True)] == 3 * [True]
+    return runs[-1]
+
+
 def check_bang_bang(output):
     coarse, fine = bang_bang.main(n=32), bang_bang.main(output, n=64)
     assert extrapolated(coarse.objective, fine.objective) == pytest.approx(bang_bang.MINIMUM, rel=1e-4)
@@ -143,6 +159,7 @@ CHECKS = {
     "bang_bang": check_bang_bang,
     "boundary_control": check_boundary_control,
     "boundary_observation": check_boundary_observation,
+    "burgers": check_burgers,
     "heat_sources": check_heat_sources,
     "regularisation_path": check_regularisation_path,
     "semilinear": check_semilinear,
@@ -155,7 +172,7 @@ CHECKS = {
 def test_every_example_of_the_folder_is_checked():
     folder = Path(examples.__path__[0])
     assert {path.stem for path in folder.glob("*.py")} - {"__init__", "training_data"} == set(CHECKS)
-    assert len(CHECKS) == 9
+    assert len(CHECKS) == 10
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -300,7 +300,7 @@ def test_fista_and_proximal_gradients_take_the_lipschitz_constant_of_the_functio
     cost = ControlCost(space, 0.1, 0.0, 0.0, -np.full(3, np.inf), np.full(3, np.inf))
     objective = Objective(StateCost([Huber(space, np.array([1.0, -1.0, 0.3]), 0.05)]), cost)
     u = minimiser(objective, map)
-    for method in (pc.FISTA(), pc.ProximalGradient(), pc.PrimalDual(), pc.SemismoothNewton()):
+    for method in (pc.FISTA(), pc.ProximalGradient(), pc.PrimalDual(), pc.SemismoothNewton(), pc.ADMM()):
         stopping = loop.Stopping(1e-6, 0.0, 5000, np.inf)
         result = loop.run(objective, map, method, Start(space.zeros(), cold=True), stopping, progress=False)
         assert result.success and space.norm(result.control.array - u) <= result.certificate.bound + 1e-10
@@ -334,7 +334,7 @@ def test_results_of_maps_of_ones_own_are_read_again(tmp_path):
             return super().solve_adjoint(w)._replace(state=None)
 
     map.at = lambda u, start=None, accuracy=None: Plain(map, u)
-    for method in (pc.PrimalDual(), pc.SemismoothNewton(), pc.FISTA()):
+    for method in (pc.PrimalDual(), pc.SemismoothNewton(), pc.FISTA(), pc.ADMM()):
         start, stopping = Start(np.zeros(5), cold=True), loop.Stopping(1e-6, 0.0, 500, np.inf)
         result = loop.run(objective, map, method, start, stopping, progress=False)
         assert result.success and result.adjoint.space is map.control

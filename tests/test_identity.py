@@ -67,6 +67,11 @@ BASES = {
         equation=pc.Elliptic(semilinear=pc.Semilinear(np.sinh, np.cosh, {"warm": 2.0})),
         control=pc.Boundary("outlet"), tracking=pc.Tracking(1.0, on="lid")),
     "actuators": stated(control=pc.Actuators([1.0, lambda x: x[0]], on="core")),
+    "a coefficient": stated(
+        equation=pc.Elliptic(
+            pc.Quasilinear(lambda y: 1 + y**2, lambda y: 2 * y),
+            convection=pc.Convection(lambda y: (y, 0.5), lambda y: (1.0, 0.0))),
+        control=pc.Coefficient(on="core")),
     "in time": stated(equation=pc.Parabolic(pc.Elliptic(), T=1.0, steps=2, initial=0.2)),
     "uneven times": stated(
         equation=pc.Parabolic(pc.Elliptic(), times=[0.0, 0.2, 1.0], initial=0.2), control=pc.InitialValue("warm"),
@@ -74,9 +79,13 @@ BASES = {
 }  # fmt: skip
 OTHER = {
     pc.Elliptic: {"diffusion": lambda x: 1.5 + 1e-9 * x[0], "reaction": 0.25, "advection": (0.0, 0.1),
-                  "source": {"warm": 2.0}, "semilinear": pc.Semilinear(np.sinh, np.cosh)},
+                  "source": {"warm": 2.0}, "semilinear": pc.Semilinear(np.sinh, np.cosh),
+                  "convection": pc.Convection(lambda y: (y, y), lambda y: (1.0, 1.0))},
     pc.Semilinear: {"function": lambda y: np.sinh(y) + 0.1, "coefficient": {"warm": 1.0}},
+    pc.Convection: {"function": lambda y: (y, 0.6)},
+    pc.Quasilinear: {"function": lambda y: 1.1 + y**2, "coefficient": 2.0},
     pc.Distributed: {"on": "core", "element": "P0"},
+    pc.Coefficient: {"on": "warm", "element": "P0"},
     pc.Boundary: {"on": "lid", "element": "P0"},
     pc.InitialValue: {"on": "cold"},
     pc.Parabolic: {"T": 1.1, "steps": 3, "times": [0.0, 0.4, 1.0], "scheme": "crank-nicolson", "initial": 0.3},
@@ -126,7 +135,7 @@ def variants(problem):
                 continue
             if isinstance(piece, pc.Parabolic) and name in ("T", "steps", "times") and getattr(piece, name) is None:
                 continue
-            if (type(piece), name) == (pc.Semilinear, "derivative"):  # which follows from the function
+            if name in ("derivative", "of"):  # which follows from the function, or has one value
                 continue
             other = replace(piece, **{name: OTHER[type(piece)][name]})
             yield type(piece), name, put(problem, piece, other)
@@ -145,7 +154,7 @@ def identities(problem, mesh, engine, degree=1):
 def test_every_field_of_every_piece_is_varied():
     found = {(kind, name) for cases in VARIANTS.values() for kind, name, _ in cases}
     assert found == {(kind, name) for kind, others in OTHER.items() for name in others}
-    assert len(OTHER) == 15 and sum(map(len, VARIANTS.values())) > 60
+    assert len(OTHER) == 18 and sum(map(len, VARIANTS.values())) > 60
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -176,7 +185,7 @@ def test_every_place_tells_problems_apart(engine):
     """Each tag is moved alone, or the points or the cells of the mesh are others."""
     boundary, all_sides = ["warm", "lid", "outlet"], [*PARTS.keys() - {"cold"}, *SIDES]
     in_time = [["driven", "seen", "core", *SIDES], ["warm", *SIDES]]
-    for base, tags in zip(BASES, (all_sides, boundary, ["core"], *in_time), strict=True):
+    for base, tags in zip(BASES, (all_sides, boundary, ["core"], ["core"], *in_time), strict=True):
         meshes = [square(), *(square([tag]) for tag in tags), square(shift=0.01), square(mirrored=True)]
         prints = [identities(BASES[base], mesh, engine) for mesh in meshes]
         assert len({own for own, _ in prints}) == len({whole for _, whole in prints}) == len(meshes)
@@ -334,7 +343,7 @@ def test_what_is_returned_without_a_certificate_has_the_least_objective():
 
 
 @pytest.mark.parametrize("linear_solver", ["direct", pytest.param("amg", marks=amg)])
-@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista"])
+@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista", "admm"])
 def test_zero_is_recognised_where_data_are_not(method, linear_solver):
     """The errors of S(0) and of q are part of the test: at the threshold of beta, they decide."""
     problem = pc.ControlProblem(

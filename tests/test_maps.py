@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import AFFINE, CASES, NONLINEAR, PARABOLIC, SEMILINEAR_PARABOLIC, problem
+from cases import AFFINE, CASES, NONLINEAR, NONLINEAR_PARABOLIC, PARABOLIC, problem
 
 import pdecontrol as pc
 from pdecontrol.errors import DataError, ProblemError, SolveLimitError
@@ -12,7 +12,7 @@ from pdecontrol.verify import adjoint_error, hessian_rates, observed_orders, tan
 
 each_case = pytest.mark.parametrize("case", CASES, ids=repr)
 each_affine = pytest.mark.parametrize("case", AFFINE + PARABOLIC, ids=repr)
-each_nonlinear = pytest.mark.parametrize("case", NONLINEAR + SEMILINEAR_PARABOLIC, ids=repr)
+each_nonlinear = pytest.mark.parametrize("case", NONLINEAR + NONLINEAR_PARABOLIC, ids=repr)
 
 
 def adjoint_limit(case):
@@ -24,11 +24,10 @@ def between(orders, low, high):
 
 
 def test_all_cases_are_here():
-    assert (len(AFFINE), len(NONLINEAR)) == (38, 8)
-    assert (len(PARABOLIC), len(SEMILINEAR_PARABOLIC)) == (13, 4)
-    assert len({case.name for case in CASES}) == len(CASES) == 63
-    assert all(case.affine for case in AFFINE + PARABOLIC)
-    assert not any(case.affine for case in NONLINEAR + SEMILINEAR_PARABOLIC)
+    assert (len(AFFINE), len(NONLINEAR)) == (38, 17)
+    assert (len(PARABOLIC), len(NONLINEAR_PARABOLIC)) == (13, 8)
+    assert len({case.name for case in CASES}) == len(CASES) == 76
+    assert all(case.map.affine == case.affine for case in CASES)
     assert {(case.mesh.dim, case.degree) for case in CASES} == {(d, k) for d in (1, 2, 3) for k in (1, 2)}
 
 
@@ -138,7 +137,7 @@ def test_counters(case):
     at.second(u, w, adjoint, lambda w: w)
     since = map.solves.since(before)
     assert (since["state"], since["tangent"], since["adjoint"]) == (0, 1, 1)
-    assert case in SEMILINEAR_PARABOLIC or since["factorisations"] == 0
+    assert case in NONLINEAR_PARABOLIC or since["factorisations"] == 0
     assert map.solves.seconds > 0
 
 

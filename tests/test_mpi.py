@@ -61,7 +61,7 @@ class TestSameAnswers:
     def test_on_any_number_of_ranks(self, answers, ranks):
         serial, parallel = answers[0][1], answers[0][ranks]
         names = [name.removesuffix(".numbers") for name in serial if name.endswith(".numbers")]
-        assert all(any(name.startswith(module) for name in names) for module in EXAMPLES) and len(names) == 23
+        assert all(any(name.startswith(module) for name in names) for module in EXAMPLES) and len(names) == 24
         for name in names:
             one, other = serial[f"{name}.numbers"], parallel[f"{name}.numbers"]
             exact = name != "E1, amg"
@@ -130,7 +130,8 @@ FAILURES = {
     "point_outside": "DataError: the points of Tracking: 1 of 2 points are outside",
     "callback_that_fails": "RuntimeError: enough",
     "newton_that_fails": "ConvergenceError: Newton's method for the state",
-    "semilinear_term_that_fails": "ProblemError: Semilinear: a function failed on an array of 10",
+    "semilinear_term_that_fails": "ProblemError: Semilinear: the function failed on an array of 10",
+    "diffusion_negative_at_a_state": "StateError: Quasilinear: the diffusion must be positive, it is -",
     "file_that_only_the_first_rank_can_read": "MeshError: read (3, ",
     "file_that_nobody_can_read": "MeshError: ",
     "checkpoint_that_cannot_be_written": "ResultFileError: /proc/nothing/here.npz cannot be written",
@@ -174,7 +175,7 @@ def test_a_rank_that_computes_alone_and_ends_is_not_waited_for():
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_data_that_differ_between_ranks_are_named_by_all(ranks):
     lines = [line.split(" | ") for line in mpirun(ranks, PROGRAMS / "differences.py").splitlines()]
-    assert len(lines) == 53
+    assert len(lines) == 54
     for case, messages, seconds, message in lines:
         name = case.partition(", ")[0] if case.endswith(("others", "3D", "invalid", "wrong")) else case
         assert message.startswith(f"ProblemError: {name} differs between the processes: "), message

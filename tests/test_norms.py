@@ -132,7 +132,7 @@ def test_norms_of_unsymmetric_equations_that_are_solved_iteratively():
         )  # too fast for the solver
 
 
-@pytest.mark.parametrize("method", [pc.PrimalDual(), pc.FISTA(), pc.ProximalGradient()], ids=repr)
+@pytest.mark.parametrize("method", [pc.PrimalDual(), pc.FISTA(), pc.ProximalGradient(), pc.ADMM()], ids=repr)
 @pytest.mark.parametrize("diffusion", [1e-5, 1e-6, 1e-7])
 def test_first_order_methods_certify_where_reaction_dominates(method, diffusion):
     result = pc.solve(problem(pc.Elliptic(diffusion, 1.0), {}, alpha=1e-2), pc.unit_square(64), method=method)

@@ -91,7 +91,7 @@ def test_stadler_problem():
         assert 100 * np.mean(np.abs(u[inside]) == 30) == pytest.approx(bound, abs=0.7)
 
 
-@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista", "proximal-gradient"])
+@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista", "admm", "proximal-gradient"])
 def test_threshold_of_the_l1_weight(method):
     """u* = 0 if and only if beta >= ||S* y_d||_inf."""
     problem = reference.stadler(1e-3).problem

@@ -191,7 +191,7 @@ def test_what_is_left_out_shows(planted, monkeypatch):
 # -- runs that rounding ends ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista"])
+@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista", "admm"])
 def test_a_tolerance_that_rounding_does_not_allow_ends_soon(method):
     problem, mesh = reference.poisson(1e-4).problem, pc.unit_square(16)
     best = pc.solve(problem, mesh, method=method, tol=1e-10)
@@ -215,7 +215,7 @@ def test_a_long_interval():
 
 
 @pytest.mark.parametrize("alpha", [1e-2, 1e-5, 1e-8])
-@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista"])
+@pytest.mark.parametrize("method", ["auto", "primal-dual", "fista", "admm"])
 @pytest.mark.parametrize("linear_solver", ["direct", pytest.param("amg", marks=amg)])
 def test_a_target_that_is_reached_by_no_control(linear_solver, method, alpha):
     """S(0) = y_d: u* = 0, and the misfit of every state is rounding."""

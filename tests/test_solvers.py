@@ -28,8 +28,10 @@ from pdecontrol.terms import ControlCost, Objective, Quadratic, StateCost, bind
 METHODS = [pc.PrimalDual(steps=steps) for steps in ("classical", "enlarged", "balanced", "accelerated")] + [
     pc.FISTA(),
     pc.ProximalGradient(),
+    pc.ADMM(),
     pc.SemismoothNewton(),
 ]
+NONLINEAR = [pc.SemismoothNewton(), pc.PrimalDual(), pc.ProximalGradient(), pc.FISTA(), pc.ADMM()]
 identify = pytest.mark.parametrize("method", METHODS, ids=repr)
 
 
@@ -159,7 +161,7 @@ def test_extrapolation_removes_two_modes():
 @pytest.mark.slow
 @pytest.mark.parametrize(("alpha", "tol"), [(1e-1, 3e-7), (1e-2, 1e-5), (1e-3, 1e-4)])
 def test_nonlinear_methods_agree(alpha, tol):
-    problem, methods = semilinear(alpha), [pc.SemismoothNewton(), pc.PrimalDual()]
+    problem, methods = semilinear(alpha), [pc.SemismoothNewton(), pc.PrimalDual(), pc.ADMM(), pc.FISTA()]
     if alpha > 1e-3:
         methods += [pc.PrimalDual(steps="classical"), pc.ProximalGradient()]
     map = pc.discretise(problem, pc.unit_square(6))
@@ -169,8 +171,6 @@ def test_nonlinear_methods_agree(alpha, tol):
         assert result.success and "convex" in result.certificate.assumption, method
         error = map.control.norm(result.control.array - best)
         assert error <= min(2 * tol * map.control.norm(best), result.certificate.bound + 1e-9), method
-    with pytest.raises(pc.ProblemError, match="linear"):
-        pc.minimise(problem, map, pc.FISTA())
 
 
 def test_without_tikhonov_term_the_gap_certifies():
@@ -183,7 +183,7 @@ def test_without_tikhonov_term_the_gap_certifies():
     )
     map = pc.discretise(problem, pc.unit_square(16))
     values = []
-    for method in ("auto", "fista", pc.PrimalDual(), pc.PrimalDual(steps="classical")):
+    for method in ("auto", "fista", "admm", pc.PrimalDual(), pc.PrimalDual(steps="classical")):
         result = pc.minimise(problem, map, method, tol=1e-4)
         assert result.success and result.certificate.bound is None
         assert result.certificate.relative_gap <= 1e-4
@@ -257,7 +257,7 @@ def test_restart_continues_exactly(small, method, tmp_path):
 def test_restart_of_a_nonlinear_run(tmp_path):
     problem = semilinear()
     map = pc.discretise(problem, pc.unit_square(8))
-    for method in (pc.SemismoothNewton(), pc.PrimalDual(), pc.ProximalGradient()):
+    for method in NONLINEAR:
         path = tmp_path / repr(method)[:9]
         whole = pc.minimise(problem, map, method, tol=1e-15, max_iterations=4)
         pc.minimise(problem, map, method, tol=1e-15, max_iterations=2, checkpoint=path)
@@ -415,7 +415,7 @@ def test_a_modulus_that_holds_with_the_active_set_alone():
     assert certificate.bound is not None and "with the same active set" in certificate.assumption
 
 
-@pytest.mark.parametrize("method", [pc.SemismoothNewton(), pc.ProximalGradient(), pc.PrimalDual()], ids=repr)
+@pytest.mark.parametrize("method", NONLINEAR, ids=repr)
 def test_a_stationary_point_without_convexity_is_not_a_success(method):
     """u = -19 is one for a reference that is made for it; a weight of 10 makes the same point a minimum."""
     for alpha, status in ((1e-5, pc.Status.NONCONVEX), (10.0, pc.Status.CERTIFIED)):
@@ -511,7 +511,7 @@ def test_continuation_keeps_a_checkpoint_for_each_stage(tmp_path):
         assert space.norm(one.control.array - other.control.array) <= 2e-6 * space.norm(one.control.array)
 
 
-@pytest.mark.parametrize("method", [pc.SemismoothNewton(), pc.PrimalDual(), pc.ProximalGradient()], ids=repr)
+@pytest.mark.parametrize("method", NONLINEAR, ids=repr)
 def test_nonlinear_runs_within_any_limit_return_a_state(method):
     problem = semilinear()
     map = pc.discretise(problem, pc.unit_square(4))
@@ -617,8 +617,6 @@ def test_every_state_comes_back_from_its_checkpoint():
         map = pc.discretise(problem, pc.unit_square(3))
         objective = bind(problem, map)
         for method in METHODS:
-            if not map.affine and isinstance(method, pc.FISTA):
-                continue
             algorithm = method.algorithm_for(objective, map)
             state = algorithm.begin(objective, map, Start(map.control.zeros(), cold=True))
             state = algorithm.step(objective, map, state)
@@ -737,7 +735,7 @@ def test_methods_say_what_they_need_before_any_work():
     assert map.control.norm(again - optimum) <= 1e-8 * map.control.norm(optimum)
     objective.state.smooth = False
     counts = map.solves.total, curved.solves.total
-    for method in (pc.FISTA(), pc.ProximalGradient(), pc.SemismoothNewton()):
+    for method in (pc.FISTA(), pc.ProximalGradient(), pc.ADMM(), pc.SemismoothNewton()):
         with pytest.raises(pc.ProblemError, match="needs a cost of the state with a derivative: use PrimalDual"):
             run(objective, map, method)
     assert counts == (map.solves.total, curved.solves.total)
@@ -766,4 +764,4 @@ def test_nonlinear_runs_end_at_their_rounding():
     map = pc.discretise(problem, pc.unit_square(6))
     result = pc.minimise(problem, map, pc.PrimalDual(), tol=1e-30)
     assert result.status is pc.Status.ROUNDING and result.certificate.relative < 1e-13
-    assert len(result.history) <= 300 and result.solves["total"] <= 3 * len(result.history)
+    assert len(result.history) <= 300 and result.solves["total"] <= 4 * len(result.history)

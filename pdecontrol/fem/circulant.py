@@ -44,9 +44,9 @@ class CirculantSteps(Steps):
     """
 
     def __init__(self, evolution: Evolution, counter: Counter) -> None:
-        super().__init__(evolution)
+        super().__init__(evolution, counter)
         _check(evolution)
-        self._steps, self._counter = AffineSteps(evolution, counter), counter
+        self._steps = AffineSteps(evolution, counter)
         self._factors: list[SuperLU] | None = None
         self._growth = ALPHA ** (np.arange(self.count)[:, None] / self.count)
         systems = np.arange(self.count // 2 + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -156,27 +156,31 @@ def reference_element(dim: int, degree: int) -> Any:
     return basix.create_element(basix.ElementFamily.P, kind, degree, basix.LagrangeVariant.gll_warped)
 
 
-def write_functions(mesh: Any, functions: list[Any], path: Path, degree: int) -> None:
-    """Write functions of the degree on a mesh to an .xdmf file, where higher degrees become 1, or a .bp file (VTX)."""
+def write_functions(mesh: Any, functions: list[Any], times: Iterable[float], path: Path, degree: int) -> None:
+    """Write functions of the degree on a mesh to an .xdmf file, where higher degrees become 1, or a .bp file (VTX).
+
+    They are written at times that ascend, and have their values of each when `times` gives it.
+    """
     from dolfinx import fem, io
 
     if path.suffix == ".bp":
         if not hasattr(io, "VTXWriter") or not degree:
             reason = "this dolfinx has no VTX writer" if degree else "VTX takes no functions constant on cells"
-            raise DataError(f"{path}: {reason}; take .xdmf or .vtu.")
+            raise DataError(f"{path.name}: {reason}; take .xdmf or .vtu.")
         with io.VTXWriter(mesh.comm, str(path), functions) as file:
-            file.write(0.0)
+            for t in times:
+                file.write(t)
         return
+    written = functions
     if degree > 1:
         linear = lagrange_space(mesh, 1)
-        lowered = []
-        for function in functions:
-            low = fem.Function(linear)
-            low.interpolate(function)
+        written = [fem.Function(linear) for _ in functions]
+        for low, function in zip(written, functions, strict=True):
             low.name = function.name
-            lowered.append(low)
-        functions = lowered
     with io.XDMFFile(mesh.comm, str(path), "w") as file:
         file.write_mesh(mesh)
-        for function in functions:
-            file.write_function(function)
+        for t in times:
+            for low, function in zip(written, functions, strict=True):
+                if degree > 1:
+                    low.interpolate(function)
+                file.write_function(low, t)

@@ -10,7 +10,17 @@ import numpy as np
 from ..arrays import Array
 from ..errors import ProblemError
 from ..mesh.mesh import Mesh
-from ..problem import Actuators, Boundary, Condition, ControlProblem, Dirichlet, Distributed, InitialValue, Neumann
+from ..problem import (
+    Actuators,
+    Boundary,
+    Coefficient,
+    Condition,
+    ControlProblem,
+    Dirichlet,
+    Distributed,
+    InitialValue,
+    Neumann,
+)
 from .engine import Integral, mass
 from .sampler import Sampler, unknown
 
@@ -83,9 +93,9 @@ def check_conditions(problem: ControlProblem, mesh: Mesh) -> None:
     conditions = list(problem.boundary.items())
     owners = _owners(conditions, mesh)
     control, on = problem.control, problem.control.on
-    if isinstance(control, (Distributed, InitialValue)) or (
-        isinstance(control, Actuators) and on not in mesh.boundaries
-    ):
+    if isinstance(control, (Distributed, Coefficient, InitialValue)):
+        return
+    if isinstance(control, Actuators) and on not in mesh.boundaries:
         return
     if on not in mesh.boundaries:
         raise unknown(mesh, on, "boundary", "Boundary control")

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from ..problem import Actuators, Control, Distributed, InitialValue
+from ..problem import Actuators, Boundary, Coefficient, Control, Distributed, InitialValue
 from ..space import Space
+from .engine import Engine
 from .rectangular import NarrowMatrix, numbers, transpose
 from .sampler import Sampler
 
@@ -32,6 +33,10 @@ class Coupling:
         """M_u^-1 C' p."""
         return self.space.riesz(self._transpose @ p)
 
+    def gram(self, engine: Engine, weights: Array, base: Any) -> Any:
+        """A matrix and C diag(weights / m) C', that of (weights C* y, C* v) with C* = M_u^-1 C' and M_u = diag(m)."""
+        return engine.gram(self._matrix, self.space.riesz(weights), base)
+
     @cached_property
     def absolute(self) -> Coupling:
         """|C|, for the sizes of the sums that the others take."""
@@ -50,8 +55,10 @@ def coupling(control: Control, sampler: Sampler) -> Coupling:
         return Coupling(numbers(group, np.ones(len(loads))), NarrowMatrix(group, np.stack(loads, axis=1)))
     if isinstance(control, InitialValue):
         control = Distributed(control.on)  # of y_0
-    if isinstance(control, Distributed) and control.on is not None:
-        sampler.members(control.on, "Distributed control")
     kind = type(control).__name__
+    if not isinstance(control, Boundary) and control.on is not None:
+        sampler.members(control.on, f"{kind} control")
     sampler.note(f"{kind} {control.element}", sampler.region(control.on, f"{kind} control"))
+    if isinstance(control, Coefficient):
+        control = Distributed(control.on, control.element)
     return Coupling(*sampler.engine.control(control))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from ..arrays import Array, Indices
 from ..counter import Counter
 from ..errors import DataError
-from ..layout import Layout
+from ..layout import Frames, Layout
 from ..linear.ksp import PetscOptions, petsc_solver
 from ..linear.matrix import SharedMatrix
 from ..linear.residual import Excess
@@ -103,8 +103,15 @@ class DolfinxEngine(Engine):
                 taken = self.states.taken[region.local].astype(np.int32)
                 for dofs, entries in zip(taken, region.mass(weight), strict=True):
                     matrix.setValuesLocal(dofs, dofs, entries, addv=True)
-        rows = self._rows(matrix)
-        return rows if base is None else SharedMatrix(rows.local + base.local, rows.halo)
+        return self._rows(matrix) if base is None else base + self._rows(matrix)
+
+    def gram(self, coupling: HaloMatrix, weights: Array, base: SharedMatrix) -> SharedMatrix:
+        from dolfinx.fem import petsc
+
+        matrix, local = petsc.create_matrix(self._form(mass)), coupling.gram(weights)
+        taken = self.states.taken.astype(np.int32)
+        matrix.setValuesLocalIJV(local.indptr, taken[local.indices], local.data, addv=True, rowmap=taken)
+        return base + self._rows(matrix)
 
     def _rows(self, matrix: Any) -> SharedMatrix:
         """The rows of this process, of a matrix of PETSc that is destroyed."""
@@ -202,7 +209,7 @@ class DolfinxEngine(Engine):
             return np.take_along_axis(region.local, local[region.local_corners], axis=1)
         return region.local[:, local]
 
-    def write(self, control: Distributed | Boundary | None, path: Path, arrays: dict[str, Array]) -> None:
+    def write(self, control: Distributed | Boundary | None, path: Path, frames: Frames) -> None:
         """Write states, or controls as functions that vanish elsewhere, to an .xdmf or .bp file."""
         from dolfinx import fem
 
@@ -215,18 +222,24 @@ class DolfinxEngine(Engine):
                 places = compat.cell_dofs(space)[region.cells[np.argsort(region.numbers)], 0]
             else:
                 places = self.states.owned_among(self._vertex_dofs(region))
-        functions = []
-        for name, array in arrays.items():
-            function = fem.Function(space)
-            if piecewise:
-                function.x.array[places] = array
-            else:
-                state = np.zeros(self.size)
-                state[places] = array
-                function.x.array[:] = self.states.spread(state)
+        (start, first), *others = frames
+        functions = {name: fem.Function(space) for name in first}
+        for name, function in functions.items():
             function.name = name
-            functions.append(function)
-        compat.write_functions(self.states.domain, functions, path, 0 if piecewise else self.degree)
+
+        def times() -> Iterator[float]:
+            for t, arrays in ((start, first), *others):
+                for name, array in arrays.items():
+                    if piecewise:
+                        functions[name].x.array[places] = array
+                    else:
+                        state = np.zeros(self.size)
+                        state[places] = array
+                        functions[name].x.array[:] = self.states.spread(state)
+                yield t
+
+        degree = 0 if piecewise else self.degree
+        compat.write_functions(self.states.domain, list(functions.values()), times(), path, degree)
 
     def probe(self, points: Array) -> sp.csr_matrix:
         states, own = self.states, slice(0, self.states.owned_cells)
@@ -287,10 +300,11 @@ def _whole_control(mesh: Mesh, group: Group, control: Distributed | Boundary) ->
 
 def _write(
     mesh: Mesh, degree: int, group: Group, keys: Indices, control: Distributed | Boundary | None, path: Path,
-    arrays: dict[str, Array],
+    frames: Frames,
 ) -> None:  # fmt: skip
     """Write functions of a space through an engine made for it: that of the space may be gone."""
     engine = DolfinxEngine(mesh, degree, "direct")
     space = engine.solution() if control is None else engine.control(control)[0]
     plain = Space(np.ones(keys.shape[1]), layout=Layout(group, keys, lambda: plain))
-    engine.write(control, path, {name: space.scatter(plain.gather(array)) for name, array in arrays.items()})
+    moved = [(t, {name: space.scatter(plain.gather(array)) for name, array in arrays.items()}) for t, arrays in frames]
+    engine.write(control, path, moved)

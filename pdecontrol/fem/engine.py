@@ -62,6 +62,11 @@ def advection(y: Any, v: Any, weight: Any, grad: Any, dot: Any) -> Any:
     return dot(weight, grad(y)) * v
 
 
+def carried(y: Any, v: Any, weight: Any, grad: Any, dot: Any) -> Any:
+    """Weight . grad v y: the transpose of `advection`."""
+    return dot(weight, grad(v)) * y
+
+
 def mass(y: Any, v: Any, weight: Any, grad: Any, dot: Any) -> Any:
     """Weight y v."""
     return weight * y * v
@@ -113,6 +118,10 @@ class Engine(ABC):
     @abstractmethod
     def matrix(self, terms: Sequence[Integral], base: Any = None) -> Any:
         """The sum of bilinear forms, and of a matrix that was made before."""
+
+    @abstractmethod
+    def gram(self, coupling: Any, weights: Array, base: Any) -> Any:
+        """B diag(weights) B' for the matrix B of a coupling to controls, and a matrix that was made before."""
 
     @abstractmethod
     def block(self, matrix: Any, dofs: Indices) -> Any:

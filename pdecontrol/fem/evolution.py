@@ -17,7 +17,7 @@ from ..problem import ControlProblem, Dirichlet, Elliptic, InitialValue, Parabol
 from .conditions import Lifting, check_conditions, natural_conditions
 from .control import Coupling, coupling
 from .engine import Engine, constant_mass
-from .equations import EQUATIONS
+from .equations import state_equation
 from .equations.elliptic import source_load
 from .equations.equation import StateEquation
 from .observation import observation_over_time
@@ -90,7 +90,7 @@ class Evolution:
         for n in range(1, count if self._moving else 1):
             sampler.time = float(times[n])
             self.couplings[n] = coupling(control, sampler)
-        self.control = self.couplings[0].space.over(times, self.lengths)
+        self.control = self.couplings[0].space.over(times, self.lengths, self.times)
 
     def _make_levels(self) -> list[Level]:
         steady, boundary, sampler = self.parabolic.steady, self.problem.boundary, self._sampler
@@ -108,7 +108,7 @@ class Evolution:
             lifting = Lifting(boundary, sampler) if lifted or not levels else levels[0].lifting
             if first is None or changing:
                 natural = natural_conditions(boundary, sampler)
-                equation = EQUATIONS[type(steady)](steady, sampler, natural, self.couplings[0])
+                equation = state_equation(steady, self.problem.control, sampler, natural, self.couplings[0])
                 first = first or (equation, *self._load())
                 changing |= equation.varies
                 levels.append(Level(equation, lifting, zero, zero))

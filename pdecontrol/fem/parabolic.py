@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import numpy as np
 
 from ..arrays import Array
-from ..errors import ConvergenceError
+from ..errors import ConvergenceError, StateError
 from ..linear.matrix import ROUNDING
-from ..linear.solver import Approximation, LinearSolver
 from ..maps import Adjoint, Linearisation, SolutionMap
 from .bounds import SUMS, Constants
 from .bounds_in_time import norm_bound, spectral_constants
@@ -117,14 +116,33 @@ class ParabolicLinearisation(Linearisation):
         y[0] = evolution.first_state(self._u)
         for n, u in enumerate(self._steps_of_u):
             start = np.where(evolution.levels[n + 1].lifting.fixed, y[n + 1], y[n])
-            step = NonlinearStep(self._map, n, y[n], evolution.carried(y[n], self._u if n == 0 else None))
             try:
-                y[n + 1] = newton(step, u, start, self._map.solves)  # type: ignore[arg-type]
-            except ConvergenceError as error:
-                raise ConvergenceError(
+                y[n + 1] = self._newton(n, y[n], u, start)
+            except (ConvergenceError, StateError) as error:
+                raise type(error)(
                     f"in step {n + 1} of {count}, to t = {evolution.times[n + 1]:g}: {error} Or take shorter steps."
                 ) from error
+            self._map.solves.step(n + 1, count)
         return y
+
+    def _newton(self, n: int, before: Array, u: Array, start: Array) -> Array:
+        """The state after a step, from the one before."""
+        evolution, map = self._evolution, self._map
+        carried, lifting = evolution.carried(before, self._u if n == 0 else None), evolution.levels[n + 1].lifting
+
+        def residual(y: Array) -> Array:
+            return evolution.residual(n, y, before, carried, u)
+
+        def step(y: Array, r: Array) -> Array:
+            solver = linearised_solver(evolution, n, y, u, map.linear, map.solves)
+            try:
+                free = solver.solve(r, accuracy=1e-6).x  # what Newton's method needs
+            finally:
+                solver.close()
+            map.solves.linear += 1
+            return -lifting.extend(free)
+
+        return newton(residual, step, evolution.engine.group.norm, start)
 
     def _lifted(self, free: Array) -> Array:
         """Trajectories (N + 1, n) with the Dirichlet values, from their free entries; the first is zero there."""
@@ -277,30 +295,18 @@ class ParabolicLinearisation(Linearisation):
             p2, _ = self._steps.backward(load, accuracy=self._accuracy)
             return self.gradient(self._extended(p2), on_initial) - images
 
+    def state_errors(self) -> tuple[float, float]:
+        """The residuals of the steps relative to those of y_D, and NaN: no bound in the energy norm is known."""
+        evolution, y = self._evolution, self._solved[0]
+        zero = self._lifted(np.zeros((len(self._steps_of_u), evolution.free.size)))
+        zero[0] = y[0]
+        size, residual = (float(np.sqrt(sum(self._squares(rows)))) for rows in (zero, y))
+        return residual / (size or 1.0), np.nan
 
-class InexactSolver:
-    """Solves as accurately as the steps of Newton's method need it."""
-
-    def __init__(self, solver: LinearSolver) -> None:
-        self._solver = solver
-        self.close = solver.close
-
-    def solve(self, b: Array) -> Approximation:
-        return self._solver.solve(b, accuracy=1e-6)
-
-
-class NonlinearStep:
-    """E(y, y_old, u) = 0 as an equation for y, which Newton's method solves."""
-
-    def __init__(self, map: ParabolicMap, n: int, before: Array, carried: Array) -> None:
-        self._map, self._n, self._before, self._carried = map, n, before, carried
-        self.lifting, self.engine = map.evolution.levels[n + 1].lifting, map.evolution.engine
-
-    def residual(self, y: Array, u: Array) -> Array:
-        return self._map.evolution.residual(self._n, y, self._before, self._carried, u)
-
-    def factorise(self, y: Array, u: Array, counter: object) -> InexactSolver:
-        return InexactSolver(linearised_solver(self._map.evolution, self._n, y, u, self._map.linear, self._map.solves))
-
-    def norm(self, a: Array) -> float:
-        return float(np.sqrt(self.engine.group.sum(np.einsum("i,i->", a, a))))
+    def _squares(self, y: Array) -> Iterator[float]:
+        """The squares of the norms of the residuals of the steps, for any trajectory."""
+        evolution = self._evolution
+        for n, u in enumerate(self._steps_of_u):
+            carried = evolution.carried(y[n], self._u if n == 0 else None)
+            residual = evolution.residual(n, y[n + 1], y[n], carried, u)
+            yield evolution.engine.group.sum(np.einsum("i,i->", residual, residual))

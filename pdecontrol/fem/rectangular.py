@@ -60,6 +60,11 @@ class HaloMatrix:
         result = self._transpose @ self._halo.forward(p)
         return np.asarray(result if self._nodes is None else self._halo.reverse(result)[self._nodes])
 
+    def gram(self, weights: Array) -> sp.csr_matrix:
+        """What the controls of this process add to B diag(weights) B', (states with ghosts, states with ghosts)."""
+        own = self._local if self._nodes is None else self._local[:, self._nodes]
+        return sp.csr_matrix(own @ sp.diags(weights) @ own.T)
+
 
 class Transpose:
     """B' for a matrix B of this module."""

@@ -92,7 +92,8 @@ class SkfemRegion(Region):
     @cached_property
     def entries(self) -> Indices:
         """Where the entries of these matrices belong: row times the number of unknowns plus column."""
-        return np.asarray(self._dofs[:, None] * self.basis.N + self._dofs)
+        dofs = self._dofs.astype(np.int64)
+        return np.asarray(dofs[:, None] * self.basis.N + dofs)
 
     def dofs(self) -> Indices:
         if isinstance(self.basis, skfem.FacetBasis):
@@ -161,6 +162,13 @@ class SkfemEngine(Engine):
         rows = np.searchsorted(keys, self.size * np.arange(self.size + 1))
         return keys, (keys % self.size).astype(np.int32), rows.astype(np.int32)
 
+    def gram(self, coupling: sp.csr_matrix, weights: Array, base: Any) -> sp.csr_matrix:
+        keys, indices, indptr = self._pattern
+        product = sp.coo_matrix(coupling @ sp.diags(weights) @ coupling.T)
+        places = np.searchsorted(keys, product.row.astype(np.int64) * self.size + product.col)
+        data = base.data + np.bincount(places, product.data, keys.size)
+        return sp.csr_matrix((data, indices, indptr), (self.size, self.size))
+
     def block(self, matrix: sp.csr_matrix, dofs: Indices) -> sp.csr_matrix:
         _, indices, indptr = self._pattern
         if not np.array_equal(matrix.indices, indices):
@@ -173,7 +181,7 @@ class SkfemEngine(Engine):
 
     def prepare(self, definite: bool, affine: bool, unknowns: int) -> None:
         large, there = self.mesh.dim == 3 and unknowns > LARGE, find_spec("pyamg") is not None
-        refused = "without advection, negative reaction or semilinear term: use 'direct'"
+        refused = "without advection, negative reaction or nonlinear term: use 'direct'"
         self._kind = choose_kind(self._solver, affine and definite, large and there, refused)
         if self._kind == "amg" and not there:
             raise ProblemError("linear_solver='amg' needs pyamg: pip install pyamg.")

@@ -12,7 +12,7 @@ from ..errors import ConvergenceError
 from ..linear.solver import LinearSolver
 from ..maps import Adjoint, Linearisation, SolutionMap
 from .bounds import Constants, Rounding, norm_bound, spectral_constants
-from .newton import newton
+from .newton import steady_state
 from .system import System
 
 KEPT = 3  # factorised matrices of a nonlinear map, for as many linearisations
@@ -124,7 +124,7 @@ class SteadyLinearisation(Linearisation):
             else:
                 if self._start is not None:
                     y += self._system.lifting.extend(self._system.lifting.restrict(self._start))
-                y = newton(self._system, self._u, y, self._map.solves)
+                y = steady_state(self._system, self._u, y, self._map.solves)
             return y, self._observation.apply(y), error
 
     def _solve(

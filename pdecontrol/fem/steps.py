@@ -21,8 +21,8 @@ class Steps(ABC):
     beginning, with s = 1/(theta dt) and rest = (1 - theta)/theta.
     """
 
-    def __init__(self, evolution: Evolution) -> None:
-        self.evolution, self.count = evolution, evolution.lengths.size
+    def __init__(self, evolution: Evolution, counter: Counter) -> None:
+        self.evolution, self.count, self._counter = evolution, evolution.lengths.size, counter
         self.rest = (1.0 - evolution.theta) / evolution.theta
 
     @abstractmethod
@@ -90,6 +90,7 @@ class March(Steps, ABC):
             near = None if start is None else start[n]
             solution = self.solver(n).solve(functionals[n] + carried, near, accuracy, uncertain)
             x[n] = solution.x
+            self._counter.step(n + 1, self.count)
             errors.append(solution.error)
             if n + 1 < self.count:
                 carried = self.previous(n + 1, x[n])
@@ -106,6 +107,7 @@ class March(Steps, ABC):
             near = None if start is None else start[n]
             solution = self.solver(n).transposed.solve(functionals[n] + carried, near, accuracy, uncertain)
             p[n] = solution.x
+            self._counter.step(self.count - n, self.count)
             errors.append(solution.error)
             if n > 0:
                 carried = self.previous(n, p[n], True)
@@ -117,8 +119,7 @@ class AffineSteps(March):
     """Those of an affine evolution: one factorisation for each distinct matrix."""
 
     def __init__(self, evolution: Evolution, counter: Counter) -> None:
-        super().__init__(evolution)
-        self._counter = counter
+        super().__init__(evolution, counter)
         self._solvers = dict[tuple[int, float], LinearSolver]()
         self._old = dict[int, SharedMatrix]()
 
@@ -150,8 +151,8 @@ class TrajectorySteps(March):
     """
 
     def __init__(self, evolution: Evolution, y: Array, u: Array, linear: Steps, counter: Counter) -> None:
-        super().__init__(evolution)
-        self._y, self._u, self._linear, self._counter = y, u, linear, counter
+        super().__init__(evolution, counter)
+        self._y, self._u, self._linear = y, u, linear
         self._solvers = dict[int, LinearSolver]()
         self._old = dict[int, SharedMatrix]()
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..counter import Counter
-from ..errors import ProblemError, SingularEquationError
+from ..errors import SingularEquationError
 from ..linear.matrix import ROUNDING, kernel_row
 from ..linear.residual import Excess
 from ..linear.solver import LinearSolver
@@ -19,7 +19,7 @@ from ..problem import ControlProblem, Weak
 from .conditions import Lifting, check_conditions, natural_conditions
 from .control import coupling
 from .engine import Engine
-from .equations import EQUATIONS
+from .equations import state_equation
 from .observation import observation
 from .sampler import Sampler
 
@@ -38,9 +38,7 @@ class System:
         self.lifting = Lifting(problem.boundary, sampler)
         natural, controlled = natural_conditions(problem.boundary, sampler), coupling(problem.control, sampler)
         self.control = controlled.space
-        if (kind := type(problem.equation)) not in EQUATIONS:
-            raise ProblemError(f"there is no discretisation of {kind.__name__}: EQUATIONS has those there are.")
-        self.equation = EQUATIONS[kind](problem.equation, sampler, natural, controlled)
+        self.equation = state_equation(problem.equation, problem.control, sampler, natural, controlled)
         affine = self.equation.affine is not None
         engine.prepare(self.equation.definite, affine, int(engine.group.sum(self.lifting.free.size)))
         if affine:
@@ -99,7 +97,7 @@ class System:
 
     def norm(self, a: Array) -> float:
         """Euclidean, of the entries of all processes."""
-        return float(np.sqrt(self.engine.group.sum(np.einsum("i,i->", a, a))))
+        return self.engine.group.norm(a)
 
     @cached_property
     def fingerprint(self) -> str:

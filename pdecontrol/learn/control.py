@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from ..arrays import Array
 from ..driver import discretise
 from ..errors import PdecontrolError, ProblemError
 from ..fem.backends import Embedded
+from ..fem.parabolic import ParabolicLinearisation, ParabolicMap
 from ..fem.steady import SteadyLinearisation, SteadyMap
 from ..mesh.elements import cell_lagrange
 from ..mesh.mesh import Mesh
 from ..problem import ControlProblem, check_number
 from ..space import Space
+from ..times import Times
 from .matern import MaternField
 from .source import Batch, Source
+
+
+class Part(NamedTuple):
+    """How a factor of a space is drawn: its entries at one time, from values at vertices, times functions of time."""
+
+    size: int
+    sampling: csr_matrix | None
+    waves: Array | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +43,8 @@ class ControlSamples(Source):
     problem, mesh : whose map is sampled, on the embedded engine.
     length, deviation : of the Gaussian fields that u and w are samples of, at the points of their spaces; entries
         without points, as those of actuators, are independent normal numbers.
+    duration : of parabolic equations, the time after which the correlation of u and of w is 0.14, as `length` is for
+        distances. They are sums of cosines of time, whose coefficients are such fields or numbers.
     degree, linear_solver : see `Embedded`.
 
     Notes
@@ -38,7 +52,7 @@ class ControlSamples(Source):
     The residual of a sample is the larger one of that of its state, relative to that without control and state, and for
     linear equations the defect of <S(u) - S(0), w> = <u, q>, relative to the norms. The bound is that on the error of
     the state in the energy norm, where the equation is symmetric positive definite and solved by factors, the rounding
-    of its residual included.
+    of its residual included. Residuals of parabolic equations are those of all steps, without a bound.
 
     Examples
     --------
@@ -59,9 +73,11 @@ class ControlSamples(Source):
     deviation: float = 1.0
     degree: int = 1
     linear_solver: str = "auto"
+    duration: float = 0.3
 
     def __post_init__(self) -> None:
         check_number(self.deviation, "deviation", positive=True)
+        check_number(self.duration, "duration", positive=True)
         _ = self._field, self._map
 
     def __getstate__(self) -> dict[str, Any]:
@@ -72,19 +88,19 @@ class ControlSamples(Source):
         return MaternField(self.mesh, self.length, deviation=self.deviation)
 
     @cached_property
-    def _map(self) -> SteadyMap:
+    def _map(self) -> SteadyMap | ParabolicMap:
         made = discretise(self.problem, self.mesh, Embedded(self.degree, self.linear_solver))
-        if not isinstance(made, SteadyMap):
-            raise ProblemError(f"expected the map of a steady equation, got {type(made).__name__}.")
+        assert isinstance(made, (SteadyMap, ParabolicMap))
         return made
 
     @property
     def definition(self) -> dict[str, Any]:
         field = self._field.definition
-        return {
+        result = {
             "family": "control-problem", "map": self._map.fingerprint, "field": field, "degree": self.degree,
             "linear_solver": self.linear_solver,
         }  # fmt: skip
+        return result | {"duration": self.duration} if isinstance(self._map, ParabolicMap) else result
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -121,27 +137,50 @@ class ControlSamples(Source):
         return Batch(arrays, residuals, bounds, failures, counts | {"seconds solve": spent["seconds"]})
 
     @cached_property
-    def _controls(self) -> list[Any]:
+    def _controls(self) -> list[Part]:
         return self._sampling(self._map.control)
 
     @cached_property
-    def _duals(self) -> list[Any]:
+    def _duals(self) -> list[Part]:
         return self._sampling(self._map.observation)
 
-    def _sampling(self, space: Space) -> list[Any]:
-        """For each factor of a space the matrix from values at the vertices, or its size where it has no points."""
-        vertices = cell_lagrange(self.mesh, 1)
-        parts = space.factors or (space,)
-        return [part.size if part.points is None else vertices.sampling(part.points) for part in parts]
+    def _sampling(self, space: Space) -> list[Part]:
+        """How each factor of a space is drawn."""
+        vertices, parts = cell_lagrange(self.mesh, 1), []
+        for factor in space.factors or (space,):
+            base = factor.base
+            where = None if base.points is None else vertices.sampling(base.points)
+            parts.append(Part(base.size, where, None if factor.levels is None else self._waves(factor.levels.times)))
+        return parts
 
-    def _draw(self, sampling: list[Any], generator: np.random.Generator) -> Array:
-        return np.concatenate([
-            self.deviation * generator.standard_normal(part) if isinstance(part, int)
-            else part @ self._field.sample(generator)
-            for part in sampling
-        ])  # fmt: skip
+    def _waves(self, times: Times) -> Array:
+        """Cosines (N, modes) with the spectrum exp(-(omega l)^2/2), l = duration/2, of variance 1 on the average."""
+        first, last = times.span
+        if first == last:
+            return np.ones((1, 1))
+        reach = 0.5 * self.duration / (last - first)
+        omega = np.pi * np.arange(math.ceil(6.0 / (np.pi * reach)))  # what is left out has amplitudes below 2e-4
+        amplitudes = np.exp(-((omega * reach) ** 2) / 4) * np.where(omega == 0, 1.0, math.sqrt(2))
+        cosines = np.cos(np.outer((times.levels - first) / (last - first), omega))
+        return cosines * amplitudes / math.sqrt(float(np.exp(-((omega * reach) ** 2) / 2).sum()))
 
-    def _judge(self, at: SteadyLinearisation, u: Array, w: Array, q: Array) -> tuple[float, float]:
+    def _draw(self, sampling: list[Part], generator: np.random.Generator) -> Array:
+        def entries(part: Part) -> Array:
+            if part.sampling is None:
+                return self.deviation * generator.standard_normal(part.size)
+            return np.asarray(part.sampling @ self._field.sample(generator))
+
+        drawn = []
+        for part in sampling:
+            if part.waves is None:
+                drawn.append(entries(part))
+            else:
+                drawn.append((part.waves @ np.stack([entries(part) for _ in range(part.waves.shape[1])])).ravel())
+        return np.concatenate(drawn)
+
+    def _judge(
+        self, at: SteadyLinearisation | ParabolicLinearisation, u: Array, w: Array, q: Array
+    ) -> tuple[float, float]:
         """The relative residual, and the bound on the error of the state."""
         (residual, bound), map = at.state_errors(), self._map
         if not map.affine:

@@ -37,6 +37,21 @@ class SharedMatrix:
     def __matmul__(self, a: Array) -> Array:
         return np.asarray(self.local @ self.halo.forward(a))
 
+    def __add__(self, other: SharedMatrix) -> SharedMatrix:
+        """The sum, which sees the columns of both."""
+        halo, parts = self.halo, [self.local, other.local]
+        if halo.group.any(not np.array_equal(halo.numbers, other.halo.numbers)):
+            numbers = [matrix.halo.numbers[halo.owned :] for matrix in (self, other)]
+            ghosts = np.union1d(*numbers)
+            halo = Halo(halo.group, halo.owned, ghosts)
+            own = np.arange(halo.owned)
+            for i, theirs in enumerate(numbers):
+                columns = np.concatenate([own, halo.owned + np.searchsorted(ghosts, theirs)])
+                entries = parts[i].tocoo()
+                place = (entries.row, columns[entries.col])
+                parts[i] = sp.csr_matrix((entries.data, place), (len(own), halo.numbers.size))
+        return SharedMatrix(parts[0] + parts[1], halo)
+
     def __rmul__(self, factor: float) -> SharedMatrix:
         return SharedMatrix(factor * self.local, self.halo)
 

@@ -1,6 +1,8 @@
 """Figures from elements and arrays; the one room that needs matplotlib."""
 
-from .panels import draw
+from .animation import animate
+from .figures import draw
+from .panels import Panel
 from .results import Convergence, draw_result
 
-__all__ = ["Convergence", "draw", "draw_result"]
+__all__ = ["Convergence", "Panel", "animate", "draw", "draw_result"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,47 +16,44 @@ from ..arrays import Array
 from ..errors import DataError
 from ..files import replacing
 from ..mesh.lagrange import Lagrange
+from ..times import Times
 from .colours import draw_colours, linear_pieces, padded_range, painted
 
 LINE, BOUND = "#1f4e79", "#b2182b"
+CYCLE = (LINE, "#d9822b", "#2e8b57", "#7b4ea3", "#3aa6b9", "#8c6d31", "#d1578f", "#5a5a5a")
 
-Panel = tuple[Lagrange | None, Array]  # a function: its elements and coefficients; no elements for plain numbers
-
-
-def draw(panels: Mapping[str, Panel], path: str | Path | None = None) -> Figure:
-    """Draw functions, a panel each by its title; the figure is written to `path` if one is given."""
-    columns = min(len(panels), 3)
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.5 * rows), layout="constrained")
-    for number, (title, panel) in enumerate(panels.items()):
-        draw_panel(figure, (rows, columns, number + 1), title, panel)
-    return written(figure, path)
+# A function: its elements, none for plain numbers, and coefficients; rows of these with their times, where it has such.
+Panel = tuple[Lagrange | None, Array, Times | None]
 
 
-def draw_panel(figure: Figure, position: Any, title: str, panel: Panel) -> Axes:
-    """Draw a function on new axes of a figure."""
-    elements, array = panel
+def draw_panel(figure: Any, position: Any, title: str, panel: Panel, scale: Array | None = None) -> Axes:
+    """Draw a function of space on new axes of a figure, with the range of `scale`, by default of its own values."""
+    elements, array, _ = panel
     kind = None if elements is None else (len(elements.vertices), len(elements.simplices) - 1)
     if elements is None:
-        axes = _graph_axes(figure, position, "actuator")
+        axes = graph_axes(figure, position, "actuator")
         bars = axes.bar(np.arange(1, array.size + 1), array, color=LINE, width=0.7)
         if array.size <= 12:
             axes.bar_label(bars, fmt="%.3g", fontsize=7, padding=2)
             axes.margins(y=0.12)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     elif kind == (1, 0):
-        axes = _graph_axes(figure, position, "$x$")
+        axes = graph_axes(figure, position, "$x$")
         axes.stem(elements.points[0], array, linefmt=LINE, basefmt=" ")
         axes.set_xlim(*padded_range(elements.vertices[0]))
     elif kind == (1, 1):
-        axes = _graph_axes(figure, position, "$x$")
+        axes = graph_axes(figure, position, "$x$")
         _draw_lines(axes, *linear_pieces(elements, array))
     elif kind == (2, 1):
-        axes = _graph_axes(figure, position, "")
+        axes = graph_axes(figure, position, "")
         _draw_along(axes, elements, array)
     else:
-        axes, colours = draw_colours(figure, position, elements, array, painted(array))
-        _add_colour_bar(figure, axes, colours)
+        axes, colours = draw_colours(figure, position, elements, array, painted(array if scale is None else scale))
+        add_colour_bar(figure, axes, colours)
+        scale = None
+    if scale is not None:
+        low, high = min(0.0, float(scale.min())), max(0.0, float(scale.max()))
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low) or 1.0)
     axes.set_title(title + axes.get_title(), fontsize=10)
     return axes
 
@@ -76,11 +73,15 @@ def draw_bound(axes: Axes, elements: Lagrange | None, array: Array) -> None:
     axes.set_ylim(view)
 
 
-def _add_colour_bar(figure: Figure, axes: Any, colours: Any) -> None:
+def add_colour_bar(figure: Any, axes: Any, colours: Any) -> None:
+    """Explain the colours on axes beside them."""
     if axes.name == "3d":
         bar = figure.colorbar(colours, ax=axes, shrink=0.7)
     else:
-        shown = axes.get_aspect() * np.ptp(axes.get_ylim()) / np.ptp(axes.get_xlim())  # height over width
+        own = axes.get_aspect() != "auto"
+        shown = (
+            axes.get_aspect() * np.ptp(axes.get_ylim()) / np.ptp(axes.get_xlim()) if own else 1.0
+        )  # height over width
         wide = max(1.0, shown)
         bar = figure.colorbar(colours, cax=axes.inset_axes((1.0 + 0.05 * wide, 0.05, 0.04 * wide, 0.9)))
         if shown < 0.5:
@@ -94,7 +95,8 @@ def _add_colour_bar(figure: Figure, axes: Any, colours: Any) -> None:
         bar.update_ticks()
 
 
-def _graph_axes(figure: Figure, position: Any, label: str) -> Axes:
+def graph_axes(figure: Any, position: Any, label: str) -> Axes:
+    """New axes for a graph against what the label says."""
     axes = figure.add_subplot(*position)
     axes.axhline(0.0, color="0.75", linewidth=0.8, zorder=0)
     axes.set_xlabel(label, fontsize=9)
@@ -117,9 +119,25 @@ def _draw_along(axes: Axes, elements: Lagrange, array: Array) -> None:
         _draw_lines(axes, np.stack([x[:-1], x[1:]])[None], values)
         if x[0] > 0.0:
             axes.axvline(x[0], color="0.6", linewidth=0.8, linestyle=":")
-        starts.append(f"({start[0]:.3g}, {start[1]:.3g})")
-    shown = ", then ".join(starts[:3]) + (", .." if len(starts) > 3 else "")
-    axes.set_xlabel(f"arc length from {shown}", fontsize=9)
+        starts.append(start)
+    axes.set_xlabel(_from(starts), fontsize=9)
+
+
+def along(elements: Lagrange) -> tuple[float, Array, Array, str]:
+    """The length of curves in the plane, the arc lengths (2, m) at the ends of facets and their dofs, and a label."""
+    ends, dofs, starts = [], [], []
+    numbers = np.arange(float(elements.size))
+    for start, x, values in _arcs(elements, numbers):
+        ends.append(np.stack([x[:-1], x[1:]]))
+        dofs.append(values.astype(int))
+        starts.append(start)
+    return float(ends[-1][1, -1]), np.hstack(ends), np.hstack(dofs), _from(starts)
+
+
+def _from(starts: list[Array]) -> str:
+    """From where arc lengths are measured."""
+    corners = [f"({start[0]:.3g}, {start[1]:.3g})" for start in starts]
+    return f"arc length from {', then '.join(corners[:3]) + (', ..' if len(corners) > 3 else '')}"
 
 
 def _arcs(elements: Lagrange, array: Array) -> Iterator[tuple[Array, Array, Array]]:

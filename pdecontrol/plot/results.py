@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +18,12 @@ from matplotlib.ticker import MaxNLocator
 from ..arrays import Array
 from ..mesh.lagrange import Lagrange
 from .colours import Paint, draw_colours
+from .figures import Block, arranged, block
+from .moving import draw_any, draw_bound_in_time, draw_strip, in_curves, in_strips
 from .panels import LINE, Panel, draw_bound, draw_panel, written
 
 _COLOURS = {"least": "#2166ac", "zero": "#e4e4e4", "other": "#f2c14e", "greatest": "#b2182b"}
+_WHERE = "where $u$ is zero or at a bound"
 _SETS = Paint(ListedColormap(list(_COLOURS.values())), Normalize(-0.5, 3.5))
 
 
@@ -58,38 +62,68 @@ def draw_result(
     Bounds are dashed where the control is a graph, and marked where they are active. Circles on the state are the
     points of observations; those of solids are projected on the section.
     """
-    state, (elements, control), _ = panels.values()
+    state, control, _ = panels.values()
+    elements, _, times = control
     with_sets = elements is not None and len(elements.simplices) > 1
-    columns = 3 if with_sets else 2
-    figure = Figure(figsize=(4.1 * columns, 7.2), layout="constrained")
-    of_state, of_control, _ = (
-        draw_panel(figure, (2, columns, number + 1), title, panel)
-        for number, (title, panel) in enumerate(panels.items())
-    )
-    if sensors is not None:
-        _draw_sensors(of_state, state, sensors)
-    for bound in bounds:
-        if bound is not None:
-            draw_bound(of_control, elements, bound)
-    if elements is not None and with_sets:
-        _draw_sets(figure, (2, columns, 4), elements, control, bounds, measures)
-    _draw_history(figure.add_subplot(2, columns, (5, 6) if with_sets else 4), convergence)
+    sets = _sets(control, bounds, measures) if with_sets else None
+    if state[2] is not None or times is not None:
+        figure = _in_time(panels, bounds, sets, sensors, convergence)
+    else:
+        columns = 3 if with_sets else 2
+        figure = Figure(figsize=(4.1 * columns, 7.2), layout="constrained")
+        of_state, of_control, _ = (
+            draw_panel(figure, (2, columns, number + 1), title, panel)
+            for number, (title, panel) in enumerate(panels.items())
+        )
+        if sensors is not None:
+            _draw_sensors(of_state, state, sensors)
+        _bounded(of_control, control, bounds)
+        if sets is not None:
+            _draw_sets(figure, (2, columns, 4), sets)
+        _draw_history(figure.add_subplot(2, columns, (5, 6) if with_sets else 4), convergence)
     figure.suptitle(headline, fontsize=11)
     return written(figure, path)
 
 
+def _in_time(
+    panels: Mapping[str, Panel],
+    bounds: Sequence[Array | None],
+    sets: Sets | None,
+    sensors: Array | None,
+    convergence: Convergence,
+) -> Figure:
+    """The same for functions of time: strips and panels in their order, the sets after the control."""
+    blocks = [block(title, panel) for title, panel in panels.items()]
+    (of_state, of_control, _), (state, control, _) = blocks, panels.values()
+    if sensors is not None and not in_curves(state):
+        blocks[0] = Block(of_state.wide, lambda *place: _mark_sensors(of_state.draw(*place), sensors))
+    if in_curves(control) or control[2] is None:
+        blocks[1] = Block(False, lambda *place: _bounded(of_control.draw(*place), control, bounds))
+    if sets is not None:
+        wide = in_strips(sets.panel)
+        blocks.insert(2, Block(wide, partial(_draw_sets_in_strip if wide else _draw_sets, sets=sets)))
+    blocks.append(Block(False, lambda figure, place: _draw_history(figure.add_subplot(*place), convergence)))
+    return arranged(blocks, spread=True)
+
+
 def _draw_sensors(axes: Axes, state: Panel, sensors: Array) -> None:
     """Mark the points of observations on the picture of a state."""
-    elements, y = state
+    elements, y, _ = state
     x, y = (sensors[0], elements.evaluate(y, sensors)) if elements and len(sensors) == 1 else sensors[:2]
     axes.plot(x, y, "o", markersize=4, markerfacecolor="white", markeredgecolor="black", label="sensors", zorder=5)
     axes.legend(fontsize=7, loc="best", framealpha=0.7)
 
 
-def _draw_sets(
-    figure: Figure, position: Any, elements: Lagrange, u: Array, bounds: Sequence[Array | None], measures: Array
-) -> None:
-    """Draw where a control is exactly zero, and where it is at its bounds."""
+class Sets(NamedTuple):
+    """Where a control is exactly zero, and where it is at its bounds: classes of its entries, and their legend."""
+
+    panel: Panel
+    handles: list[Patch]
+
+
+def _sets(control: Panel, bounds: Sequence[Array | None], measures: Array) -> Sets:
+    elements, rows, times = control
+    u = rows.ravel()
     classes = np.full(u.size, 2)
     labels = {1: "$u = 0$", 2: "other values"}
     classes[u == 0.0] = 1
@@ -100,19 +134,64 @@ def _draw_sets(
             value = u[active][0]
             constant = bool((u[active] == value).all())
             labels[number] = f"$u = {value:.4g}$ ({name} bound)" if constant else f"$u$ at the {name} bound"
-    pieces, owners = (elements, elements.dofs[0]) if elements.degree == 0 else _nodal_pieces(elements)
-    axes, _ = draw_colours(figure, position, pieces, classes[owners], _SETS)
     handles = []
     for number, colour in enumerate(_COLOURS.values()):
         share = measures[classes == number].sum() / measures.sum()
         if share:
             percent = f"{100 * share:.1f}" if share >= 5e-4 else "< 0.1"
             handles.append(Patch(color=colour, label=f"{labels[number]}: {percent} %"))
-    axes.set_title("where $u$ is zero or at a bound" + axes.get_title(), fontsize=10)
+    return Sets((elements, classes.reshape(rows.shape), times), handles)
+
+
+def _draw_sets(figure: Any, position: Any, sets: Sets) -> None:
+    """Draw the sets on new axes."""
+    elements, classes, times = sets.panel
+    assert elements is not None
+    if times is None or times.levels.size == 1:
+        pieces, owners = _pieces(elements)
+        axes, _ = draw_colours(figure, position, pieces, classes.ravel()[owners], _SETS)
+    else:
+        axes = draw_any(figure, position, "", sets.panel, _SETS)
+        axes.set_xlabel("")
+    axes.set_title(_WHERE + axes.get_title(), fontsize=10)
     axes.legend(
-        handles=handles, fontsize=8, ncols=2, columnspacing=1.2, handlelength=1.2, frameon=False,
+        handles=sets.handles, fontsize=8, ncols=2, columnspacing=1.2, handlelength=1.2, frameon=False,
         loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=2.4,
     )  # fmt: skip
+
+
+def _draw_sets_in_strip(figure: Any, sets: Sets) -> None:
+    """Draw the sets at several times."""
+    elements, classes, times = sets.panel
+    assert elements is not None
+    pieces, owners = _pieces(elements)
+    draw_strip(figure, _WHERE, (pieces, classes[:, owners], times), _SETS)
+    figure.legend(handles=sets.handles, fontsize=8, ncols=4, frameon=False, loc="outside lower center")
+
+
+def _pieces(elements: Lagrange) -> tuple[Lagrange, Array]:
+    """Simplices or their parts that belong to one node each, and these nodes."""
+    return (elements, elements.dofs[0]) if elements.degree == 0 else _nodal_pieces(elements)
+
+
+def _mark_sensors(shown: Axes | list[Axes], sensors: Array) -> None:
+    """Mark the points of observations of a state of time: on strips, or by lines where its image has one coordinate."""
+    if isinstance(shown, list):
+        for axes in shown:
+            axes.plot(*sensors[:2], "o", markersize=3, markerfacecolor="white", markeredgecolor="black", zorder=5)
+    else:
+        for x in sensors[0]:
+            shown.axvline(x, color="black", linewidth=0.8, linestyle=":")
+
+
+def _bounded(axes: Axes, control: Panel, bounds: Sequence[Array | None]) -> None:
+    """Draw the bounds of a control that is drawn as a graph."""
+    elements, values, times = control
+    for bound in bounds:
+        if bound is not None and times is None:
+            draw_bound(axes, elements, bound)
+        elif bound is not None:
+            draw_bound_in_time(axes, control, bound.reshape(values.shape))
 
 
 def _nodal_pieces(elements: Lagrange) -> tuple[Lagrange, Array]:

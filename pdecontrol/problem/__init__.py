@@ -4,8 +4,9 @@ Nothing here knows a mesh or a finite-element engine. Functions of space take x 
 """
 
 from .conditions import Condition, Dirichlet, Neumann, Robin
-from .controls import Actuators, Boundary, Control, Distributed, InitialValue
-from .equations import Elliptic, Parabolic, Scheme, Semilinear, Weak
+from .controls import Actuators, Boundary, Coefficient, Control, Distributed, InitialValue
+from .equations import Elliptic, Parabolic, Scheme, Weak, burgers
+from .functions import Convection, FunctionOfState, Quasilinear, Semilinear
 from .problem import ControlProblem
 from .stated import Stated, check_number
 from .terms import L1, Box, Linear, Term, Tikhonov, Times, Tracking
@@ -15,16 +16,20 @@ __all__ = [
     "Actuators",
     "Boundary",
     "Box",
+    "Coefficient",
     "Condition",
     "Control",
     "ControlProblem",
+    "Convection",
     "Dirichlet",
     "Distributed",
     "Elliptic",
+    "FunctionOfState",
     "InitialValue",
     "Linear",
     "Neumann",
     "Parabolic",
+    "Quasilinear",
     "Robin",
     "Scheme",
     "Semilinear",
@@ -34,5 +39,6 @@ __all__ = [
     "Times",
     "Tracking",
     "Weak",
+    "burgers",
     "check_number",
 ]

@@ -81,6 +81,37 @@ class Actuators(Stated):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Coefficient(Stated):
+    """A control that multiplies the state: the term u y on the left of the equation, on the domain or on a part.
+
+    Parameters
+    ----------
+    of : "reaction", which u adds to.
+    on, element : as of `Distributed`.
+
+    Notes
+    -----
+    Discretised, the term is (u P y, P v) in the inner product of the controls, where P y has the values of y at the
+    nodes of u, or its means over cells; so the gradient of the objective is -P y P p in every entry, p the adjoint
+    state. The equation is known to have a solution only where the whole reaction is not negative: state a `Box`.
+
+    Examples
+    --------
+    >>> control = Coefficient(of="reaction")
+    """
+
+    of: Literal["reaction"] = "reaction"
+    on: str | None = None
+    element: Element = "P1"
+
+    def __post_init__(self) -> None:
+        if self.of != "reaction":
+            raise ProblemError(f"Coefficient: of='reaction' is what there is, not {self.of!r}.")
+        check_tag(self.on, "Coefficient")
+        _element(self.element)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class InitialValue(Stated):
     """A control that is added to the initial value of a parabolic equation, on the domain or on the part `on`.
 
@@ -97,4 +128,4 @@ class InitialValue(Stated):
         check_tag(self.on, "InitialValue")
 
 
-Control = Distributed | Boundary | Actuators | InitialValue
+Control = Distributed | Boundary | Actuators | Coefficient | InitialValue

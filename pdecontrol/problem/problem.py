@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from ..errors import ProblemError
 from .conditions import Condition, Dirichlet, Neumann, Robin
-from .controls import Control, InitialValue
+from .controls import Actuators, Boundary, Coefficient, Control, Distributed, InitialValue
 from .equations import Elliptic, Parabolic, Weak
 from .stated import Stated
 from .terms import L1, Box, Linear, Term, Tikhonov, Tracking
@@ -39,9 +39,10 @@ class ControlProblem(Stated):
 
     Examples
     --------
+    >>> import pdecontrol as pc
     >>> problem = ControlProblem(
     ...     equation=Elliptic(),
-    ...     control=Distributed(),
+    ...     control=pc.Distributed(),
     ...     tracking=Tracking(lambda x: x[0] * x[1]),
     ...     terms=[Tikhonov(1e-3), L1(1e-4), Box(-1, 1)],
     ...     boundary={"boundary": Dirichlet(0.0)},
@@ -62,10 +63,9 @@ class ControlProblem(Stated):
         own = stated == [None, None]
         if not own and not isinstance(self.equation, (Elliptic, Weak, Parabolic)):
             raise ProblemError(f"equation must be Elliptic(..), Weak(..) or Parabolic(..), got {self.equation!r}.")
-        if not own and not isinstance(self.control, Control):
-            raise ProblemError(
-                f"control must be Distributed, Boundary, Actuators or InitialValue, got {self.control!r}."
-            )
+        if not own and not isinstance(self.control, (Distributed, Boundary, Actuators, Coefficient, InitialValue)):
+            kinds = "Distributed, Boundary, Actuators, Coefficient or InitialValue"
+            raise ProblemError(f"control must be {kinds}, got {self.control!r}.")
         if not isinstance(self.boundary, Mapping):
             raise ProblemError(f"boundary takes a condition for each tag, {{tag: condition}}, got {self.boundary!r}.")
         object.__setattr__(self, "boundary", dict(self.boundary))

@@ -31,7 +31,8 @@ class Certifier:
     lowest : the least objective so far and its control.
     modulus : of convexity, that is assumed for nonlinear maps; None where it is to be computed.
     zero_tested : whether it is known if u = 0 is the optimum.
-    concave, reached, exhausted : whether there is no bound, the state meets the target, and rounding is what is left.
+    concave, unknown : whether there is no bound where one was wanted, or none can be known.
+    reached, exhausted : whether the state meets the target, and rounding is what is left.
     """
 
     def __init__(self, objective: Objective, map: SolutionMap, stopping: Stopping) -> None:
@@ -42,7 +43,8 @@ class Certifier:
         self.best_at, self.certified_at = 0, -1
         self.lowest: tuple[float, Array] = (np.inf, np.zeros(0))
         self.modulus: float | None = objective.control.alpha
-        self.unverified = self.zero_tested = self.concave = self.reached = self.exhausted = False
+        self.unverified = self.zero_tested = self.concave = self.unknown = False
+        self.reached = self.exhausted = False
 
     def begin(self, u: Array, state: State) -> None:
         """Certify zero where a run begins there and its state is the target, which leaves nothing to look for."""
@@ -77,6 +79,8 @@ class Certifier:
             return Status.REACHED if self.reached else Status.ROUNDING
         if self.concave:
             return Status.NONCONVEX
+        if self.unknown:
+            return Status.SETTLED
         if self.schedule.stalled(patience):
             return Status.ROUNDING if self.near_rounding else Status.STALLED
         return None
@@ -170,12 +174,15 @@ class Certifier:
 
     def _certify_nonlinear(self, state: State) -> Certified:
         """The modulus of convexity is assumed at first, and computed where success is near."""
-        known = self.best is not None and state.warm is not None
-        at = self.map.at(state.u, self.best.state if known and self.best is not None else None)
-        certified, modulus = certify_nonlinear(self.objective, self.map, at, self.modulus)
-        if self.modulus is not None and self._meets(certified):
-            certified, modulus = certify_nonlinear(self.objective, self.map, at)
-            self.concave = modulus <= 0
+        objective, map = self.objective, self.map
+        q, start = state.adjoint.gradient, state.warm
+        if map.observation.any(state.dual - objective.state.gradient(state.y)):  # a dual vector that tells less
+            at = map.at(state.u, self.best.state if self.best is not None and state.warm is not None else None)
+            q, start = at.adjoint(objective.state.gradient(at.value)), at.warm
+        certified, modulus = certify_nonlinear(
+            objective, map, q, start, self.modulus, lambda certificate: certificate.meets(*self.stopping[:2])
+        )
+        self.concave, self.unknown = modulus <= 0, bool(np.isnan(modulus))
         self.modulus = modulus if modulus > 0 else self.modulus
         return certified
 
@@ -191,7 +198,7 @@ class Certifier:
             return None
         if map.affine:
             return certify_projection(objective, map, p, adjoint)
-        return certify_nonlinear(objective, map, at)[0]
+        return certify_nonlinear(objective, map, adjoint.gradient, at.warm)[0]
 
     def _verify(self) -> None:
         """Compute the certificate, the state and the adjoint of the best control again."""

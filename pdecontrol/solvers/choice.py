@@ -11,8 +11,10 @@ from ..errors import ProblemError
 from ..maps import SolutionMap
 from ..problem import check_number
 from ..terms import Objective
+from .admm import AlternatingDirections
 from .dual_newton import DualNewton
 from .fista import AcceleratedProximalGradient
+from .fista_nonlinear import RestartedProximalGradient
 from .method import Algorithm, Method
 from .normal_map_newton import NormalMapNewton
 from .primal_dual import AffinePrimalDual
@@ -106,7 +108,8 @@ class SemismoothNewton(Method):
 
 @dataclass(frozen=True)
 class FISTA(Method):
-    """Accelerated proximal gradient for affine maps, in the strongly convex form where alpha > 0.
+    """Accelerated proximal gradient: for affine maps in the strongly convex form where alpha > 0, for nonlinear ones
+    with backtracking and restart.
 
     Parameters
     ----------
@@ -121,10 +124,8 @@ class FISTA(Method):
         _check_norm(self.norm)
 
     def algorithm_for(self, objective: Objective, map: SolutionMap) -> Algorithm[Any]:
-        if not map.affine:
-            raise ProblemError("FISTA takes linear equations: use SemismoothNewton, PrimalDual or ProximalGradient.")
         _check_smooth(self, objective)
-        return AcceleratedProximalGradient(self.norm)
+        return (AcceleratedProximalGradient if map.affine else RestartedProximalGradient)(self.norm)
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,40 @@ class ProximalGradient(Method):
         return ForwardBackward(self.norm, fixed_step if map.affine else backtracked_step)
 
 
+@dataclass(frozen=True)
+class ADMM(Method):
+    """Inexact ADMM: conjugate gradients for the smooth part of the problem, to a tolerance that it finds by itself.
+
+    Two solves a CG step and two more an iteration. For nonlinear maps S is linearised at each iterate.
+
+    Parameters
+    ----------
+    rho : the penalty; if None, (alpha (alpha + ||S||^2))^1/2 with ||S|| estimated by Lanczos iteration (and counted),
+        and balanced at some iterations.
+
+    Examples
+    --------
+    >>> method = ADMM(rho=1e-3)
+    """
+
+    rho: float | None = None
+
+    name: ClassVar[str] = "inexact ADMM"
+
+    def __post_init__(self) -> None:
+        if self.rho is not None:
+            check_number(self.rho, "ADMM: rho", positive=True)
+
+    def algorithm_for(self, objective: Objective, map: SolutionMap) -> Algorithm[Any]:
+        _check_smooth(self, objective)
+        return AlternatingDirections(self.rho)
+
+
 METHODS: dict[str, type[Method]] = {
     "primal-dual": PrimalDual,
     "fista": FISTA,
     "proximal-gradient": ProximalGradient,
+    "admm": ADMM,
     "semismooth-newton": SemismoothNewton,
 }
 

@@ -48,7 +48,7 @@ class DualNewton(Algorithm[DualState]):
         # Where S(u) meets the target but for rounding, zero tells more than noise.
         known = start.p is not None or (start.cold and objective.state.met_by(at.value))
         p = start.dual(objective, at) if known else objective.state.gradient(at.value)
-        return _projected(objective, map, p, at.solve_adjoint(p), at.warm, 0.0)
+        return projected(objective, map, p, at.solve_adjoint(p), at.warm, 0.0)
 
     def step(self, objective: Objective, map: SolutionMap, state: DualState) -> DualState:
         p, q, z = state.dual, state.adjoint.gradient, state.u
@@ -76,10 +76,10 @@ class DualNewton(Algorithm[DualState]):
         p = p + t * d  # 2
         at = map.at(z, accuracy=accuracy(objective, map, INCREMENT))
         adjoint_start = None if state.adjoint.state is None else state.adjoint.state + t * field
-        return _projected(objective, map, p, at.solve_adjoint(p, adjoint_start), state.warm, state.first_residual)
+        return projected(objective, map, p, at.solve_adjoint(p, adjoint_start), state.warm, state.first_residual)
 
 
-def _projected(
+def projected(
     objective: Objective, map: SolutionMap, p: Array, adjoint: Adjoint, warm: Array | None, first_residual: float
 ) -> DualState:
     """The state with the projected control of a dual vector."""

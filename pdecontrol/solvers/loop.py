@@ -52,6 +52,7 @@ def run(
         if archive is not None:
             archive.save(state, iteration, certifier, history)
 
+    map.solves.watch = printer.step
     status: Status | None = None
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # which ends a run with a status
@@ -79,6 +80,7 @@ def run(
         raise
     save()  # before the last certificate, so that a restart goes on as if there had been no stop
     best, status = certifier.finish(state, iteration, status)
+    map.solves.watch = None
     printer.close()
     title = method.name + (f" ({note})" if note else "")
     return _result(certifier, best, status, state, history, title, fingerprint)

@@ -83,7 +83,7 @@ class NonlinearPrimalDual(Algorithm[NonlinearState]):
         )  # fmt: skip
         if r < state.r:
             new = self._for_norm(objective, new, state.norm, state.shortening * (state.r / r))
-        elif residual < 0.9 * state.smallest_residual:
+        elif residual < 0.8 * state.smallest_residual:
             new = replace(_nearest(new), residual=residual, smallest_residual=residual)
         if new.iterations in CHECKS and isinstance(self.steps, str):  # 4
             norm = map_norm(map, at, objective.state.free)

@@ -52,9 +52,20 @@ class Printer:
         self.always = progress is True
         self.quiet = progress is False or (progress is None and not sys.stderr.isatty())
         self.last: float | None = None
+        self._begun = self._stepped = perf_counter()
+        self._pending = False
+
+    def step(self, number: int, total: int) -> None:
+        """A step of a march in time, on the last line of a terminal, where one takes more than a second."""
+        now = perf_counter()
+        if self.quiet or not sys.stderr.isatty() or now - self._begun < 2.0 or now - self._stepped < 1.0:
+            return
+        self._stepped, self._pending = now, True
+        print(f"\r{'':9} step {number} of {total} ", end="", file=sys.stderr, flush=True)
 
     def show(self, row: Row) -> None:
         """Rows with a certificate, every tenth, and at least one each half second."""
+        self._stepped = perf_counter()
         if self.quiet or (not self.always and row.seconds < 2.0):
             return
         waited = self.last is None or row.seconds - self.last >= 0.5
@@ -71,6 +82,7 @@ class Printer:
             print(file=sys.stderr)
 
     def _print(self, cells: tuple[object, ...]) -> None:
-        widths = (9, 16, 10, 10, 7, 8)
+        widths, erase = (9, 16, 10, 10, 7, 8), "\r" if self._pending else ""
+        self._pending = False
         text = " ".join(f"{cell!s:>{width}}" for cell, width in zip(cells, widths, strict=True))
-        print(text, file=sys.stderr, flush=True)
+        print(erase + text, file=sys.stderr, flush=True)

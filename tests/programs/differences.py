@@ -81,6 +81,8 @@ CASES = {
     "problem.equation.source['patch']": lambda: solve(pc.Elliptic(source={"patch": choose(1.0, 1.5)})),
     "problem.equation.semilinear.function": lambda: solve(pc.Elliptic(semilinear=pc.Semilinear(
         choose(lambda y: y**3, lambda y: y**3 + 1), lambda y: 3 * y**2))),
+    "problem.equation.convection.derivative": lambda: solve(pc.Elliptic(convection=pc.Convection(
+        lambda y: (y, 1.0), choose(lambda y: (1.0, 0.0), lambda y: (1.0 + 1e-6 * y, 0.0))))),
     "problem.control": lambda: solve_with("control", choose(pc.Distributed(), pc.Actuators([1.0]))),
     "problem.control.element": lambda: solve_with("control", pc.Distributed(element=choose("P1", "P0"))),
     "problem.control.shapes": lambda: solve_with("control", pc.Actuators(choose(HEAT, HEAT[:1]))),

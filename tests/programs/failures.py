@@ -87,6 +87,12 @@ def semilinear_term_that_fails():
     pc.solve(problem(hot), pc.unit_square(16))
 
 
+def diffusion_negative_at_a_state():
+    falling = pc.Quasilinear(lambda y: 1 + y, np.ones_like)
+    cold = {"right": pc.Dirichlet(lambda x: np.where(x[1] > 0.6, -2.0, 0.0))}
+    pc.solve(problem(pc.Elliptic(falling), cold), pc.unit_square(16))
+
+
 def file_that_only_the_first_rank_can_read():
     path = MESH
     mesh = pc.read_mesh(path if world().root else path / "not here")

@@ -9,6 +9,7 @@ from pdecontrol.examples import (
     bang_bang,
     boundary_control,
     boundary_observation,
+    burgers,
     heat_sources,
     regularisation_path,
     semilinear,
@@ -25,8 +26,8 @@ from cases import CASES, problem
 
 SMALL = {
     stadler: {"n": 24, "method": "primal-dual"}, bang_bang: {"n": 16}, boundary_control: {"n": 12},
-    boundary_observation: {"n": 12}, heat_sources: {"n": 20}, regularisation_path: {"n": 16}, semilinear: {"n": 12},
-    three_dimensions: {"n": 6}, threshold: {"n": 16},
+    boundary_observation: {"n": 12}, burgers: {"n": 40}, heat_sources: {"n": 20}, regularisation_path: {"n": 16},
+    semilinear: {"n": 12}, three_dimensions: {"n": 6}, threshold: {"n": 16},
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...arrays import Array
 from ...errors import AdvectionWarning, ProblemError
-from ...problem import Elliptic
+from ...problem import Elliptic, Quasilinear
 from ..conditions import Natural
 from ..control import Coupling
 from ..engine import CHUNK, Engine, Integral, advection, constant_mass, diffusion, mass
@@ -20,32 +20,33 @@ from .equation import Affine, StateEquation
 
 
 class LinearElliptic(StateEquation):
-    """-div(kappa grad y) + b . grad y + c y = f + control with natural conditions: e(y, u) = A y - f - C u."""
+    """-div(kappa grad y) + b . grad y + c y = f + control with natural conditions: e(y, u) = A y - f - C u.
+
+    Of an equation with other terms its linear part; a diffusion that depends on the state is none of it.
+    """
 
     fingerprint = ""
 
     def __init__(self, equation: Elliptic, sampler: Sampler, natural: Natural, coupling: Coupling) -> None:
         engine = sampler.engine
-        kappa = sampler.on_cells(equation.diffusion, "diffusion", None)
-        with engine.group.agree():
-            if np.any(kappa <= 0):
-                cell, point = np.argwhere(kappa <= 0)[0]
-                where = engine.cells.points(np.array([cell]))[:, 0, point].round(6).tolist()
-                raise ProblemError(f"diffusion must be positive, it is {kappa[cell, point]:.6g} at x = {where}.")
-        reaction = sampler.on_cells(equation.reaction, "reaction", 0.0)
-        self._terms = [Integral(diffusion, engine.cells, kappa), *natural.terms]
-        if engine.group.any(bool(reaction.any())):
-            self._terms.append(Integral(mass, engine.cells, reaction))
+        kappa = None
+        if not isinstance(equation.diffusion, Quasilinear):
+            kappa = sampler.on_cells(equation.diffusion, "diffusion", None)
+            refuse_unless_positive(kappa, "diffusion", engine)
+        self._reaction = sampler.on_cells(equation.reaction, "reaction", 0.0)
+        self._terms = [*([] if kappa is None else [Integral(diffusion, engine.cells, kappa)]), *natural.terms]
+        if engine.group.any(bool(self._reaction.any())):
+            self._terms.append(Integral(mass, engine.cells, self._reaction))
         if equation.advection is not None:
             flow = sampler.on_cells(equation.advection, "advection", 0.0, vector=True)
             self._terms.append(Integral(advection, engine.cells, flow))
-            warn_of_oscillations(engine, kappa, flow)
-        load, size = source_load(equation, sampler)
-        self._load = natural.load + load
+            if kappa is not None:
+                warn_of_oscillations(engine, kappa, flow)
+        load, sizes = source_load(equation, sampler)
+        self._load, self._symmetric = natural.load + load, equation.advection is None
         self._engine, self.coupling = engine, coupling
-        symmetric = equation.advection is None
-        self.affine = Affine(natural.sizes + size, symmetric, self._row_sums())
-        self.definite = symmetric and not engine.group.any(bool(np.any(reaction < 0)))
+        self.affine = Affine(natural.sizes + sizes, self._symmetric, self._row_sums())
+        self.definite = self.definite_with([], 0.0)
 
     def _row_sums(self) -> tuple[Array, Array]:
         """A 1 and the sizes of its terms: diffusion and advection annihilate constants."""
@@ -64,9 +65,32 @@ class LinearElliptic(StateEquation):
     def jacobian(self, y: Array, u: Array, shift: float = 0.0) -> Any:
         return self.assemble([constant_mass(self._engine.cells, shift)]) if shift else self._matrix
 
+    def definite_at(self, y: Array, u: Array, shift: float = 0.0) -> bool:
+        return self.definite_with([], shift)
+
+    def definite_with(self, more: Sequence[Integral], shift: float) -> bool:
+        """Whether A + shift * mass with more terms is known to be symmetric positive definite."""
+        reaction = sum((term.weight for term in more), self._reaction + shift)
+        negative = self._engine.group.any(bool(np.any(reaction < 0)))
+        return self._symmetric and not negative and all(term.integrand is mass for term in more)
+
     def assemble(self, more: Sequence[Integral]) -> Any:
         """The matrix with more terms."""
         return self._engine.matrix(more, self._matrix)
+
+
+def refuse_unless_positive(values: Array, name: str, engine: Engine) -> None:
+    """Raise ProblemError for a coefficient (cells, quadrature) that is negative or zero somewhere."""
+    with engine.group.agree():
+        if np.any(values <= 0):
+            cell, point = np.argwhere(values <= 0)[0]
+            where = place(engine, cell, point)
+            raise ProblemError(f"{name} must be positive, it is {values[cell, point]:.6g} at x = {where}.")
+
+
+def place(engine: Engine, cell: int, point: int) -> list[float]:
+    """A quadrature point of a cell, rounded."""
+    return list(engine.cells.points(np.array([cell]))[:, 0, point].round(6).tolist())
 
 
 def source_load(equation: Elliptic, sampler: Sampler) -> tuple[Array, Array]:
