@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from cases import BACKENDS, CN, PARABOLIC, SEMILINEAR_PARABOLIC, Case, heat, interval, problem, rotation, square
+from cases import BACKENDS, CN, NONLINEAR_PARABOLIC, PARABOLIC, Case, heat, interval, problem, rotation, square
 from test_mpi import PROGRAMS, mpirun
 
 import pdecontrol as pc
@@ -244,7 +244,7 @@ def test_factors_that_do_not_fit(monkeypatch):
         (named("actuators in time, points over an interval"), {}, "the steps are not of one length"),
         (named("coefficients in time, Crank-Nicolson"), {},
          "coefficients depend on time: march='parallel-in-time' takes linear equations with coefficients constant"),
-        (SEMILINEAR_PARABOLIC[0], {}, "the equation is not linear"),
+        (NONLINEAR_PARABOLIC[0], {}, "the equation is not linear"),
         (EVEN[0], {"linear_solver": "amg"}, "solved by iterations: .* linear_solver='direct'"),
         (Case("steady", problem(), square), {}, "is of Parabolic equations"),
         (EVEN[0], {"march": "backwards"}, "unknown march 'backwards': take 'sequential' or 'parallel-in-time'"),
