@@ -29,7 +29,7 @@ class Backend(ABC):
 
     degree: int = 1
     linear_solver: str = "auto"
-    march: str = "sequential"
+    march: str = field(default="sequential", kw_only=True)
 
     def __post_init__(self) -> None:
         if self.linear_solver not in ("auto", "direct", "amg"):
