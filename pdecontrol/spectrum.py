@@ -69,16 +69,18 @@ def largest_eigenvalue(apply: Callable[[Array], Array], space: Space, steps: int
     return value
 
 
-def smallest_eigenvalue(apply: Callable[[Array], Array], space: Space, steps: int, resolution: float) -> float:
+def smallest_eigenvalue(
+    apply: Callable[[Array], Array], space: Space, steps: int, resolution: float, floor: float = -np.inf
+) -> float:
     """A value below the smallest eigenvalue of a self-adjoint operator, by the resolution, or what many steps leave.
 
     Ritz values approach from above, and may rest within their residual of another eigenvalue for some steps: hence the
     resolution is subtracted whole, when the residual is a third of it and the last step has moved the value by no more
-    than a tenth.
+    than a tenth. Ritz values below the floor end the iteration: those of the operator are then as low.
     """
     before = value = residual = np.inf
     for values, residuals in islice(lanczos(apply, rough_start(space, 1.0), space), steps):
         before, value, residual = value, float(values[0]), float(residuals[0])
-        if residual <= 0.3 * resolution and before - value <= 0.1 * resolution:
+        if value < floor or (residual <= 0.3 * resolution and before - value <= 0.1 * resolution):
             break
     return value - max(residual, resolution)

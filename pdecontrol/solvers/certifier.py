@@ -42,7 +42,7 @@ class Certifier:
         self.best: Certified | None = None
         self.best_at, self.certified_at = 0, -1
         self.lowest: tuple[float, Array] = (np.inf, np.zeros(0))
-        self.modulus: float | None = objective.control.alpha
+        self.modulus: float | None = 0.8 * objective.control.alpha  # what is computed is seldom less
         self.unverified = self.zero_tested = self.concave = self.unknown = False
         self.reached = self.exhausted = False
 

@@ -72,6 +72,8 @@ class NormalMapNewton(Algorithm[NormalMapState]):
             state = _evaluated(objective, map, adjoint.gradient, at.warm, norm)
             if objective.value(state.u, state.y) <= objective.value(start.u, at.value):
                 return state
+        step = objective.control.argmin(adjoint.gradient) - start.u
+        norm = max(norm, map.observation.norm(at.tangent(step)) / (map.control.norm(step) or 1.0))
         u, _, norm = backtrack(objective, map, State(start.u, at.value, p, adjoint, warm=at.warm), norm)
         return _evaluated(objective, map, adjoint.gradient + norm**2 * (u - start.u), at.warm, norm)
 
@@ -108,7 +110,7 @@ class NormalMapNewton(Algorithm[NormalMapState]):
             return w + derivative(hessian_w), hessian_w
 
         size, first = map.control.norm(residual), state.first_residual
-        tolerance = 0.1 * min(self.forcing, sqrt(size / first) if first > 0 else 1.0)
+        tolerance = 0.2 * min(self.forcing, max(sqrt(size / first), 0.1) if first > 0 else 1.0)
         right = derivative(-residual)
         _, hessian_w = conjugate_gradients(operator, right, map.control.inner, tolerance, self.max_cg)
         return -residual - hessian_w
