@@ -19,8 +19,8 @@ class Counter:
     `state`, `tangent` and `adjoint` count solves of the whole equation; `linear` the Newton steps inside nonlinear
     state solves, `factorisations` the matrices factorised or preconditioners built, `refinements` the back
     substitutions that refine solutions of factors or estimate what their rounding amounts to, `inner` the iterations of
-    iterative linear solvers, `recomputed` the steps in time that were computed again where memory is limited, `seconds`
-    the time spent in all of it.
+    iterative linear solvers and the sweeps of marches that are parallel in time, `recomputed` the steps in time that
+    were computed again where memory is limited, `seconds` the time spent in all of it.
     """
 
     state: int = 0

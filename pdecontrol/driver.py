@@ -64,9 +64,12 @@ def discretise(problem: ControlProblem, mesh: Mesh, backend: str | Backend = "au
     if not isinstance(mesh, Mesh):
         raise MeshError(f"expected a mesh (unit_square(n), read_mesh(path), ..), got {_no_mesh(mesh)}.")
     with group.together():
-        engine = chosen(backend).engine(mesh)
+        taken = chosen(backend)
+        engine = taken.engine(mesh)
         if isinstance(problem.equation, Parabolic):
-            return ParabolicMap(Evolution(problem, engine))
+            return ParabolicMap(Evolution(problem, engine), taken.march)
+        if taken.march != "sequential":
+            raise ProblemError(f"march={taken.march!r} is of Parabolic equations: a steady one has no steps.")
         return SteadyMap(System(problem, engine))
 
 

@@ -22,14 +22,20 @@ class Backend(ABC):
     degree : of the state; controls are P1 with lumped mass, or P0.
     linear_solver : "direct", "amg" (conjugate gradients with algebraic multigrid), or "auto": multigrid for large
         symmetric problems.
+    march : of parabolic equations, "sequential", one step after the other, or "parallel-in-time", all at once, where
+        they are linear with coefficients constant in time and steps of one length: that takes N/2 factorisations for N
+        steps, and pays on many cores (see "The same script on a cluster").
     """
 
     degree: int = 1
     linear_solver: str = "auto"
+    march: str = field(default="sequential", kw_only=True)
 
     def __post_init__(self) -> None:
         if self.linear_solver not in ("auto", "direct", "amg"):
             raise ProblemError(f"unknown linear_solver {self.linear_solver!r}: take 'auto', 'direct' or 'amg'.")
+        if self.march not in ("sequential", "parallel-in-time"):
+            raise ProblemError(f"unknown march {self.march!r}: take 'sequential' or 'parallel-in-time'.")
         if not isinstance(self.degree, Integral) or isinstance(self.degree, bool) or self.degree < 1:
             raise ProblemError(f"the degree of the state is a positive integer, not {self.degree!r}.")
 
@@ -47,6 +53,9 @@ class Embedded(Backend):
     degree : of the state, 1 or 2; controls are P1 with lumped mass, or P0.
     linear_solver : "direct", "amg" (conjugate gradients with algebraic multigrid), or "auto": multigrid for large
         symmetric problems in 3D.
+    march : of parabolic equations, "sequential", one step after the other, or "parallel-in-time", all at once, where
+        they are linear with coefficients constant in time and steps of one length: that takes N/2 factorisations for N
+        steps, and pays on many cores (see "The same script on a cluster").
 
     Examples
     --------
@@ -74,6 +83,9 @@ class Parallel(Backend):
     degree : of the state; controls are P1 with lumped mass, or P0.
     linear_solver : "direct", "amg" (conjugate gradients with algebraic multigrid), or "auto": multigrid for large
         symmetric problems.
+    march : of parabolic equations, "sequential", one step after the other, or "parallel-in-time", all at once, where
+        they are linear with coefficients constant in time and steps of one length: that takes N/2 factorisations for N
+        steps, and pays on many cores (see "The same script on a cluster").
     options : of PETSc, with the prefix ``state_`` or ``adjoint_``, such as {"state_pc_type": "hypre"}. Those of the
         command line win.
 

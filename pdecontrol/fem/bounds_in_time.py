@@ -13,11 +13,11 @@ from ..linear.matrix import ROUNDING
 from ..spectrum import largest_eigenvalue
 from .bounds import Constants
 from .evolution import Evolution
-from .steps import AffineSteps
+from .steps import Steps
 
 
 def spectral_constants(
-    evolution: Evolution, steps: AffineSteps, counter: Counter, coupled: Callable[[Array], tuple[Array, Array]],
+    evolution: Evolution, steps: Steps, counter: Counter, coupled: Callable[[Array], tuple[Array, Array]],
     gradient: Callable[[Array], Array],
 ) -> Constants:  # fmt: skip
     """What residuals r_n of the steps, (sum_n r_n' D^-1 r_n)^1/2, may amount to in the observation and the gradient.
@@ -77,7 +77,7 @@ def spectral_constants(
     return Constants(first / left, second / left, condition)
 
 
-def norm_bound(evolution: Evolution, steps: AffineSteps, constants: Constants) -> float:
+def norm_bound(evolution: Evolution, steps: Steps, constants: Constants) -> float:
     """||S|| <= ||O L^-1 D^1/2|| ||D^-1/2 C||, whose last factor is at most the root of the largest row sum of
     M_u^-1 |C|' D^-1 |C|; 0, for not known, where D is not diagonal.
     """

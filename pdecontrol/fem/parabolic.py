@@ -13,9 +13,10 @@ from ..linear.matrix import ROUNDING
 from ..maps import Adjoint, Linearisation, SolutionMap
 from .bounds import SUMS, Constants
 from .bounds_in_time import norm_bound, spectral_constants
+from .circulant import CirculantSteps
 from .evolution import Evolution
 from .march import check_snapshots
-from .steps import AffineSteps
+from .steps import AffineSteps, Steps
 from .trajectory import TrajectoryLinearisation
 
 
@@ -28,12 +29,13 @@ class ParabolicMap(SolutionMap):
 
     exact = twice = True
 
-    def __init__(self, evolution: Evolution) -> None:
+    def __init__(self, evolution: Evolution, march: str = "sequential") -> None:
         self.evolution = evolution
         self.control, self.observation = evolution.control, evolution.observation.space
         self.solution, self.adjoints = evolution.solution, evolution.adjoints
         self.fingerprint, self.affine = evolution.fingerprint, evolution.affine
-        self.linear = AffineSteps(evolution, self.solves)
+        steps = CirculantSteps if march == "parallel-in-time" else AffineSteps
+        self.linear: Steps = steps(evolution, self.solves)
         snapshots = evolution.parabolic.snapshots
         check_snapshots(snapshots, self.affine)
         if snapshots is not None:
@@ -79,6 +81,7 @@ class ParabolicMap(SolutionMap):
         u = self.control.checked(u, "the control")
         if self.affine:
             return ParabolicLinearisation(self, u, start, accuracy)
+        assert isinstance(self.linear, AffineSteps)  # others refuse such equations
         snapshots = self.evolution.parabolic.snapshots
         return TrajectoryLinearisation(self.evolution, self.linear, self.solves, u, accuracy, snapshots)
 

@@ -35,6 +35,24 @@ class Steps(ABC):
     def old(self, n: int) -> SharedMatrix:
         """e_y at the beginning of a step, asked for where rest is not zero."""
 
+    @abstractmethod
+    def forward(
+        self, functionals: Array, start: Array | None = None, accuracy: float | None = None, noise: Array | None = None
+    ) -> tuple[Array, float | None]:
+        """x_1, .., x_N with x_0 = 0, and the bound (sum_n r_n^2)^1/2 on residuals in the norms of the solvers.
+
+        Functionals, starts and what the former may err by have a row for each step.
+        """
+
+    @abstractmethod
+    def backward(
+        self, functionals: Array, start: Array | None = None, accuracy: float | None = None, noise: Array | None = None
+    ) -> tuple[Array, float | None]:
+        """p_N, .., p_1 with B_n' p_n = f_n + N_(n+1)' p_(n+1), in the order of time, and the bound on residuals."""
+
+    def close(self) -> None:  # noqa: B027
+        """Free what the linear solvers hold; they are made again when needed."""
+
     @cached_property
     def mass(self) -> SharedMatrix:
         return shared(self.evolution.engine.block(self.evolution.mass, self.evolution.free))
@@ -43,46 +61,7 @@ class Steps(ABC):
     def _mass_sizes(self) -> SharedMatrix:
         return abs(self.mass)
 
-    def forward(
-        self, functionals: Array, start: Array | None = None, accuracy: float | None = None, noise: Array | None = None
-    ) -> tuple[Array, float | None]:
-        """x_1, .., x_N with x_0 = 0, and the bound (sum_n r_n^2)^1/2 on residuals in the norms of the solvers.
-
-        Functionals, starts and what the former may err by have a row for each step.
-        """
-        x, errors = np.empty_like(functionals), list[float | None]()
-        carried = spread = np.zeros(functionals.shape[1])
-        for n in range(self.count):
-            uncertain = 0.0 if noise is None else noise[n] + ROUNDING * spread
-            near = None if start is None else start[n]
-            solution = self.solver(n).solve(functionals[n] + carried, near, accuracy, uncertain)
-            x[n] = solution.x
-            self._counter.step(n + 1, self.count)
-            errors.append(solution.error)
-            if n + 1 < self.count:
-                carried = self._previous(n + 1, x[n])
-                spread = self._previous_sizes(n + 1, x[n]) if noise is not None else spread
-        return x, total(errors)
-
-    def backward(
-        self, functionals: Array, start: Array | None = None, accuracy: float | None = None, noise: Array | None = None
-    ) -> tuple[Array, float | None]:
-        """p_N, .., p_1 with B_n' p_n = f_n + N_(n+1)' p_(n+1), in the order of time, and the bound on residuals."""
-        p, errors = np.empty_like(functionals), list[float | None]()
-        carried = spread = np.zeros(functionals.shape[1])
-        for n in reversed(range(self.count)):
-            uncertain = 0.0 if noise is None else noise[n] + ROUNDING * spread
-            near = None if start is None else start[n]
-            solution = self.solver(n).transposed.solve(functionals[n] + carried, near, accuracy, uncertain)
-            p[n] = solution.x
-            self._counter.step(self.count - n, self.count)
-            errors.append(solution.error)
-            if n > 0:
-                carried = self._previous(n, p[n], True)
-                spread = self._previous_sizes(n, p[n], True) if noise is not None else spread
-        return p, total(errors)
-
-    def _previous(self, n: int, x: Array, transposed: bool = False) -> Array:
+    def previous(self, n: int, x: Array, transposed: bool = False) -> Array:
         """N_n x, or N_n' x."""
         result = self.evolution.shift(n) * (self.mass @ x)
         if self.rest:
@@ -90,7 +69,7 @@ class Steps(ABC):
             result = result - self.rest * (old.apply_transposed(x) if transposed else old @ x)
         return result
 
-    def _previous_sizes(self, n: int, x: Array, transposed: bool = False) -> Array:
+    def previous_sizes(self, n: int, x: Array, transposed: bool = False) -> Array:
         """|N_n| |x|, with the entries of the two matrices apart."""
         x = np.abs(x)
         result = self.evolution.shift(n) * (self._mass_sizes @ x)
@@ -101,7 +80,7 @@ class Steps(ABC):
 
 
 class AffineSteps(Steps):
-    """Those of an affine evolution: one factorisation for each distinct matrix."""
+    """Those of an affine evolution, taken one after the other: one factorisation for each distinct matrix."""
 
     def __init__(self, evolution: Evolution, counter: Counter) -> None:
         super().__init__(evolution, counter)
@@ -131,6 +110,40 @@ class AffineSteps(Steps):
             matrix = evolution.levels[n].equation.jacobian(y, u)
             self._old[key] = shared(evolution.engine.block(matrix, evolution.free))
         return self._old[key]
+
+    def forward(
+        self, functionals: Array, start: Array | None = None, accuracy: float | None = None, noise: Array | None = None
+    ) -> tuple[Array, float | None]:
+        x, errors = np.empty_like(functionals), list[float | None]()
+        carried = spread = np.zeros(functionals.shape[1])
+        for n in range(self.count):
+            uncertain = 0.0 if noise is None else noise[n] + ROUNDING * spread
+            near = None if start is None else start[n]
+            solution = self.solver(n).solve(functionals[n] + carried, near, accuracy, uncertain)
+            x[n] = solution.x
+            self._counter.step(n + 1, self.count)
+            errors.append(solution.error)
+            if n + 1 < self.count:
+                carried = self.previous(n + 1, x[n])
+                spread = self.previous_sizes(n + 1, x[n]) if noise is not None else spread
+        return x, total(errors)
+
+    def backward(
+        self, functionals: Array, start: Array | None = None, accuracy: float | None = None, noise: Array | None = None
+    ) -> tuple[Array, float | None]:
+        p, errors = np.empty_like(functionals), list[float | None]()
+        carried = spread = np.zeros(functionals.shape[1])
+        for n in reversed(range(self.count)):
+            uncertain = 0.0 if noise is None else noise[n] + ROUNDING * spread
+            near = None if start is None else start[n]
+            solution = self.solver(n).transposed.solve(functionals[n] + carried, near, accuracy, uncertain)
+            p[n] = solution.x
+            self._counter.step(self.count - n, self.count)
+            errors.append(solution.error)
+            if n > 0:
+                carried = self.previous(n, p[n], True)
+                spread = self.previous_sizes(n, p[n], True) if noise is not None else spread
+        return p, total(errors)
 
     def close(self) -> None:
         for solver in self._solvers.values():

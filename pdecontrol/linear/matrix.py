@@ -62,6 +62,13 @@ class SharedMatrix:
         """A' a."""
         return self.halo.reverse(np.asarray(self.local.T @ a))
 
+    def whole(self) -> sp.csr_matrix:
+        """The whole matrix, on each process."""
+        part = self.local.tocoo()
+        own = part.row + self.halo.starts[self.halo.group.rank], self.halo.numbers[part.col], part.data
+        rows, columns, entries = map(np.concatenate, zip(*self.halo.group.collect(own), strict=True))
+        return sp.csr_matrix((entries, (rows, columns)), (int(self.halo.starts[-1]),) * 2)
+
     def block(self, chosen: Indices) -> SharedMatrix:
         """The rows and columns of some of the owned entries."""
         start = int(np.sum(self.halo.group.collect(chosen.size)[: self.halo.group.rank]))
