@@ -281,7 +281,7 @@ def load(path: str | Path) -> Result:
             status=Status[header["status"]],
             history=History.from_arrays(arrays),
             sensors=arrays.get("sensors"),
-            **{name: header[name] for name in _PLAIN},
+            **{name: header[name] for name in _PLAIN if name in header},
         )
 
 

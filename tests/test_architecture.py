@@ -15,9 +15,8 @@ ROOT = Path(pdecontrol.__file__).parent
 FLOORS = (
     ("errors",), ("arrays", "counter"), ("files", "parallel", "times"), ("mesh",), ("linear",),
     ("plot", "export", "layout"), ("space",), ("field",), ("problem",), ("agreement", "reference"), ("spectrum",),
-    ("maps",), ("terms", "stacked", "linearised"), ("certificate", "verify"), ("result",), ("solvers",), ("fem",),
-    ("starts",),
-    ("optimise",), ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),
+    ("maps",), ("terms", "stacked", "linearised"), ("curvature", "verify"), ("certificate",), ("result",), ("solvers",),
+    ("fem",), ("starts",), ("optimise",), ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),
 )  # fmt: skip
 
 

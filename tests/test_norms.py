@@ -7,7 +7,7 @@ import pytest
 from cases import AFFINE, Case, problem, rotation, wave
 
 import pdecontrol as pc
-from pdecontrol.certificate import smallest_curvature
+from pdecontrol.curvature import smallest_curvature
 from pdecontrol.maps import map_norm
 from pdecontrol.space import Space
 from pdecontrol.spectrum import lanczos, largest_eigenvalue, smallest_eigenvalue
