@@ -266,6 +266,7 @@ def load(path: str | Path) -> Result:
     """
     header, arrays = read_arrays(path, "result")
     with readable(path):
+        header.setdefault("memory", "")
         spaces = {name: _space(arrays, name) for name in ("control", "state")}
         own = any(name.startswith("adjoint.mass") for name in arrays)
         spaces["adjoint"] = _space(arrays, "adjoint") if own else spaces["state"]
@@ -281,7 +282,7 @@ def load(path: str | Path) -> Result:
             status=Status[header["status"]],
             history=History.from_arrays(arrays),
             sensors=arrays.get("sensors"),
-            **{name: header[name] for name in _PLAIN if name in header},
+            **{name: header[name] for name in _PLAIN},
         )
 
 

@@ -76,11 +76,13 @@ def smallest_eigenvalue(
 
     Ritz values approach from above, and may rest within their residual of another eigenvalue for some steps: hence the
     resolution is subtracted whole, when the residual is a third of it and the last step has moved the value by no more
-    than a tenth. Ritz values below the floor end the iteration: those of the operator are then as low.
+    than a tenth. A Ritz value below the floor ends the iteration, with minus infinity.
     """
     before = value = residual = np.inf
     for values, residuals in islice(lanczos(apply, rough_start(space, 1.0), space), steps):
         before, value, residual = value, float(values[0]), float(residuals[0])
-        if value < floor or (residual <= 0.3 * resolution and before - value <= 0.1 * resolution):
+        if value < floor:
+            return -np.inf
+        if residual <= 0.3 * resolution and before - value <= 0.1 * resolution:
             break
     return value - max(residual, resolution)

