@@ -6,7 +6,7 @@ import pytest
 import pdecontrol as pc
 from pdecontrol.errors import ConvergenceError, DatasetError, ProblemError
 from pdecontrol.fem.equations import LinearElliptic
-from pdecontrol.fem.parabolic import ParabolicLinearisation
+from pdecontrol.fem.trajectory import NewtonSteps
 
 
 def problem(equation=None, control=None, tracking=None, boundary=None):
@@ -131,10 +131,10 @@ def test_datasets_of_parabolic_problems(tmp_path):
 
 
 def test_a_trajectory_with_a_wrong_step_is_caught(monkeypatch):
-    """Planted: factors of the steps that are off by 1e-6."""
+    """Planted: states after the steps that are off by 1e-6."""
     source = SOURCES["parabolic, actuators, semilinear"]()
-    march = ParabolicLinearisation._march
-    monkeypatch.setattr(ParabolicLinearisation, "_march", lambda self: march(self) * (1 + 1e-6))
+    newton = NewtonSteps._newton
+    monkeypatch.setattr(NewtonSteps, "_newton", lambda self, n, before: newton(self, n, before) * (1 + 1e-6))
     assert batch(source).failures
 
 

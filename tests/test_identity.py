@@ -135,7 +135,7 @@ def variants(problem):
                 continue
             if isinstance(piece, pc.Parabolic) and name in ("T", "steps", "times") and getattr(piece, name) is None:
                 continue
-            if name in ("derivative", "of"):  # which follows from the function, or has one value
+            if name in ("derivative", "of", "snapshots"):  # it follows from another, has one value, changes no answer
                 continue
             other = replace(piece, **{name: OTHER[type(piece)][name]})
             yield type(piece), name, put(problem, piece, other)
