@@ -105,6 +105,27 @@ MUTANTS = {
     "second-order condition from above": Mutant(
         "spectrum.py", "return value - max(residual, resolution)", "return value + max(residual, resolution)",
         ("test_nonlinear_methods.py::test_the_second_order_condition_is_reported[0.01-50.0-1.0]",)),
+    "a Ritz value at the floor taken for a bound": Mutant(
+        "spectrum.py", "return -np.inf", "break",
+        ("test_norms.py::test_curvature_is_from_below_on_random_problems",)),
+    "tracking at the end with the whole weight": Mutant(
+        "fem/evolution.py", "return 0.5 * (shares + np.append(shares[1:], 0.0))", "return shares",
+        ("test_parabolic.py::test_the_objective_is_the_sum_that_is_documented[crank-nicolson]",)),
+    "adjoint with the length of the wrong step": Mutant(
+        "fem/steps.py", "carried = self.previous(n, p[n], True)", "carried = self.previous(n - 1, p[n], True)",
+        ("test_maps.py::test_adjoint[actuators in time, points over an interval]",)),
+    "controls at the ends of steps": Mutant(
+        "fem/evolution.py", "inner = self.times[1:] - 0.5 * self.lengths if", "inner = self.times[1:] if",
+        ("test_parabolic.py::test_the_objective_is_the_sum_that_is_documented[crank-nicolson]",)),
+    "no second derivative at the old state": Mutant(
+        "fem/trajectory.py", "curved = on_old", "curved = 0.0 * on_old",
+        ("test_maps.py::test_tangent_and_hessian[exponential in time, Crank-Nicolson, boundary control]",)),
+    "constants of marches halved": Mutant(
+        "fem/bounds_in_time.py", "1.3 * float(", "0.65 * float(",
+        ("test_parabolic.py::test_constants_of_marches_are_from_above[heat]",)),
+    "no rounding in the residuals of steps": Mutant(
+        "fem/evolution.py", "return ROUNDING * new.lifting.restrict(sizes)", "return 0.0 * new.lifting.restrict(sizes)",
+        ("test_parabolic.py::test_rounding_is_part_of_the_bounds[cancelling]",)),
 }  # fmt: skip
 
 
