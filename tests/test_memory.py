@@ -5,7 +5,6 @@ import tracemalloc
 import weakref
 from dataclasses import replace
 
-import checkpoint_schedules
 import numpy as np
 import pytest
 from cases import BACKENDS, CN, CUBIC, NONLINEAR_PARABOLIC, PARABOLIC, heat, interval, square, wave
@@ -15,6 +14,8 @@ from pdecontrol.errors import ProblemError
 from pdecontrol.fem import march as marches
 from pdecontrol.fem.march import march
 from pdecontrol.terms import bind
+
+checkpoint_schedules = pytest.importorskip("checkpoint_schedules", reason="snapshots need checkpoint_schedules")
 
 
 def limited(problem, snapshots):

@@ -14,8 +14,8 @@ RELEASES="trixie sid"
 PACKAGES="python3-dolfinx-real python3-petsc4py-real openmpi-bin python3-scipy python3-matplotlib python3-gmsh python3-rich \
 python3-pytest python3-pytest-xdist python3-hypothesis python3-venv python3-setuptools python3-zarr python3-tqdm \
 python3-threadpoolctl"
-WHEELS="scikit-fem meshio" # not in Debian, or tied to its h5py; pure Python, so that the pip outside can fetch them
-TESTS="tests/test_dolfinx.py tests/test_arrays.py tests/test_rounding.py tests/test_mpi.py"
+WHEELS="scikit-fem meshio checkpoint_schedules" # not in Debian, or tied to its h5py; pure Python, so that the pip outside can fetch them
+TESTS="tests/test_dolfinx.py tests/test_parabolic.py tests/test_memory.py tests/test_arrays.py tests/test_rounding.py tests/test_mpi.py"
 
 stop() {
     echo "make matrix: $*" >&2
