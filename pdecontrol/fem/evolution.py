@@ -139,12 +139,13 @@ class Evolution:
         worst = int(np.argmax(difference)) if difference.size else 0
         found = (float(difference.max(initial=0.0)), *(engine.nodes[:, worst].round(6).tolist() if y.size else []))
         largest, *where = max(engine.group.collect(found))
-        if engine.group.root and largest > 1e-8 * size:
-            warnings.warn(
-                f"the initial value differs from the Dirichlet value at t = {self.times[0]:g} by {largest:.3g} at "
-                f"x = {where}: the Dirichlet value is taken there, and the solution is not smooth at that time.",
-                InitialValueWarning, stacklevel=2,
-            )  # fmt: skip
+        with engine.group.agree():  # where warnings are errors
+            if engine.group.root and largest > 1e-8 * size:
+                warnings.warn(
+                    f"the initial value differs from the Dirichlet value at t = {self.times[0]:g} by {largest:.3g} at "
+                    f"x = {where}: the Dirichlet value is taken there, and the solution is not smooth at that time.",
+                    InitialValueWarning, stacklevel=2,
+                )  # fmt: skip
         return np.where(lifting.fixed, prescribed, y)
 
     # -- quadrature in time -------------------------------------------------------------------------------------
