@@ -1,4 +1,4 @@
-"""Run by test_mpi.py on 1, 2 and 3 ranks in turn: parabolic problems solved whole, and gone on with from the run before."""
+"""Run by test_mpi.py on 1, 2, 3 ranks in turn: problems in time solved whole, and gone on with from the run before."""
 
 import sys
 import warnings
