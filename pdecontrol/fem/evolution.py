@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arrays import Array, takes_time
-from ..errors import InitialValueWarning, ProblemError
+from ..errors import DataError, InitialValueWarning, ProblemError
 from ..linear.matrix import ROUNDING, SharedMatrix, shared
 from ..problem import ControlProblem, Dirichlet, Elliptic, InitialValue, Parabolic, Robin, Stated
 from .conditions import Lifting, check_conditions, natural_conditions
@@ -131,6 +131,8 @@ class Evolution:
     def _initial_state(self) -> Array:
         """The initial value at the nodes, with the Dirichlet values where there are such."""
         self._sampler.time = None
+        if any(map(takes_time, _functions(self.parabolic.initial))):
+            raise DataError("the initial value is a function of x alone, not of x and t.")
         data, lifting, engine = self.parabolic.initial, self.levels[0].lifting, self.engine
         y = self._sampler.at_nodes(data, np.arange(engine.size), "the initial value")
         prescribed = lifting.initial()

@@ -13,21 +13,26 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from cases import CN, CUBIC, SQUARE, heat, square, travelling, wave
 
 PROBLEMS = {
-    "linear": heat(terms=[pc.L1(1e-4), pc.Box(-2, lambda x, t: 3 - t)], tracking=pc.Tracking(travelling), alpha=1e-4),
+    "linear": heat(
+        steps=2, terms=[pc.L1(1e-4), pc.Box(-2, lambda x, t: 3 - t)], tracking=pc.Tracking(travelling), alpha=1e-4
+    ),
     "linear, Crank-Nicolson": heat(
-        scheme=CN, initial=wave, boundary=SQUARE, control=pc.Boundary("top"), tracking=pc.Tracking(1.0, times="final")
+        steps=2, scheme=CN, initial=wave, boundary=SQUARE, control=pc.Boundary("top"),
+        tracking=pc.Tracking(1.0, times="final"),
     ),
     "semilinear": heat(
-        pc.Elliptic(semilinear=CUBIC, source=travelling), terms=[pc.L1(1e-4), pc.Box(-60, 60)], alpha=1e-4
+        pc.Elliptic(semilinear=CUBIC, source=travelling), 2, terms=[pc.L1(1e-4), pc.Box(-60, 60)], alpha=1e-4
     ),
-    "bilinear": heat(pc.Elliptic(source=10.0), control=pc.Coefficient(), terms=[pc.Box(0, 50)], alpha=1e-4),
+    "bilinear": heat(pc.Elliptic(source=10.0), 2, control=pc.Coefficient(), terms=[pc.Box(0, 50)], alpha=1e-4),
     "actuators": heat(
-        control=pc.Actuators([lambda x: 1.0 * (x.sum(axis=0) < 0.4), travelling]), terms=[pc.Box(-1, 1)],
+        steps=2, control=pc.Actuators([lambda x: 1.0 * (x.sum(axis=0) < 0.4), travelling]), terms=[pc.Box(-1, 1)],
         tracking=pc.Tracking(1.0, points=[[0.1, 0.15], [0.1, 0.2]]),
     ),  # seen and driven near one corner, of which some ranks own nothing
-    "initial value": heat(control=pc.InitialValue("patch"), tracking=pc.Tracking(wave, times="final"), alpha=1e-4),
+    "initial value": heat(
+        steps=2, control=pc.InitialValue("patch"), tracking=pc.Tracking(wave, times="final"), alpha=1e-4
+    ),
 }  # fmt: skip
-GONE_ON_WITH = {"linear": "primal-dual", "bilinear": "primal-dual", "initial value": "fista"}
+GONE_ON_WITH = {"bilinear": "primal-dual", "initial value": "fista"}
 
 
 def kept(name, result):
@@ -40,9 +45,9 @@ def kept(name, result):
 def main(folder: Path) -> None:
     found = {}
     for name, problem in PROBLEMS.items():
-        found |= kept(name, pc.solve(problem, square(), "dolfinx", tol=1e-8))
+        found |= kept(name, pc.solve(problem, square(), "dolfinx", tol=1e-4))
     for name, method in GONE_ON_WITH.items():
-        options = {"mesh": square(), "backend": "dolfinx", "method": method, "tol": 1e-6}
+        options = {"mesh": square(), "backend": "dolfinx", "method": method, "tol": 1e-3}
         whole = pc.solve(PROBLEMS[name], **options)
         before, own = (folder / f"{name}, {size}" for size in (world().size - 1, world().size))
         rest = whole
@@ -54,7 +59,7 @@ def main(folder: Path) -> None:
         path = whole.save(folder / f"{name}, saved on {world().size}")
         if world().root:
             loaded, x = pc.load(path), np.array([[0.3, 0.7], [0.4, 0.1]])
-            found[f"{name}, {method}/loaded"] = np.array([loaded.state(x, 0.2), loaded.state(x, 0.3)])
+            found[f"{name}, {method}/loaded"] = np.array([loaded.state(x, 0.15), loaded.state(x, 0.3)])
         again = pc.solve(PROBLEMS[name], **options, start=whole)
         found[f"{name}, again/iterations"] = np.array(len(again.history))
     with warnings.catch_warnings(record=True) as caught:
