@@ -14,6 +14,7 @@ from .arrays import Array
 from .problem import (
     L1,
     Box,
+    Coefficient,
     ControlProblem,
     Dirichlet,
     Distributed,
@@ -22,6 +23,7 @@ from .problem import (
     Neumann,
     Parabolic,
     Scheme,
+    Semilinear,
     Tikhonov,
     Tracking,
 )
@@ -154,3 +156,69 @@ def boundary_observation(element: str = "P1") -> Reference:
         terms=[Tikhonov(1.0), Box(0, 1), Linear(-12.0, on="boundary")],
     )
     return Reference(problem, control, 96677 / 90 - 48 + (1 - PI / 12) / 2)
+
+
+def semilinear_heat(steps: int) -> Reference:
+    """A sparse control: y_t - Lap y + y (y - 1/4) (y + 1) = u up to T = 1, y(0) = 0, -10 <= u <= 20.
+
+    alpha = 1e-4, L1 weight 0.004, y_d = exp(-20 |(x, t) - (0.2, 0.2, 0.2)|^2) + exp(-20 |(x, t) - (0.7, 0.7, 0.9)|^2).
+    No exact solution is known. On 64 by 64 squares with 64 steps of backward Euler ||u|| = 4.32 to 4.33 and
+    ||u||_L1 = 1.13, u = 0 on 91 % and 20 on 3 % of space and time, max y = 0.453 at the point reached from u = 0; the
+    problem is not convex. The data are those of experiments with primal-dual methods; see arXiv 2003.14141.
+
+    Examples
+    --------
+    >>> problem = semilinear_heat(16).problem
+    """
+
+    def target(x: Array, t: float) -> Array:
+        def bump(place: float, time: float) -> Array:
+            return np.asarray(np.exp(-20 * (((x - place) ** 2).sum(axis=0) + (t - time) ** 2)))
+
+        return bump(0.2, 0.2) + bump(0.7, 0.9)
+
+    term = Semilinear(lambda y: y * (y - 0.25) * (y + 1), lambda y: 3 * y**2 + 1.5 * y - 0.25)
+    problem = ControlProblem(
+        equation=Parabolic(Elliptic(semilinear=term), T=1.0, steps=steps),
+        boundary={"boundary": Dirichlet()},
+        control=Distributed(),
+        tracking=Tracking(target),
+        terms=[Tikhonov(1e-4), L1(0.004), Box(-10, 20)],
+    )
+    return Reference(problem)
+
+
+def bilinear_heat(steps: int) -> Reference:
+    """A sparse coefficient as control: y_t - Lap y + u y = f up to T = 1, y(0) = 0, -1 <= u <= 2.
+
+    With alpha = beta = 0.01, the weights of Tikhonov and L1 terms, B = 1/2 and s(j, k) = sin(j pi x_0) sin(k pi x_1),
+    y* = B t s(3, 1), the adjoint state is q* = B (1 - t) s(1, 1), u* = clip(soft(q* y*, beta)/alpha, -1, 2),
+    f = y*_t - Lap y* + u* y*, y_d = y* + q*_t + Lap q* - u* q*; J* = 4.6498, ||u*|| = 0.52411, ||u*||_L1 = 0.24684.
+
+    Examples
+    --------
+    >>> problem = bilinear_heat(16).problem
+    """
+    weight, size = 0.01, 0.5
+
+    def modes(x: Array, j: int) -> Array:
+        return np.asarray(size * np.sin(j * PI * x[0]) * np.sin(PI * x[1]))
+
+    def control(x: Array, t: float) -> Array:
+        product = (1 - t) * modes(x, 1) * t * modes(x, 3)
+        return np.clip(np.sign(product) * np.maximum(abs(product) - weight, 0) / weight, -1, 2)
+
+    def source(x: Array, t: float) -> Array:
+        return (1 + (10 * PI**2 + control(x, t)) * t) * modes(x, 3)
+
+    def target(x: Array, t: float) -> Array:
+        return t * modes(x, 3) - (1 + (2 * PI**2 + control(x, t)) * (1 - t)) * modes(x, 1)
+
+    problem = ControlProblem(
+        equation=Parabolic(Elliptic(source=source), T=1.0, steps=steps),
+        boundary={"boundary": Dirichlet()},
+        control=Coefficient(of="reaction"),
+        tracking=Tracking(target),
+        terms=[Tikhonov(weight), L1(weight), Box(-1, 2)],
+    )
+    return Reference(problem, control, 4.6498)

@@ -9,12 +9,18 @@ import numpy as np
 import pytest
 from pdecontrol.examples import (
     bang_bang,
+    bilinear,
     boundary_control,
+    boundary_in_time,
     boundary_observation,
     burgers,
     heat_sources,
+    heaters,
+    inverse_heat,
+    moving_target,
     regularisation_path,
     semilinear,
+    semilinear_sparse,
     stadler,
     three_dimensions,
     threshold,
@@ -155,14 +161,78 @@ def check_regularisation_path(output):
     return fine[-1]
 
 
+def check_bilinear(output):
+    result = bilinear.main(output, n=16)
+    assert result.objective == pytest.approx(4.1804, abs=1e-3)  # from two other programs
+    assert relative_error(result, bilinear.exact_control) == pytest.approx(3.59e-2, rel=0.01)
+    assert "strongly convex" in result.certificate.assumption
+    return result
+
+
+def check_boundary_in_time(output):
+    coarse, fine = boundary_in_time.main(n=12), boundary_in_time.main(output, n=24)
+    errors = [relative_error(result, boundary_in_time.exact_control) for result in (coarse, fine)]
+    assert 3 < errors[0] / errors[1] < 5 and errors[1] < 0.02
+    return fine
+
+
+def check_heaters(output):
+    result = heaters.main(output, n=16, steps=80)
+    powers = result.control.space.steps(result.control.array)
+    # on 48 by 48 squares with 160 steps
+    assert powers.sum(axis=0) * 4 / 80 == pytest.approx([5.956, 7.399, 8.486, 9.350], rel=0.02)
+    assert result.objective == pytest.approx(0.768853, rel=2e-3)
+    return result
+
+
+def check_inverse_heat(output):
+    coarse, fine = inverse_heat.main(n=16, steps=10), inverse_heat.main(output, n=32, steps=20)
+    values, decay = inverse_heat.coefficients()
+    exact = values * decay**2 / (decay**2 + 1e-3)
+    minimum = (np.sum((decay * (exact - values)) ** 2) + 1e-3 * np.sum(exact**2)) / 8
+    assert extrapolated(coarse.objective, fine.objective) == pytest.approx(minimum, rel=2e-3)
+    assert 3 < relative_error(coarse, inverse_heat.exact_control) / relative_error(fine, inverse_heat.exact_control) < 5
+    return fine
+
+
+def check_moving_target(output):
+    result = moving_target.main(output, n=16, steps=20)
+    grid = np.stack(np.meshgrid(*2 * [np.linspace(0, 1, 41)])).reshape(2, -1)
+    for t, centre in ((0.25, (0.5, 0.75)), (0.5, (0.25, 0.5)), (0.75, (0.5, 0.25)), (1.0, (0.75, 0.5))):
+        warmest = grid[:, np.argmax(result.state(grid, t))]
+        assert np.linalg.norm(warmest - centre) < 0.1  # it lags behind
+    u, space = result.control.array, result.control.space
+    # on 48 by 48 squares with 160 steps
+    assert space.integral(u == 0) == pytest.approx(0.751, abs=0.02)
+    assert space.norm(u) == pytest.approx(1.867, rel=0.02)
+    return result
+
+
+def check_semilinear_sparse(output):
+    result = semilinear_sparse.main(output, n=16)
+    u, space = result.control.array, result.control.space
+    # between what others find on finer meshes, with consistent masses or lumped ones
+    assert space.norm(u) == pytest.approx(4.33, abs=0.03)
+    assert space.integral(abs(u)) == pytest.approx(1.13, abs=0.02)
+    assert space.integral(u == 0) == pytest.approx(0.908, abs=0.005)
+    assert result.certificate.curvature is not None
+    return result
+
+
 CHECKS = {
     "bang_bang": check_bang_bang,
+    "bilinear": check_bilinear,
     "boundary_control": check_boundary_control,
+    "boundary_in_time": check_boundary_in_time,
     "boundary_observation": check_boundary_observation,
     "burgers": check_burgers,
     "heat_sources": check_heat_sources,
+    "heaters": check_heaters,
+    "inverse_heat": check_inverse_heat,
+    "moving_target": check_moving_target,
     "regularisation_path": check_regularisation_path,
     "semilinear": check_semilinear,
+    "semilinear_sparse": check_semilinear_sparse,
     "stadler": check_stadler,
     "three_dimensions": check_three_dimensions,
     "threshold": check_threshold,
@@ -172,7 +242,7 @@ CHECKS = {
 def test_every_example_of_the_folder_is_checked():
     folder = Path(examples.__path__[0])
     assert {path.stem for path in folder.glob("*.py")} - {"__init__", "training_data"} == set(CHECKS)
-    assert len(CHECKS) == 10
+    assert len(CHECKS) == 16
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -181,7 +251,9 @@ def test_example(name, tmp_path, capsys):
     assert result.success
     assert capsys.readouterr().out
     written = {path.name for path in (tmp_path / "new folder").iterdir()}
-    assert written - {f"{name}-control.vtu"} == {f"{name}.png", f"{name}.npz", f"{name}.vtu"}
+    ending = "vtu" if result.state.space.levels is None else "xdmf"
+    beside = {f"{name}-{field}.{ending}" for field in ("control", "adjoint")} | {"moving_target.gif"}
+    assert written - beside == {f"{name}.png", f"{name}.npz", f"{name}.{ending}"}
     loaded = pc.load(tmp_path / "new folder" / f"{name}.npz")
     assert np.array_equal(loaded.control.array, result.control.array)
 
