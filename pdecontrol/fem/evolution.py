@@ -181,31 +181,32 @@ class Evolution:
     def residual(self, n: int, y: Array, before: Array, carried: Array, u: Array) -> Array:
         """E / theta at the free entries, for the step n = 0, .., N - 1 from `before`, with M before, to y."""
         new, old, theta = self.levels[n + 1], self.levels[n], self.theta
-        e = new.equation.residual(y, u) - new.load
+        steady = self.steady_control() if self._moving else u
+        e = new.equation.residual(y, steady) - new.load
         if theta < 1:
-            e += (1 - theta) / theta * (old.equation.residual(before, u) - old.load)
+            e += (1 - theta) / theta * (old.equation.residual(before, steady) - old.load)
         if self._moving:
-            e += (self.couplings[0].apply(u) - self.couplings[n].apply(u)) / theta
+            e -= self.couplings[n].apply(u) / theta
         return new.lifting.restrict(e + self.shift(n) * (self.mass @ y - carried))
 
     def couple(self, n: int, y: Array, before: Array, u: Array, h: Array) -> Array:
         """-E_u h / theta, a functional on states."""
+        if self._moving:
+            return self.couplings[n].apply(h) / self.theta
         new, old, rest = self.levels[n + 1].equation, self.levels[n].equation, (1 - self.theta) / self.theta
         result = new.couple(y, u, h)
         if rest:
             result = result + rest * old.couple(before, u, h)
-        if self._moving:
-            result = result + (self.couplings[n].apply(h) - self.couplings[0].apply(h)) / self.theta
         return result
 
     def couple_transposed(self, n: int, y: Array, before: Array, u: Array, p: Array) -> Array:
         """-M_u^-1 E_u' p / theta, with the mass of controls at one time."""
+        if self._moving:
+            return self.couplings[n].transposed(p) / self.theta
         new, old, rest = self.levels[n + 1].equation, self.levels[n].equation, (1 - self.theta) / self.theta
         result = new.couple_transposed(y, u, p)
         if rest:
             result = result + rest * old.couple_transposed(before, u, p)
-        if self._moving:
-            result = result + (self.couplings[n].transposed(p) - self.couplings[0].transposed(p)) / self.theta
         return result
 
     def second(
