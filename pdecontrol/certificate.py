@@ -35,7 +35,8 @@ class Certificate:
         same norm; None if it was not asked for.
     curvature : for nonlinear equations, no more than the smallest eigenvalue of the Hessian of the smooth part of the
         objective on directions that vanish where u is at a bound or at the kink of the L1 term, to a tenth of alpha:
-        where it is positive, the second-order condition holds. None where no second derivatives were computed.
+        where it is positive, the second-order condition holds. Found by Lanczos iteration from one start, which may
+        miss what is confined to a few nodes. None where no second derivatives were computed.
     """
 
     bound: float | None

@@ -22,7 +22,8 @@ def smallest_curvature(
     S'* F'' S' is positive semidefinite, so that the smallest eigenvalue of <F'(S(u)), S''> is a bound. As that operator
     is small near a target that is met, a few Lanczos steps find it, of two solves each; where it says that there is
     little convexity, at most 40 more are taken with the whole Hessian. What they leave unresolved makes the value
-    smaller.
+    smaller. None of this is a proof: an eigenvector confined to a few nodes is hardly in the start, and may be missed
+    where other eigenvalues are large.
     """
     w, resolution = objective.state.gradient(at.value), 0.1 * objective.control.alpha
     if not map.control.any(restrict(map.control.zeros() + 1.0)):

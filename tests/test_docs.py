@@ -34,3 +34,16 @@ def test_a_map_of_your_own(capsys):
     assert pc.certify(problem, 0.1, map).bound >= map.control.norm(0.1 - result.control.array) * (1 - 1e-6)
     with pytest.raises(pc.ProblemError, match="states no equation"):
         pc.discretise(problem, pc.unit_interval(4))
+
+
+def test_problems_in_time_and_nonlinear_ones():
+    *blocks, form = code("time.rst")
+    assert len(blocks) == 4
+    names = {}
+    for block in blocks:
+        exec(block, names)  # noqa: S102
+    assert all(result.success for result in [names["result"], *names["results"]])
+    assert all(result.control.takes_time for result in names["results"][:2])
+    pytest.importorskip("dolfinx")
+    exec(form, names)  # noqa: S102
+    assert names["result"].success

@@ -132,6 +132,12 @@ FAILURES = {
     "newton_that_fails": "ConvergenceError: Newton's method for the state",
     "semilinear_term_that_fails": "ProblemError: Semilinear: the function failed on an array of 10",
     "diffusion_negative_at_a_state": "StateError: Quasilinear: the diffusion must be positive, it is -",
+    "blow_up_in_a_march": "ConvergenceError: in step ",
+    "coefficient_negative_later": "ProblemError: diffusion must be positive, it is -1 at x = ",
+    "target_that_fails_at_the_end": "DataError: the target of Tracking at t = 0.3: the function failed on x",
+    "initial_value_with_nan": "DataError: the initial value: ",
+    "initial_value_warning_made_an_error": "InitialValueWarning: the initial value differs from the Dirichlet value",
+    "evaluation_before_the_first_time": "DataError: state depends on time: give points and a time t, the same on all",
     "file_that_only_the_first_rank_can_read": "MeshError: read (3, ",
     "file_that_nobody_can_read": "MeshError: ",
     "checkpoint_that_cannot_be_written": "ResultFileError: /proc/nothing/here.npz cannot be written",
@@ -175,7 +181,7 @@ def test_a_rank_that_computes_alone_and_ends_is_not_waited_for():
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_data_that_differ_between_ranks_are_named_by_all(ranks):
     lines = [line.split(" | ") for line in mpirun(ranks, PROGRAMS / "differences.py").splitlines()]
-    assert len(lines) == 54
+    assert len(lines) == 63
     for case, messages, seconds, message in lines:
         name = case.partition(", ")[0] if case.endswith(("others", "3D", "invalid", "wrong")) else case
         assert message.startswith(f"ProblemError: {name} differs between the processes: "), message
@@ -227,6 +233,32 @@ class TestRestart:
                 assert all(np.isfinite(file[name]).all() for name in ("state.u", "state.dual"))
         mpirun(2, *arguments, "restart")
         assert np.abs(np.load(tmp_path / "whole.npz")["control"] - whole).max() <= 1e-12 * np.abs(whole).max()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("mpi")
+def test_problems_in_time_on_any_number_of_ranks(tmp_path):
+    """Solved whole, gone on with from a checkpoint of fewer ranks, saved and loaded: the same digits and iterations."""
+    for ranks in (1, 2, 3):
+        assert mpirun(ranks, PROGRAMS / "marches.py", tmp_path) == ""
+    one, *others = (dict(np.load(tmp_path / f"{ranks}.npz")) for ranks in (1, 2, 3))
+    names = [name.removesuffix("/numbers") for name in one if name.endswith("/numbers")]
+    assert len(names) == 10
+    for other in others:
+        for name in names:
+            serial, parallel = one[f"{name}/numbers"], other[f"{name}/numbers"]
+            assert serial[-1] and np.array_equal(serial[2:], parallel[2:]), name
+            assert parallel == pytest.approx(serial, rel=1e-10), name
+            size = abs(serial[1])
+            assert other[f"{name}/bound"] == pytest.approx(one[f"{name}/bound"], rel=1e-4, abs=1e-12 * size), name
+        for name, array in one.items():
+            if not name.endswith(("/numbers", "/bound")):
+                assert np.abs(other[name] - array).max() <= 1e-10 * np.abs(array).max(), name
+        assert other["warnings of all ranks/count"] == 1
+    for name in ("bilinear", "initial value"):
+        for run in (one, *others):
+            assert np.array_equal(run[f"{name}, whole/numbers"][2:], run[f"{name}, rest/numbers"][2:])
+            assert run[f"{name}, again/iterations"] == 1
 
 
 @pytest.mark.xdist_group("mpi")

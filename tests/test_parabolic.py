@@ -304,7 +304,10 @@ def test_times_that_make_no_sense(options, message):
         (lambda: pc.discretise(replace(heat(), equation=pc.Elliptic(source=travelling)), square()), DataError,
          "function of x and t, but there is no time"),
         (lambda: pc.discretise(heat(pc.Elliptic(lambda x, t: 0.2 - t)), square()), ProblemError,
-         "diffusion must be positive"),
+         r"diffusion at t = 0\.225 must be positive"),
+        (lambda: pc.discretise(heat(boundary={"top": pc.Robin(lambda x, t: 0.2 - t)}), square()), ProblemError,
+         r"the Robin coefficient on 'top' at t = 0\.225 must not be negative"),
+        (lambda: pc.discretise(heat(initial=travelling), square()), DataError, "a function of x alone"),
         (lambda: pc.solve(heat(), square(), discretisation=True), ProblemError, "of steady equations"),
         (lambda: pc.solve(heat(terms=[pc.Box(np.zeros((3, 42)), 1.0)]), square()), DataError, r"168|\(4, 42\)"),
         (lambda: pc.solve(heat(), square(), start=np.zeros((3, 42))), DataError, "168 values"),
@@ -368,3 +371,22 @@ def test_forms_in_time_are_those_of_the_data(scheme):
         assert values[0][2] != values[1][2]
     with pytest.raises(ProblemError, match=r"domain\.t"):
         pc.discretise(replace(heat(), equation=by_form(0.0)), pc.unit_square(4), "dolfinx")
+
+
+@pytest.mark.parametrize("scheme", ["backward-euler", "crank-nicolson"])
+def test_actuators_of_very_different_strengths_in_time_do_not_blur_one_another(scheme):
+    """What the strength at one time rounds to is not in the state that controls of other times make."""
+
+    def at_first(strength):
+        def shape(x, t):
+            return (strength if t < 0.3 else 1.0) * (1 + 0.37 * x[0])
+
+        equation = pc.Parabolic(pc.Elliptic(), T=1.0, steps=4, scheme=scheme)
+        problem = pc.ControlProblem(
+            equation, pc.Actuators([shape]), pc.Tracking(1.0), [pc.Tikhonov(1e-3)], {"left": pc.Dirichlet()}
+        )
+        return pc.discretise(problem, pc.unit_interval(8))
+
+    later = np.array([0.0, 0.033, 0.077, 0.0911])
+    (y, error), (other, _) = ((at.value, at.error) for at in (at_first(s).at(later) for s in (1.0, 1e12)))
+    assert np.abs(y - other).max() <= error

@@ -79,7 +79,8 @@ def natural_conditions(conditions: Mapping[str, Condition], sampler: Sampler) ->
             coefficient = sampler(condition.coefficient, region, f"Robin coefficient on {tag!r}")
             with sampler.engine.group.agree():
                 if np.any(coefficient < 0):
-                    what = f"the Robin coefficient on {tag!r} must not be negative"
+                    when = "" if sampler.time is None else f" at t = {sampler.time:g}"
+                    what = f"the Robin coefficient on {tag!r}{when} must not be negative"
                     raise ProblemError(f"{what}, its least value is {coefficient.min():.6g}.")
             terms.append(Integral(mass, region, coefficient))
             values = sampler(condition.value, region, f"Robin value on {tag!r}")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arrays import Array, takes_time
-from ..errors import InitialValueWarning, ProblemError
+from ..errors import DataError, InitialValueWarning, ProblemError
 from ..linear.matrix import ROUNDING, SharedMatrix, shared
 from ..problem import ControlProblem, Dirichlet, Elliptic, InitialValue, Parabolic, Robin, Stated
 from .conditions import Lifting, check_conditions, natural_conditions
@@ -131,6 +131,8 @@ class Evolution:
     def _initial_state(self) -> Array:
         """The initial value at the nodes, with the Dirichlet values where there are such."""
         self._sampler.time = None
+        if any(map(takes_time, _functions(self.parabolic.initial))):
+            raise DataError("the initial value is a function of x alone, not of x and t.")
         data, lifting, engine = self.parabolic.initial, self.levels[0].lifting, self.engine
         y = self._sampler.at_nodes(data, np.arange(engine.size), "the initial value")
         prescribed = lifting.initial()
@@ -139,12 +141,13 @@ class Evolution:
         worst = int(np.argmax(difference)) if difference.size else 0
         found = (float(difference.max(initial=0.0)), *(engine.nodes[:, worst].round(6).tolist() if y.size else []))
         largest, *where = max(engine.group.collect(found))
-        if engine.group.root and largest > 1e-8 * size:
-            warnings.warn(
-                f"the initial value differs from the Dirichlet value at t = {self.times[0]:g} by {largest:.3g} at "
-                f"x = {where}: the Dirichlet value is taken there, and the solution is not smooth at that time.",
-                InitialValueWarning, stacklevel=2,
-            )  # fmt: skip
+        with engine.group.agree():  # where warnings are errors
+            if engine.group.root and largest > 1e-8 * size:
+                warnings.warn(
+                    f"the initial value differs from the Dirichlet value at t = {self.times[0]:g} by {largest:.3g} at "
+                    f"x = {where}: the Dirichlet value is taken there, and the solution is not smooth at that time.",
+                    InitialValueWarning, stacklevel=2,
+                )  # fmt: skip
         return np.where(lifting.fixed, prescribed, y)
 
     # -- quadrature in time -------------------------------------------------------------------------------------
@@ -178,31 +181,32 @@ class Evolution:
     def residual(self, n: int, y: Array, before: Array, carried: Array, u: Array) -> Array:
         """E / theta at the free entries, for the step n = 0, .., N - 1 from `before`, with M before, to y."""
         new, old, theta = self.levels[n + 1], self.levels[n], self.theta
-        e = new.equation.residual(y, u) - new.load
+        steady = self.steady_control() if self._moving else u
+        e = new.equation.residual(y, steady) - new.load
         if theta < 1:
-            e += (1 - theta) / theta * (old.equation.residual(before, u) - old.load)
+            e += (1 - theta) / theta * (old.equation.residual(before, steady) - old.load)
         if self._moving:
-            e += (self.couplings[0].apply(u) - self.couplings[n].apply(u)) / theta
+            e -= self.couplings[n].apply(u) / theta
         return new.lifting.restrict(e + self.shift(n) * (self.mass @ y - carried))
 
     def couple(self, n: int, y: Array, before: Array, u: Array, h: Array) -> Array:
         """-E_u h / theta, a functional on states."""
+        if self._moving:
+            return self.couplings[n].apply(h) / self.theta
         new, old, rest = self.levels[n + 1].equation, self.levels[n].equation, (1 - self.theta) / self.theta
         result = new.couple(y, u, h)
         if rest:
             result = result + rest * old.couple(before, u, h)
-        if self._moving:
-            result = result + (self.couplings[n].apply(h) - self.couplings[0].apply(h)) / self.theta
         return result
 
     def couple_transposed(self, n: int, y: Array, before: Array, u: Array, p: Array) -> Array:
         """-M_u^-1 E_u' p / theta, with the mass of controls at one time."""
+        if self._moving:
+            return self.couplings[n].transposed(p) / self.theta
         new, old, rest = self.levels[n + 1].equation, self.levels[n].equation, (1 - self.theta) / self.theta
         result = new.couple_transposed(y, u, p)
         if rest:
             result = result + rest * old.couple_transposed(before, u, p)
-        if self._moving:
-            result = result + (self.couplings[n].transposed(p) - self.couplings[0].transposed(p)) / self.theta
         return result
 
     def second(

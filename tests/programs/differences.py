@@ -12,7 +12,7 @@ import pdecontrol as pc
 from pdecontrol.parallel import world
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from cases import problem, square, wave
+from cases import heat, problem, square, travelling, wave
 
 sys.path.insert(0, str(Path(__file__).parent))
 from generate import Systems
@@ -38,6 +38,10 @@ def moved(mesh):
 
 def drawn(x):
     return wave(x) + 0.01 * np.random.default_rng().standard_normal(x.shape[1])
+
+
+def later(x, t):
+    return travelling(x, t) + 1e-3 * (t > 0.9)
 
 
 def measured(points=POINTS):
@@ -92,6 +96,15 @@ CASES = {
     "Tracking.points": lambda: solve_with("tracking", pc.Tracking(1.0, points=POINTS + 1e-9 * LAST)),
     "Tracking.on": lambda: solve_with("tracking", pc.Tracking(1.0, on=choose(None, "patch"))),
     "Tracking.weight": lambda: solve_with("tracking", pc.Tracking(1.0, weight=choose(1.0, 2.0))),
+    "problem.equation.T": lambda: solve(pc.Parabolic(pc.Elliptic(), T=choose(1.0, 2.0), steps=4)),
+    "problem.equation.steps": lambda: solve(pc.Parabolic(pc.Elliptic(), T=1.0, steps=choose(4, 5))),
+    "problem.equation.times": lambda: solve(pc.Parabolic(pc.Elliptic(), times=[0.0, choose(0.1, 0.2), 1.0])),
+    "problem.equation.scheme": lambda: pc.solve(heat(scheme=choose("backward-euler", "crank-nicolson")), MESH),
+    "problem.equation.initial": lambda: pc.solve(heat(initial=choose(0.0, wave)), MESH),
+    "problem.equation.snapshots": lambda: solve(pc.Parabolic(pc.Elliptic(), T=1.0, steps=4, snapshots=choose(2, 3))),
+    "problem.equation.steady.source": lambda: pc.solve(heat(pc.Elliptic(source=choose(travelling, later))), MESH),
+    "Tracking.times": lambda: pc.solve(heat(tracking=pc.Tracking(1.0, times=choose("all", "final"))), MESH),
+    "backend.march": lambda: pc.solve(heat(), MESH, pc.Parallel(march=choose("sequential", "parallel-in-time"))),
     "mesh.points": lambda: solve(mesh=choose(MESH, moved(MESH))),
     "mesh.points, others": lambda: solve(mesh=pc.unit_square(choose(8, 9))),
     "mesh.points, 3D": lambda: solve(mesh=choose(MESH, pc.unit_cube(2))),

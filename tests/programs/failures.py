@@ -1,6 +1,7 @@
 """Run by test_mpi.py on three ranks: something goes wrong on some; says what every rank raised."""
 
 import sys
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,7 +11,7 @@ import pdecontrol as pc
 from pdecontrol.parallel import world
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from cases import problem, square
+from cases import heat, problem, square
 
 MESH = Path(sys.argv[1])
 LAST = world().rank == world().size - 1
@@ -91,6 +92,43 @@ def diffusion_negative_at_a_state():
     falling = pc.Quasilinear(lambda y: 1 + y, np.ones_like)
     cold = {"right": pc.Dirichlet(lambda x: np.where(x[1] > 0.6, -2.0, 0.0))}
     pc.solve(problem(pc.Elliptic(falling), cold), pc.unit_square(16))
+
+
+def blow_up_in_a_march():
+    """Near a corner y_t = y^2 + 400 explodes; diffusion reaches nowhere else."""
+    growth = pc.Semilinear(lambda y: -(y**2), lambda y: -2 * y)
+    pc.solve(heat(pc.Elliptic(1e-6, semilinear=growth, source=in_places(400.0, 0.0)), steps=8), square())
+
+
+def coefficient_negative_later():
+    def diffusion(x, t):
+        return 1.0 - 2.0 * (t > 0.2) * (x.sum(axis=0) > 1.5)
+
+    pc.solve(heat(pc.Elliptic(diffusion)), square())
+
+
+def target_that_fails_at_the_end():
+    def target(x, t):
+        if t > 0.29 and x.sum(axis=0).max(initial=0.0) > 1.8:
+            raise RuntimeError("no data here")
+        return x[0] + t
+
+    pc.solve(heat(tracking=pc.Tracking(target)), square())
+
+
+def initial_value_with_nan():
+    pc.solve(heat(initial=in_places(np.nan, 0.0)), square())
+
+
+def initial_value_warning_made_an_error():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pc.InitialValueWarning)
+        pc.solve(heat(initial=in_places(1.0, 0.0)), square())
+
+
+def evaluation_before_the_first_time():
+    result = pc.solve(heat(), square(), tol=1e-2)
+    result.state(np.array([[0.5], [0.5]]), -1.0 if LAST else 0.2)
 
 
 def file_that_only_the_first_rank_can_read():

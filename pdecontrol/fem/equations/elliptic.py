@@ -32,7 +32,8 @@ class LinearElliptic(StateEquation):
         kappa = None
         if not isinstance(equation.diffusion, Quasilinear):
             kappa = sampler.on_cells(equation.diffusion, "diffusion", None)
-            refuse_unless_positive(kappa, "diffusion", engine)
+            when = "" if sampler.time is None else f" at t = {sampler.time:g}"
+            refuse_unless_positive(kappa, f"diffusion{when}", engine)
         self._reaction = sampler.on_cells(equation.reaction, "reaction", 0.0)
         self._terms = [*([] if kappa is None else [Integral(diffusion, engine.cells, kappa)]), *natural.terms]
         if engine.group.any(bool(self._reaction.any())):
