@@ -10,7 +10,7 @@ import pdecontrol as pc
 from pdecontrol.curvature import smallest_curvature
 from pdecontrol.maps import map_norm
 from pdecontrol.space import Space
-from pdecontrol.spectrum import lanczos, largest_eigenvalue, smallest_eigenvalue
+from pdecontrol.spectrum import lanczos, largest_eigenvalue, smallest_eigenvalue, surely_below
 from pdecontrol.terms import bind
 
 
@@ -174,6 +174,19 @@ def random_point(generator, mesh):
     objective = bind(posed, map)
     at = map.at(generator.normal(size=map.control.size) * generator.uniform(0, 40))
     return objective, map, at, at.solve_adjoint(objective.state.gradient(at.value))
+
+
+def test_no_eigenvector_is_overlooked():
+    """A negative eigenvalue of a single entry, among others that all starts hold: a bound, or none, at every place."""
+    space, found = Space(np.full(400, 1 / 400)), 0
+    for place in range(0, 400, 11):
+        diagonal = np.linspace(0.0, 0.5, 400)
+        diagonal[place] = -0.4
+        value = surely_below(lambda x, d=diagonal: d * x, space, 40, 0.1, -0.9)
+        assert value <= -0.4
+        found += value > -0.6
+    assert found > 20
+    assert surely_below(lambda x: -x, space, 40, 0.1, -0.9) == -np.inf
 
 
 @pytest.mark.parametrize(("place", "width", "deep"), [(0.637, 0.01, 2.0), (0.61, 0.0073, 3.6), (0.4, 0.0102, 2.8)])
