@@ -26,14 +26,14 @@ def target(x, t):
     return np.exp(-40 * ((x - centre) ** 2).sum(axis=0))
 
 
-def main(output: Path | None = None, n: int = 32, steps: int = 40) -> pc.Result:
+def main(output: Path | None = None, n: int = 32, steps: int = 40, alpha: float = 1e-4) -> pc.Result:
     """Solve the problem on n by n squares and say how often the control rests."""
     problem = pc.ControlProblem(
         equation=pc.Parabolic(pc.Elliptic(0.1), T=1.0, steps=steps),
         boundary={"boundary": pc.Dirichlet()},
         control=pc.Distributed(),
         tracking=pc.Tracking(target),
-        terms=[pc.Tikhonov(1e-4), pc.L1(2e-3), pc.Box(-2, 6)],
+        terms=[pc.Tikhonov(alpha), pc.L1(2e-3), pc.Box(-2, 6)],
     )
     result = pc.solve(problem, pc.unit_square(n))
     pc.report(result)

@@ -196,14 +196,14 @@ def check_inverse_heat(output):
 
 
 def check_moving_target(output):
-    result = moving_target.main(output, n=16, steps=20)
+    result = moving_target.main(output, n=16, steps=12)
     grid = np.stack(np.meshgrid(*2 * [np.linspace(0, 1, 41)])).reshape(2, -1)
     for t, centre in ((0.25, (0.5, 0.75)), (0.5, (0.25, 0.5)), (0.75, (0.5, 0.25)), (1.0, (0.75, 0.5))):
         warmest = grid[:, np.argmax(result.state(grid, t))]
         assert np.linalg.norm(warmest - centre) < 0.1  # it lags behind
     u, space = result.control.array, result.control.space
     # on 48 by 48 squares with 160 steps
-    assert space.integral(u == 0) == pytest.approx(0.751, abs=0.02)
+    assert space.integral(u == 0) == pytest.approx(0.751, abs=0.03)
     assert space.norm(u) == pytest.approx(1.867, rel=0.02)
     return result
 

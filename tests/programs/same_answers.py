@@ -33,9 +33,9 @@ from cases import CASES, problem
 SMALL = {
     stadler: {"n": 24, "method": "primal-dual"}, bang_bang: {"n": 16}, boundary_control: {"n": 12},
     boundary_observation: {"n": 12}, burgers: {"n": 40}, heat_sources: {"n": 20}, regularisation_path: {"n": 16},
-    semilinear: {"n": 12}, bilinear: {"n": 6}, boundary_in_time: {"n": 6}, heaters: {"n": 8, "steps": 12},
-    inverse_heat: {"n": 10, "steps": 4, "alpha": 0.1}, moving_target: {"n": 8, "steps": 6}, semilinear_sparse: {"n": 6},
-    three_dimensions: {"n": 6}, threshold: {"n": 16},
+    semilinear: {"n": 12}, bilinear: {"n": 4}, boundary_in_time: {"n": 6}, heaters: {"n": 8, "steps": 12},
+    inverse_heat: {"n": 10, "steps": 4, "alpha": 0.1}, moving_target: {"n": 8, "steps": 4, "alpha": 2e-3},
+    semilinear_sparse: {"n": 4}, three_dimensions: {"n": 6}, threshold: {"n": 16},
 }  # fmt: skip
 
 
