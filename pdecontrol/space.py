@@ -57,10 +57,7 @@ class Levels:
         return np.concatenate([weight * self.base.dual(row) for weight, row in rows])
 
     def sample(self, function: Callable[..., Array], scale: float, name: str, infinite: bool) -> Array:
-        """Values of a function a level at a time: of x, or of x and t, and of t alone where there are no points."""
-        if self.base.points is None:
-            values = [self._numbers(function, t, name) for t in self.times.levels.tolist()]
-            return sample(np.concatenate(values), np.zeros((0, self.shape[0])), scale, name, infinite)
+        """Values of a function of x, or of x and t, a level at a time."""
         if not takes_time(function):
             return np.tile(sample(function, self.base.nodes, scale, name, infinite), self.weights.size)
         return np.concatenate([
@@ -68,19 +65,24 @@ class Levels:
             for t in self.times.levels.tolist()
         ])  # fmt: skip
 
-    def _numbers(self, function: Callable[..., Array], t: float, name: str) -> Array:
-        """What a function of time alone has for plain numbers."""
-        wanted = f"Functions of time take a number t and return {self.base.size} values, or one for all."
+    def _numbers(self, function: Callable[..., Array], t: float, count: int, name: str) -> Array:
+        """What a function of time alone has for plain numbers, those of all processes."""
+        wanted = f"Functions of time take a number t and return {count} values, or one for all."
         try:
             values = real_array(function(t), name)
         except Exception as error:
             raise DataError(f"{name}: the function failed at t = {t:g}: {error}. {wanted}") from error
-        if values.shape not in ((), (self.base.size,)):
+        if values.shape not in ((), (count,)):
             raise DataError(f"{name} at t = {t:g}: got an array of shape {values.shape}. {wanted}")
-        return np.broadcast_to(values, self.base.size)
+        return np.broadcast_to(values, count)
 
     def flat(self, data: Any, count: int, name: str) -> Any:
-        """A whole array, a level a row, flat, or one for all, as a flat one, and data that are no array as they are."""
+        """A whole array, a level a row, flat, or one for all, as a flat one, and data that are no array as they are.
+
+        So is what a function of time alone has for plain numbers, which one process may own all of.
+        """
+        if callable(data) and self.base.points is None:
+            return np.concatenate([self._numbers(data, t, count, name) for t in self.times.levels.tolist()])
         shape, levels = _shape(data), self.weights.size
         if shape in ((), (levels * count,)):
             return data

@@ -62,7 +62,8 @@ class Actuators(Stated):
 
     Parameters
     ----------
-    shapes : the chi_i, functions of x. The control is the vector (u_1, .., u_m) with the Euclidean norm.
+    shapes : the chi_i, functions of x. The control is the vector (u_1, .., u_m) with the Euclidean norm; in time
+        there is one on each interval, and `result.control.at(t).array` is that at t.
 
     Examples
     --------
@@ -115,7 +116,8 @@ class Coefficient(Stated):
 class InitialValue(Stated):
     """A control that is added to the initial value of a parabolic equation, on the domain or on the part `on`.
 
-    It has nodal values with a diagonal mass; there is no control in the equation itself.
+    It has nodal values with a diagonal mass D; there is no control in the equation itself. In the first step, where
+    the initial value has M y_0 with the mass matrix M of the states, the control has D u.
 
     Examples
     --------

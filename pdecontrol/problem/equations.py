@@ -125,7 +125,8 @@ class Parabolic(Stated):
     initial : y(t_0), a number, a function of x, a field, or an array (at the nodes).
     snapshots : limits the memory of nonlinear equations: at most so many time levels of a trajectory are kept (in
         products with a Hessian two vectors for each), and steps from them computed again where derivatives need them.
-        Answers are the same; a `Result` has whole trajectories all the same. Needs checkpoint_schedules.
+        Answers are the same, for more time (3 of 10 levels: several times as much); a `Result` has whole
+        trajectories all the same. Needs checkpoint_schedules.
 
     Notes
     -----

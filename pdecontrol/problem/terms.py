@@ -126,6 +126,8 @@ class L1(Stated):
 class Box(Stated):
     """lower <= u <= upper: numbers, functions of x, or arrays, which are whole vectors of the control space.
 
+    In time, functions of (x, t) too, or of t alone with a value for each of `Actuators`, or one for all.
+
     Examples
     --------
     >>> terms = [Tikhonov(1e-4), Box(lower=0.0, upper=lambda x: 1 + x[0])]
