@@ -133,7 +133,7 @@ FAILURES = {
     "semilinear_term_that_fails": "ProblemError: Semilinear: the function failed on an array of 10",
     "diffusion_negative_at_a_state": "StateError: Quasilinear: the diffusion must be positive, it is -",
     "blow_up_in_a_march": "ConvergenceError: in step ",
-    "coefficient_negative_later": "ProblemError: diffusion must be positive, it is -1 at x = ",
+    "coefficient_negative_later": "ProblemError: diffusion at t = 0.225 must be positive, it is -1 at x = ",
     "target_that_fails_at_the_end": "DataError: the target of Tracking at t = 0.3: the function failed on x",
     "initial_value_with_nan": "DataError: the initial value: ",
     "initial_value_warning_made_an_error": "InitialValueWarning: the initial value differs from the Dirichlet value",

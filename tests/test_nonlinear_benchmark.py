@@ -55,6 +55,6 @@ def test_the_exact_bilinear_control_and_its_norms():
 def test_the_semilinear_problem():
     result = pc.solve(reference.semilinear_heat(16).problem, pc.unit_square(16))
     u, space = result.control.array, result.control.space
-    assert result.success and result.solves["total"] <= 110
+    assert result.success and result.solves["total"] <= 120
     assert space.norm(u) == pytest.approx(4.33, abs=0.03)
     assert u.max() == 20 and u.min() == 0
