@@ -174,6 +174,8 @@ class Space:
         base, result = self.base, np.full(self.size, np.nan)
         rows = result.reshape(-1, base.size)
         with self.group.agree():
+            if not data:
+                raise DataError(f"{name}: its parts are given no value, the dictionary is empty.")
             for tag in data:
                 if tag not in base.members:
                     raise DataError(f"{name}: there is no part {tag!r} here, the parts are {list(base.members)}.")
