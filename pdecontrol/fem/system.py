@@ -110,6 +110,8 @@ class System:
 def mesh_digest(mesh: Mesh, equation: object) -> str:
     """Of the points and cells; for forms, which may name any tag, of all tags too."""
     arrays = [("points", mesh.points), ("cells", mesh.cells)]
+    if mesh.bends is not None:
+        arrays += [("bent edges", mesh.bends[0]), ("their middles", mesh.bends[1])]
     if isinstance(equation, Weak):
         arrays += [*mesh.parts.items(), *mesh.boundaries.items()]
     return repr([(name, a.shape, hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest()) for name, a in arrays])
