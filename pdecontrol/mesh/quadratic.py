@@ -11,7 +11,7 @@ from scipy.special import roots_jacobi
 
 from ..arrays import Array, Indices
 from ..errors import MeshError
-from .cells import edges_of
+from .cells import edge_key, edges_of
 
 # The edges of a simplex of dimension k are the first k (k + 1) / 2 of these.
 EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
@@ -91,13 +91,12 @@ def edge_offsets(vertices: Array, simplices: Array, bends: Bends) -> Array:
     """The vectors (dim, edges, m) from the midpoints of the edges of simplices to their middles: zero if straight."""
     count, (edges, places) = vertices.shape[1], bends
     offsets = places - (vertices[:, edges[0]] + vertices[:, edges[1]]) / 2
-    keys = edges[0] * count + edges[1]
+    keys = edge_key(*edges, count)
     order = np.argsort(keys)
     pairs = EDGES[: math.comb(len(simplices), 2)]
     result = np.zeros((len(vertices), len(pairs), simplices.shape[1]))
     for row, (i, j) in enumerate(pairs):
-        low, high = np.minimum(simplices[i], simplices[j]), np.maximum(simplices[i], simplices[j])
-        wanted = low * count + high
+        wanted = edge_key(simplices[i], simplices[j], count)
         numbers = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), order.size - 1)]
         bent = keys[numbers] == wanted
         result[:, row, bent] = offsets[:, numbers[bent]]
@@ -131,7 +130,7 @@ def checked_bends(points: Array, cells: Array, bends: Bends) -> Bends:
         )
     if not np.isfinite(places).all():
         raise MeshError(f"The middle of bent edge {np.argmin(np.isfinite(places).all(axis=0))} is not finite.")
-    keys = edges[0] * count + edges[1]
+    keys = edge_key(*edges, count)
     known = np.isin(keys, edges_of(cells, count))
     if not known.all():
         raise MeshError(f"Bent edge {np.argmin(known)}, {edges[:, np.argmin(known)].tolist()}, is not in the mesh.")
