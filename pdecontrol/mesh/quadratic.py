@@ -63,10 +63,16 @@ class Quadratic:
             return np.asarray(np.abs(np.linalg.det(derivatives)))
         return np.asarray(np.sqrt(np.linalg.det(np.swapaxes(derivatives, 2, 3) @ derivatives)))
 
-    def coordinates(self, points: Array, start: Array) -> tuple[Array, Array]:
-        """The coordinates (k + 1, m) of a point (dim, m) in each simplex by Newton's method, and their gradients.
+    def gradients(self, coordinates: Array) -> Array:
+        """The gradients (dim, k + 1, m) of the coordinates, at a point (k + 1, m) of each simplex."""
+        inverse = np.linalg.pinv(self.derivatives(coordinates[:, :, None])[:, 0])
+        gradients = np.concatenate([-inverse.sum(axis=1, keepdims=True), inverse], axis=1)
+        return np.moveaxis(gradients, (2, 1, 0), (0, 1, 2))
 
-        On curves and surfaces, Gauss-Newton: those of a point near by. The gradients have the shape (dim, k + 1, m).
+    def coordinates(self, points: Array, start: Array) -> Array:
+        """The coordinates (k + 1, m) of a point (dim, m) in each simplex by Newton's method.
+
+        On curves and surfaces, Gauss-Newton: those of a point near by.
         """
         found = np.clip(start, 0.0, 1.0)
         found /= found.sum(axis=0)
@@ -79,8 +85,7 @@ class Quadratic:
             found[0] = 1 - found[1:].sum(axis=0)
             if np.abs(step).max(initial=0.0) <= 1e-14:
                 break
-        gradients = np.concatenate([-inverse.sum(axis=1, keepdims=True), inverse], axis=1)
-        return found, np.moveaxis(gradients, (2, 1, 0), (0, 1, 2))
+        return found
 
     @property
     def _edges(self) -> tuple[tuple[int, int], ...]:
