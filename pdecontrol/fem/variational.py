@@ -24,8 +24,10 @@ def point_numbers(corners: Indices, rule: Array) -> Indices:
     """
     orders, kinds = np.unique(np.argsort(corners, axis=0), axis=1, return_inverse=True)
     places = np.round(rule * 1e9).astype(np.int64)
-    within = np.array([np.argsort(np.lexsort(places[order][::-1])) for order in orders.T])
     count = rule.shape[1]
+    within = np.zeros((orders.shape[1], count), dtype=np.int64)
+    for row, order in zip(within, orders.T, strict=True):
+        row[np.lexsort(places[order][::-1])] = np.arange(count)
     return np.asarray(count * np.arange(corners.shape[1])[:, None] + within[kinds.ravel()])
 
 
