@@ -91,7 +91,7 @@ def edge_offsets(vertices: Array, simplices: Array, bends: Bends) -> Array:
     """The vectors (dim, edges, m) from the midpoints of the edges of simplices to their middles: zero if straight."""
     count, (edges, places) = vertices.shape[1], bends
     offsets = places - (vertices[:, edges[0]] + vertices[:, edges[1]]) / 2
-    keys = edge_key(*edges, count)
+    keys = edge_key(edges[0], edges[1], count)
     order = np.argsort(keys)
     pairs = EDGES[: math.comb(len(simplices), 2)]
     result = np.zeros((len(vertices), len(pairs), simplices.shape[1]))
@@ -130,7 +130,7 @@ def checked_bends(points: Array, cells: Array, bends: Bends) -> Bends:
         )
     if not np.isfinite(places).all():
         raise MeshError(f"The middle of bent edge {np.argmin(np.isfinite(places).all(axis=0))} is not finite.")
-    keys = edge_key(*edges, count)
+    keys = edge_key(edges[0], edges[1], count)
     known = np.isin(keys, edges_of(cells, count))
     if not known.all():
         raise MeshError(f"Bent edge {np.argmin(known)}, {edges[:, np.argmin(known)].tolist()}, is not in the mesh.")
