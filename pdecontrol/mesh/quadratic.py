@@ -38,9 +38,10 @@ class Quadratic:
 
     def points(self, coordinates: Array) -> Array:
         """Where the coordinates are, shape (dim, m, q)."""
-        bubbles = np.array([4 * coordinates[i] * coordinates[j] for i, j in self._edges])
-        straight = np.einsum("dim,imq->dmq", self.corners, coordinates)
-        return np.asarray(straight + np.einsum("dem,emq->dmq", self.offsets, bubbles))
+        result = weighted_sum(self.corners[..., None], coordinates)
+        for number, (i, j) in enumerate(self._edges):
+            result += self.offsets[:, number, :, None] * (4 * coordinates[i] * coordinates[j])
+        return result
 
     def derivatives(self, coordinates: Array) -> Array:
         """The matrices (m, q, dim, k) of derivatives by the coordinates but the first, which makes their sum one."""
@@ -85,6 +86,14 @@ class Quadratic:
     @property
     def _edges(self) -> tuple[tuple[int, int], ...]:
         return EDGES[: self.offsets.shape[1]]
+
+
+def weighted_sum(corners: Array, coordinates: Array) -> Array:
+    """The sum of corners (dim, k + 1, ..) times coordinates (k + 1, ..), to the last bit the same in any company."""
+    result = corners[:, 0] * coordinates[0]
+    for i in range(1, len(coordinates)):
+        result += corners[:, i] * coordinates[i]
+    return np.asarray(result)
 
 
 def edge_offsets(vertices: Array, simplices: Array, bends: Bends) -> Array:
