@@ -4,13 +4,14 @@ All are posed on the square (-1, 1)^2 with one closed curve, tag "gamma", betwee
 
 Notes
 -----
-That on the circle r0 = 1/2 with kappa = (1, 10), its variants, that on the star, with a control on the circle and in
-time are those of M.-C. Lai, Y. Song, X. Yuan, H. Yue, T. Zeng, SIAM J. Sci. Comput. 47 (2025), arXiv 2308.06709. There
+Those on the circle r0 = 1/2 with kappa = (1, 10) and no jumps, on the star, with a control on the circle and in time are
+by M.-C. Lai, Y. Song, X. Yuan, H. Yue, T. Zeng, SIAM J. Sci. Comput. 47 (2025), arXiv 2308.06709. In them
 
-    S = (r^2 - r0^2) (x1^2 - 1) (x2^2 - 1)    and    Lap S = 2 (x1^4 + x2^4 + 12 x1^2 x2^2) - (16 + 2 r0^2) r^2 + 4 (1 + r0^2),
+    S = (r^2 - r0^2) (x1^2 - 1) (x2^2 - 1),
+    Lap S = 2 (x1^4 + x2^4 + 12 x1^2 x2^2) - (16 + 2 r0^2) r^2 + 4 (1 + r0^2),
 
-and adjoint states that are multiples of S / kappa have no jumps in value or flux. P clips to the bounds; alpha = 1 where
-it is not said.
+and adjoint states that are multiples of S/kappa have no jumps in value or flux. P clips to the bounds, and alpha = 1
+where it is not said.
 """
 
 from __future__ import annotations
@@ -122,8 +123,8 @@ def circle(
 ) -> InterfaceReference:
     """-div(kappa grad y) = u + f without jumps, y* = r^3/kappa (+ a constant outside), p* = -5 S/kappa, u* = P(-p*).
 
-    f = -9 r - u*, y_d = y* - 5 Lap S. With kappa = (1, 10) and bounds +-1 the bound holds on 3.2 % of the square and the
-    root mean square of u* is 0.2908912355, without bounds (infinite ones) 0.3054824636, that of y* 0.1779840973.
+    f = -9 r - u*, y_d = y* - 5 Lap S. With kappa = (1, 10) and bounds +-1 the bound holds on 3.2 % of the square and
+    the root mean square of u* is 0.2908912355, without bounds (infinite ones) 0.3054824636, that of y* 0.1779840973.
 
     Examples
     --------
@@ -316,9 +317,7 @@ def heat(
 
     def target(kappa: float) -> Function:
         def wanted(x: Array, t: float) -> Array:
-            return np.asarray(
-                -10 * np.cos(t - T) * bubble(x) / kappa - 5 * np.sin(t - T) * laplacian_of_bubble(x)
-            )
+            return np.asarray(-10 * np.cos(t - T) * bubble(x) / kappa - 5 * np.sin(t - T) * laplacian_of_bubble(x))
 
         return wanted
 
