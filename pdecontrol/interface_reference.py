@@ -4,8 +4,8 @@ All are posed on the square (-1, 1)^2 with one closed curve, tag "gamma", betwee
 
 Notes
 -----
-Those on the circle r0 = 1/2 with kappa = (1, 10) and no jumps, on the star, with a control on the circle and in time are
-by M.-C. Lai, Y. Song, X. Yuan, H. Yue, T. Zeng, SIAM J. Sci. Comput. 47 (2025), arXiv 2308.06709. In them
+Those on the circle r0 = 1/2 with kappa = (1, 10) and no jumps, on the star, with a control on the circle and in time
+are by M.-C. Lai, Y. Song, X. Yuan, H. Yue, T. Zeng, SIAM J. Sci. Comput. 47 (2025), arXiv 2308.06709. In them
 
     S = (r^2 - r0^2) (x1^2 - 1) (x2^2 - 1),
     Lap S = 2 (x1^4 + x2^4 + 12 x1^2 x2^2) - (16 + 2 r0^2) r^2 + 4 (1 + r0^2),

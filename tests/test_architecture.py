@@ -15,9 +15,10 @@ ROOT = Path(pdecontrol.__file__).parent
 FLOORS = (
     ("errors",), ("arrays", "counter"), ("files", "parallel", "times"), ("mesh",), ("linear",),
     ("plot", "export", "layout"), ("space",), ("field",), ("problem",),
-    ("agreement", "reference", "interface_reference"), ("spectrum",), ("maps",), ("terms", "stacked", "linearised"),
-    ("curvature", "verify"), ("certificate",), ("result",), ("solvers",), ("fem",), ("starts",), ("optimise",),
-    ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),
+    ("agreement", "fitted", "reference", "interface_reference"),
+    ("spectrum",), ("maps",), ("terms", "stacked", "linearised"), ("curvature", "verify"), ("certificate",),
+    ("result",), ("solvers",),
+    ("fem",), ("starts",), ("optimise",), ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),
 )  # fmt: skip
 
 

@@ -97,8 +97,9 @@ def _checked(mesh: Mesh, tag: str, part: str, taken: dict[int, str]) -> Indices:
         facet = facets_of(mesh.cells[:, near])[:, columns]
         there = np.isin(facet, vertices).any(axis=0)
         if there.any():
+            where = _place(mesh, facet[:, np.argmax(there)])
             raise MeshError(
-                f"interface {tag!r} has gaps: it ends at the facet around x = {_place(mesh, facet[:, np.argmax(there)])}, "
+                f"interface {tag!r} has gaps: it ends at the facet around x = {where}, "
                 f"which separates the part {part!r} from others too and has no such tag."
             )
     return vertices

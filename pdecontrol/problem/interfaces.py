@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +29,8 @@ class Interface(Stated):
 
     Notes
     -----
-    States of a problem with interfaces have two values there, and so have targets, bounds, references and initial values
-    that are given for each part, {tag: data}. Controls on parts have their own values on either side too.
+    States of a problem with interfaces have two values there, and so have targets, bounds, references and initial
+    values that are given for each part, {tag: data}. Controls on the domain have two values there too.
 
     Examples
     --------
@@ -43,5 +44,6 @@ class Interface(Stated):
 
     def __post_init__(self) -> None:
         check_tag(self.inside, "Interface", optional=False)
-        if isinstance(self.value, str) or isinstance(self.flux, str):
-            raise ProblemError("Interface: value and flux are numbers or functions of x, not text.")
+        jumps: tuple[Any, Any] = self.value, self.flux
+        if any(isinstance(jump, (str, Mapping)) for jump in jumps):
+            raise ProblemError("Interface: value and flux are numbers or functions of x.")
