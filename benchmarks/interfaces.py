@@ -1,0 +1,250 @@
+"""Elliptic and parabolic control with interfaces: fitted elements, and a Cartesian grid, against exact solutions.
+
+    python benchmarks/interfaces.py fitted                         # every case, sizes 0.2 to 0.025, degrees 1 and 2
+    python benchmarks/interfaces.py fitted --case star --size 0.1 0.05 0.025 0.0125
+    python benchmarks/interfaces.py fitted --case circle --backend dolfinx
+    python benchmarks/interfaces.py cartesian                      # beside fitted elements, in the same run
+
+Fitted: errors relative to the exact solution, in the root mean square over six points in each cell, each with the area of
+the cell as weight and on the side of the cell; controls on the interface in the norm of their space. On the star, where
+there is no exact solution, the differences of J, ||u|| and max u from the values of the reference. In time, over all steps
+(states at their times, controls in the middle of the steps; at the later time for backward Euler). Seconds are those of
+mesh and solve. `states` are the unknowns of the state equation.
+
+Cartesian: the immersed interface method of benchmarks/cartesian.py; errors in the root mean square over the nodes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+import pdecontrol as pc
+from pdecontrol import interface_reference as reference
+from pdecontrol.arrays import Array
+from pdecontrol.interface_reference import InterfaceReference
+from pdecontrol.problem.controls import Element
+
+sys.path.insert(0, str(Path(__file__).parent))
+from cartesian import Cartesian, Curve, optimise
+
+CONTRASTS = ((1.0, 10.0), (1.0, 1e3), (1e3, 1.0), (1.0, 1e-3), (1e-3, 1.0))
+A, B = 0.445948490915965, 0.091576213509771  # of the rule of degree 4 with six points on a triangle
+RULE = np.array([(A, A, 1 - 2 * A), (A, 1 - 2 * A, A), (1 - 2 * A, A, A), (B, B, 1 - 2 * B), (B, 1 - 2 * B, B),
+                 (1 - 2 * B, B, B)]).T  # fmt: skip
+SHARES = np.repeat([0.223381589678011, 0.109951743655322], 3)
+EVERYWHERE = [(-1.0, 1.0), (-1.0, 1.0)]
+
+
+class Sample:
+    """Points in all cells of a mesh, with weights, and the side of each."""
+
+    def __init__(self, mesh: pc.Mesh) -> None:
+        corners = mesh.points[:, mesh.cells]
+        self.points = np.einsum("dim,iq->dmq", corners, RULE).reshape(2, -1)
+        self.weights = np.outer(mesh.volumes, SHARES).ravel()
+        inside = np.zeros(mesh.cells.shape[1], dtype=bool)
+        inside[mesh.part("inside")] = True
+        self.inside = np.repeat(inside, SHARES.size)
+
+    def exact(self, sides: reference.Sides, *time: float) -> Array:
+        return np.where(self.inside, sides["inside"](self.points, *time), sides["outside"](self.points, *time))
+
+    def square(self, values: Array) -> float:
+        return float(self.weights @ values**2)
+
+
+def error(exact: InterfaceReference, name: str, field: pc.Field, sample: Sample) -> float:
+    """The relative error of the state, the adjoint state or the control."""
+    sides = getattr(exact, name)
+    if "gamma" in sides:
+        optimum = field.space.interpolate(sides["gamma"])
+        return field.space.norm(field.array - optimum) / field.space.norm(optimum)
+    times = [(t,) for t in field.space.times[:: max(1, field.space.times.size // 16)]] if field.takes_time else [()]
+    apart, size = 0.0, 0.0
+    for time in times:
+        optimum = sample.exact(sides, *time)
+        apart += sample.square(field(sample.points, *time) - optimum)
+        size += sample.square(optimum)
+    return float(np.sqrt(apart / size))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A solved problem: errors of control and state, or what is known instead of them, and what they took."""
+
+    values: tuple[float, ...]
+    states: int
+    solves: int
+    relative: float
+    seconds: tuple[float, float]
+
+
+def run(exact: InterfaceReference, size: float, backend: str, degree: int, tol: float) -> Run:
+    """Mesh and solve."""
+    start = perf_counter()
+    mesh = pc.fitted_mesh(EVERYWHERE, exact.problem.interface, size=size)
+    meshed = perf_counter() - start
+    engine = pc.Embedded(degree=degree) if backend == "skfem" else pc.Parallel(degree=degree)
+    result = pc.solve(exact.problem, mesh, engine, tol=tol)
+    if exact.state is None:
+        u, space = result.control.array, result.control.space
+        found = (result.objective, space.norm(u), space.max(u))
+        values = tuple(value / known - 1 for value, known in zip(found, reference.STAR, strict=True))
+    else:
+        sample = Sample(mesh)
+        values = (error(exact, "control", result.control, sample), error(exact, "state", result.state, sample))
+    levels = result.state.space.times.size if result.state.takes_time else 1
+    states = result.state.space.count // levels
+    return Run(values, states, result.solves["total"], result.certificate.relative, (meshed, result.seconds))
+
+
+def table(title: str, label: str, steps: Sequence[float], solve: Callable[[float], Run]) -> list[Run]:
+    """Print a line for each size or number of steps, with the orders from one to the next."""
+    print(f"\n{title}")
+    runs: list[Run] = []
+    for step in steps:
+        new = solve(step)
+        head = ["u", "y"] if len(new.values) == 2 else ["J", "||u||", "max u"]
+        if not runs:
+            columns = "".join(f"{name:>11}{'order':>7}" for name in head)
+            print(f"{label:>8}{'states':>8}{'solves':>8}{'mesh s':>8}{'solve s':>9}{'certified':>11}{columns}")
+        line = f"{step:>8g}{new.states:>8}{new.solves:>8}{new.seconds[0]:>8.2f}{new.seconds[1]:>9.2f}{new.relative:>11.1e}"
+        for i, value in enumerate(new.values):
+            order = "-"
+            if runs:
+                order = f"{np.log(abs(runs[-1].values[i] / value)) / abs(np.log(steps[len(runs) - 1] / step)):.2f}"
+            line += f"{value:>11.2e}{order:>7}"
+        print(line, flush=True)
+        runs.append(new)
+    return runs
+
+
+def fitted(arguments: argparse.Namespace) -> None:
+    """The tables of fitted elements."""
+    for degree in arguments.degree:
+        for case in arguments.case:
+            for name, exact in CASES[case](arguments.element).items():
+                table(
+                    f"{name}, degree {degree}", "h", arguments.size,
+                    lambda h, exact=exact, degree=degree: run(exact, h, arguments.backend, degree, arguments.tol),
+                )  # fmt: skip
+
+
+def in_time(arguments: argparse.Namespace) -> None:
+    """Orders in time on one mesh, for both schemes, then in space with many steps."""
+    for scheme in ("backward-euler", "crank-nicolson"):
+        table(
+            f"heat, {scheme}, degree {max(arguments.degree)}, h = {arguments.size[-1]:g}", "steps", arguments.steps,
+            lambda n, scheme=scheme: run(
+                reference.heat(int(n), scheme, element=arguments.element), arguments.size[-1], arguments.backend,
+                max(arguments.degree), arguments.tol,
+            ),
+        )  # fmt: skip
+    exact = reference.heat(arguments.steps[-1], "crank-nicolson", element=arguments.element)
+    for degree in arguments.degree:
+        table(
+            f"heat, {arguments.steps[-1]} steps of Crank-Nicolson, degree {degree}", "h", arguments.size,
+            lambda h, degree=degree: run(exact, h, arguments.backend, degree, arguments.tol),
+        )  # fmt: skip
+
+
+def curve_of(exact: InterfaceReference) -> Curve:
+    """The curve of a problem in polar coordinates."""
+    shape = exact.shape
+    if isinstance(shape, pc.Star):
+        return Curve(lambda theta: shape.radius + shape.amplitude * np.sin(shape.arms * theta))
+    return Curve(lambda theta: np.full_like(theta, reference.RADIUS))
+
+
+def immersed(exact: InterfaceReference, size: float) -> Run:
+    """The problem by the immersed interface method on a Cartesian grid."""
+    problem = exact.problem
+    gamma, box = problem.interface["gamma"], problem.term(pc.Box) or pc.Box()
+
+    def function(data: Any) -> Callable[[Array], Array]:
+        return data if callable(data) else lambda x: np.full(x.shape[1], float(data))
+
+    def both(data: Any) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+        return (data["inside"], data["outside"]) if isinstance(data, dict) else (function(data), function(data))
+
+    start = perf_counter()
+    equation = problem.equation
+    scheme = Cartesian(round(2 / size), curve_of(exact), (equation.diffusion["inside"], equation.diffusion["outside"]))
+    found = optimise(
+        scheme, both(equation.source), both(problem.tracking[0].target), function(gamma.value), function(gamma.flux),
+        function(problem.boundary["boundary"].value), (box.lower, box.upper), problem.term(pc.Tikhonov).alpha,
+    )  # fmt: skip
+    seconds = perf_counter() - start
+
+    def square(values: Array) -> float:
+        return float(scheme.h**2 * (values @ values))
+
+    values: tuple[float, ...]
+    if exact.state is None:
+        cost = 0.5 * square(found.y - function(problem.tracking[0].target)(scheme.nodes)) + 0.5 * square(found.u)
+        known = zip((cost, np.sqrt(square(found.u)), found.u.max()), reference.STAR, strict=True)
+        values = tuple(value / reference - 1 for value, reference in known)
+    else:
+        optima = [exact.at(sides, scheme.nodes) for sides in (exact.control, exact.state)]
+        pairs = zip((found.u, found.y), optima, strict=True)
+        values = tuple(float(np.sqrt(square(a - b) / square(b))) for a, b in pairs)
+    return Run(values, scheme.inside.size, found.solves, float("nan"), (0.0, seconds))
+
+
+def cartesian(arguments: argparse.Namespace) -> None:
+    """The Cartesian grid, then fitted elements of both degrees, a case after the other."""
+    for case in arguments.case:
+        for name, exact in CASES[case](arguments.element).items():
+            table(f"{name}, Cartesian", "h", arguments.size, lambda h, exact=exact: immersed(exact, h))
+            for degree in arguments.degree:
+                table(
+                    f"{name}, fitted, degree {degree}", "h", arguments.size,
+                    lambda h, exact=exact, degree=degree: run(exact, h, arguments.backend, degree, arguments.tol),
+                )  # fmt: skip
+
+
+CASES: dict[str, Callable[[Element], dict[str, InterfaceReference]]] = {
+    "circle": lambda element: {"circle": reference.circle(element=element)},
+    "unbounded": lambda element: {"circle without bounds": reference.circle(bounds=(-np.inf, np.inf), element=element)},
+    "contrasts": lambda element: {
+        f"circle with jumps, kappa = ({a:g}, {b:g})": reference.scaled((a, b), element) for a, b in CONTRASTS
+    },
+    "star": lambda element: {"star": reference.star(element)},
+    "control": lambda element: {
+        "control on the circle": reference.control_on_circle(),
+        "control on the circle, with jumps": reference.flux_control(),
+    },
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    tables = parser.add_subparsers(required=True)
+    for name, show, cases in (
+        ("fitted", fitted, list(CASES)), ("time", in_time, []), ("cartesian", cartesian, ["circle", "contrasts", "star"]),
+    ):  # fmt: skip
+        own = tables.add_parser(name, help=show.__doc__)
+        own.set_defaults(show=show)
+        own.add_argument("--size", type=float, nargs="+", default=[0.2, 0.1, 0.05, 0.025])
+        own.add_argument("--degree", type=int, nargs="+", default=[1, 2], choices=(1, 2))
+        own.add_argument("--backend", choices=("skfem", "dolfinx"), default="skfem")
+        own.add_argument("--element", default="variational", help="of distributed controls")
+        own.add_argument("--tol", type=float, default=1e-8)
+        if cases:
+            own.add_argument("--case", nargs="+", choices=cases, default=cases)
+        else:
+            own.add_argument("--steps", type=int, nargs="+", default=[8, 16, 32, 64])
+    arguments = parser.parse_args()
+    arguments.show(arguments)
+
+
+if __name__ == "__main__":
+    main()
