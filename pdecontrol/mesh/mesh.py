@@ -62,6 +62,7 @@ class Mesh:
     parts: dict[str, Array] = field(default_factory=dict)
     boundaries: dict[str, Array] = field(default_factory=dict)
     weld: bool | None = None
+    bends: tuple[Array, Array] | None = None
 
     def __post_init__(self) -> None:
         points = checked_array(self.points, float, "points")
@@ -237,11 +238,16 @@ class Mesh:
 
 
 def known(
-    points: Array, cells: Array, parts: dict[str, Array], boundaries: dict[str, Array], weld: bool | None = None
+    points: Array,
+    cells: Array,
+    parts: dict[str, Array],
+    boundaries: dict[str, Array],
+    weld: bool | None = None,
+    bends: tuple[Array, Array] | None = None,
 ) -> Mesh:
     """A mesh from arrays that need no check."""
     mesh = object.__new__(Mesh)
-    values = {"points": points, "cells": cells, "parts": parts, "boundaries": boundaries, "weld": weld}
+    values = {"points": points, "cells": cells, "parts": parts, "boundaries": boundaries, "weld": weld, "bends": bends}
     for name, value in values.items():
         object.__setattr__(mesh, name, value)
     return mesh
