@@ -12,7 +12,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..errors import MeshError
-from .cells import children, edge_determinants, edges_of, oriented
+from .cells import children, edge_determinants, edges_of, facets_of, number_columns, oriented
 from .checks import check_numbers, checked_array, checked_boundaries, checked_part, tagged_facets, welded
 
 
@@ -33,6 +33,8 @@ class Mesh:
         facet that does not have them as vertex (hanging nodes). They are refused unless said otherwise: True merges
         the points at the same place, False leaves apart what touches, as the two sides of a slit. Functions of x and
         fields that are given as data have the same value on both sides.
+    bends : edges (2, k), sorted columns of vertex numbers, and the places (dim, k) of their middles, where cells are
+        images of straight ones under polynomials of degree 2; of plane and solid meshes. None where all are straight.
 
     Raises
     ------
@@ -150,7 +152,7 @@ class Mesh:
         if name in self.boundaries:
             raise MeshError(f'"{name}" names both a part and a boundary; rename one of them.')
         parts = {**self.parts, name: np.flatnonzero(chosen)}
-        return known(self.points, self.cells, parts, self.boundaries, self.weld)
+        return known(self.points, self.cells, parts, self.boundaries, self.weld, self.bends)
 
     def tag_boundary(self, name: str, predicate: Callable[[Array], Array]) -> Mesh:
         """The mesh with a further boundary: the boundary facets whose midpoint satisfies the predicate.
@@ -179,7 +181,41 @@ class Mesh:
         if name == "boundary":
             raise MeshError('"boundary" is reserved for all facets on the boundary of the domain; take another name.')
         boundaries = {**self.boundaries, name: facets[:, chosen]}
-        return known(self.points, self.cells, self.parts, boundaries, self.weld)
+        return known(self.points, self.cells, self.parts, boundaries, self.weld, self.bends)
+
+    def tag_interface(self, name: str, inside: str) -> Mesh:
+        """The mesh with a further boundary inside the domain: the facets between a part and all other cells.
+
+        Parameters
+        ----------
+        name : the tag; a boundary that already has it is replaced.
+        inside : the part.
+
+        Raises
+        ------
+        MeshError
+            For an unknown part, one that has no such facets, or a name that is taken.
+
+        Examples
+        --------
+        >>> from pdecontrol.mesh.shapes import unit_square
+        >>> mesh = unit_square(4).tag_part("core", lambda x: abs(x - 0.5).max(axis=0) < 0.25)
+        >>> mesh.tag_interface("gamma", "core").facets("gamma").shape
+        (2, 8)
+        """
+        within = np.zeros(self.cells.shape[1], dtype=bool)
+        within[self.part(inside)] = True
+        if name in self.parts or name == "boundary":
+            raise MeshError(f'The tag "{name}" is that of a part or of the whole boundary; take another name.')
+        columns = np.sort(facets_of(self.cells), axis=0)
+        first, numbers = number_columns(columns)
+        sides = np.bincount(numbers, np.tile(within, self.dim + 1))
+        chosen = first[(np.bincount(numbers) == 2) & (sides == 1)]
+        if not chosen.size:
+            raise MeshError(f'The part "{inside}" has no facets in common with other cells; it makes no interface.')
+        return known(
+            self.points, self.cells, self.parts, {**self.boundaries, name: columns[:, chosen]}, self.weld, self.bends
+        )
 
     def transform(self, function: Callable[[Array], Array]) -> Mesh:
         """The mesh with its points x of shape (dim, n) moved to function(x).
@@ -238,13 +274,9 @@ class Mesh:
 
 
 def known(
-    points: Array,
-    cells: Array,
-    parts: dict[str, Array],
-    boundaries: dict[str, Array],
-    weld: bool | None = None,
+    points: Array, cells: Array, parts: dict[str, Array], boundaries: dict[str, Array], weld: bool | None = None,
     bends: tuple[Array, Array] | None = None,
-) -> Mesh:
+) -> Mesh:  # fmt: skip
     """A mesh from arrays that need no check."""
     mesh = object.__new__(Mesh)
     values = {"points": points, "cells": cells, "parts": parts, "boundaries": boundaries, "weld": weld, "bends": bends}
