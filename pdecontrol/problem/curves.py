@@ -36,8 +36,8 @@ def closed_curve(place: Callable[[Array], Array], size: float, turn: float) -> A
         if count >= FINEST:
             corner = x[:, (np.argmax(turning) + 1) % count]
             raise ProblemError(
-                f"The curve turns by {turning.max():.2g} radians at x = {corner.round(6).tolist()}: it has a corner or is "
-                "wild; a Polygon has corners."
+                f"The curve turns by {turning.max():.2g} radians at x = {corner.round(6).tolist()}: it has a corner "
+                "there; a curve with corners is a Polygon."
             )
         count *= 2
     # the turning at the end of chord i belongs to the halves of the chords i and i + 1
@@ -68,7 +68,7 @@ def traced(level: Callable[[Array], Array], box: Sequence[tuple[float, float]], 
     if not values.min() < 0 < values.max():
         raise ProblemError(f"The level set has no sign change on {stated}.")
     polygons: list[Array] = []
-    lines = contourpy.contour_generator(*grid, values, name="serial", line_type="Separate").lines(0.0)
+    lines = contourpy.contour_generator(x=grid[0], y=grid[1], z=values, line_type="Separate").lines(0.0)
     for line in lines:
         points = np.asarray(line, dtype=float).T
         if (points[:, 0] != points[:, -1]).any():
@@ -132,50 +132,58 @@ def signed_area(points: Array) -> float:
 
 def inside_polygon(corners: Array, x: Array) -> Array:
     """Whether points (2, n) lie within a closed polygon."""
-    inside = np.zeros(x.shape[1], dtype=bool)
-    for (a, b), (c, d) in zip(corners.T, np.roll(corners, -1, axis=1).T, strict=True):
-        if b != d:
-            inside ^= ((b > x[1]) != (d > x[1])) & (x[0] < a + (c - a) * (x[1] - b) / (d - b))
-    return inside
+    (a, b), (c, d) = corners, np.roll(corners, -1, axis=1)
+    slopes = (c - a) / np.where(b == d, 1.0, d - b)
+
+    def inside(first: Array, second: Array) -> Array:
+        crossed = ((b > second) != (d > second)) & (first < a + slopes * (second - b))
+        return np.asarray(crossed.sum(axis=1) % 2 == 1)
+
+    return np.concatenate([inside(*part[:, :, None]) for part in _chunks(x, corners.shape[1])])
 
 
 def nearest_on_polygon(corners: Array, x: Array) -> tuple[Array, Array, Array]:
     """The nearest points of a closed polygon, the numbers of their sides, and where on these, from 0 to 1."""
-    best = np.full(x.shape[1], np.inf)
-    foot, side, share = np.empty_like(x, dtype=float), np.zeros(x.shape[1], dtype=int), np.zeros(x.shape[1])
-    for i, (start, end) in enumerate(zip(corners.T, np.roll(corners, -1, axis=1).T, strict=True)):
-        along = end - start
-        t = np.clip(along @ (x - start[:, None]) / (along @ along), 0.0, 1.0)
-        here = np.where(t < 1.0, start[:, None] + along[:, None] * t, end[:, None])
-        distances = np.linalg.norm(x - here, axis=0)
-        nearer = distances < best
-        best[nearer], side[nearer], share[nearer] = distances[nearer], i, t[nearer]
-        foot[:, nearer] = here[:, nearer]
-    return foot, side, share
+    ends = np.roll(corners, -1, axis=1)
+    along = ends - corners
+    squares = (along**2).sum(axis=0)
+
+    def nearest(part: Array) -> tuple[Array, Array, Array]:
+        offset = part[:, :, None] - corners[:, None]
+        shares = np.clip((offset * along[:, None]).sum(axis=0) / squares, 0.0, 1.0)
+        side = ((offset - along[:, None] * shares) ** 2).sum(axis=0).argmin(axis=1)
+        share = shares[np.arange(len(side)), side]
+        return np.where(share < 1.0, corners[:, side] + along[:, side] * share, ends[:, side]), side, share
+
+    feet, sides, shares = zip(*map(nearest, _chunks(x, corners.shape[1])), strict=True)
+    return np.hstack(feet), np.concatenate(sides), np.concatenate(shares)
+
+
+def _chunks(x: Array, count: int) -> list[Array]:
+    """The points in parts, so that arrays of points and sides are not large."""
+    step = max(200_000 // count, 1)
+    return [x[:, begin : begin + step] for begin in range(0, max(x.shape[1], 1), step)]
 
 
 def crossing(corners: Array) -> Array | None:
     """A place where two sides of a closed polygon cross or touch; None where they do not."""
     n = corners.shape[1]
     ends = np.roll(corners, -1, axis=1)
-
-    def side_of(i: int, x: Array) -> Array:
-        a, b = corners[:, i, None], ends[:, i, None]
-        return np.asarray((b[0] - a[0]) * (x[1] - a[1]) - (b[1] - a[1]) * (x[0] - a[0]))
-
+    low, high = np.minimum(corners, ends), np.maximum(corners, ends)
     for i in range(n):
-        following = (i + 1) % n
-        if (
-            side_of(i, ends[:, [following]])[0] == 0
-            and np.dot(ends[:, i] - corners[:, i], ends[:, following] - corners[:, following]) <= 0
-        ):
-            return np.asarray(corners[:, following])
-        others = np.array([j for j in range(n) if j not in (i, following, (i - 1) % n)], dtype=int)
-        first, last = side_of(i, corners[:, others]), side_of(i, ends[:, others])
+        back = np.dot(ends[:, i] - corners[:, i], ends[:, (i + 1) % n] - ends[:, i]) < 0
+        if back and _side(corners[:, i], ends[:, i], ends[:, [(i + 1) % n]])[0] == 0:
+            return np.asarray(ends[:, i])
+        others = np.setdiff1d(np.arange(i + 2, n), [(i - 1) % n])
+        first, last = (_side(corners[:, i], ends[:, i], x[:, others]) for x in (corners, ends))
         for j in others[first * last <= 0]:
-            here = side_of(int(j), np.stack([corners[:, i], ends[:, i]], axis=1))
-            low = np.maximum(np.minimum(corners[:, i], ends[:, i]), np.minimum(corners[:, j], ends[:, j]))
-            high = np.minimum(np.maximum(corners[:, i], ends[:, i]), np.maximum(corners[:, j], ends[:, j]))
-            if here[0] * here[1] <= 0 and (low <= high).all():
-                return np.asarray(0.5 * (low + high))
+            here, there = _side(corners[:, j], ends[:, j], np.array([corners[:, i], ends[:, i]]).T)
+            below, above = np.maximum(low[:, i], low[:, j]), np.minimum(high[:, i], high[:, j])
+            if here * there <= 0 and (below <= above).all():
+                return np.asarray(0.5 * (below + above))
     return None
+
+
+def _side(start: Array, end: Array, x: Array) -> Array:
+    """Positive for points x on the left of the line from the start to the end, negative on the right."""
+    return np.asarray((end[0] - start[0]) * (x[1] - start[1]) - (end[1] - start[1]) * (x[0] - start[0]))

@@ -91,8 +91,8 @@ def newton(shape: Shape, x: Array, otherwise: Callable[[Array], Array] | None) -
         if otherwise is None:
             place = x[:, np.argmin(done)].round(6).tolist()
             raise ProblemError(
-                f"The level set cannot be projected on from x = {place}: along its gradient the level has no zero, or the "
-                "gradient is wrong."
+                f"The level set cannot be projected from x = {place} on: along its gradient it has no zero, or "
+                "the gradient is wrong."
             )
         found[:, ~done] = otherwise(x[:, ~done])
     return found
@@ -115,7 +115,11 @@ def column(values: Sequence[float]) -> Array:
 
 def check_numbers(values: Any, name: str, count: int) -> None:
     """Raise ProblemError unless these are so many finite numbers."""
-    known = isinstance(values, (Sequence, np.ndarray)) and len(values) == count
-    if not known or not all(isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v) for v in values):
+    listed = list(values) if isinstance(values, (Sequence, np.ndarray)) else []
+    if len(listed) != count or not all(map(_is_finite, listed)):
         plural = "a finite number" if count == 1 else f"{count} finite numbers"
         raise ProblemError(f"{name} must be {plural}, got {reprlib.repr(values if count > 1 else values[0])}.")
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)

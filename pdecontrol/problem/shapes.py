@@ -20,6 +20,8 @@ from .curves import closed_curve, crossing, divided_sides, inside_polygon, neare
 from .shape import TINY, Box, Shape, check_numbers, column, direction, newton, turned
 from .stated import Stated, check_number
 
+__all__ = ["Circle", "Ellipse", "LevelSet", "Moving", "Polygon", "Shape", "Sphere", "Star"]
+
 STEP = 1e-5  # of differences
 
 
@@ -152,8 +154,8 @@ class Star(Shape):
             raise ProblemError(f"the arms of a star must be a positive integer, got {self.arms!r}.")
         if abs(self.amplitude) >= self.radius:
             raise ProblemError(
-                f"the amplitude {self.amplitude} of a star must be smaller than its radius {self.radius}, or it crosses "
-                "itself."
+                f"the amplitude {self.amplitude} of a star must be smaller than its radius {self.radius}: else it "
+                "crosses itself."
             )
         check_numbers(self.centre, "the centre of a star", 2)
         check_numbers([self.angle], "the angle of a star", 1)
@@ -269,7 +271,8 @@ class LevelSet(Shape):
     dims: ClassVar[tuple[int, ...]] = (2, 3)
 
     def __post_init__(self) -> None:
-        if not callable(self.function) or not (self.derivative is None or callable(self.derivative)):
+        given: list[Any] = [self.function, self.derivative or self.function]
+        if not all(map(callable, given)):
             raise ProblemError(
                 "a level set takes functions of x: one that is negative inside, and its gradient or None."
             )
