@@ -7,8 +7,8 @@
 
 Errors are relative to the exact solution. Those of fitted elements are u and y, the root mean square over six points
 in each cell, on the side of the cell and with its area as weight, and u* and y*, the same over the corners of cells;
-those of the Cartesian grid u* and y*, the root mean square over its nodes. Controls on the interface are measured in the
-norm of their space. On the star there is no exact solution, and J, ||u|| and max u are compared with those of
+those of the Cartesian grid u* and y*, the root mean square over its nodes. Controls on the interface are measured in
+the norm of their space. On the star there is no exact solution, and J, ||u|| and max u are compared with those of
 `reference`. In time errors are over up to 16 of the steps, at the times of the states and of the controls. Seconds are
 those of the mesh and of the solve with all that it sets up; `states` are the unknowns of the state equation.
 """
