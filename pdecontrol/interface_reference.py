@@ -51,7 +51,8 @@ class InterfaceReference:
     @property
     def shape(self) -> Shape:
         """The curve."""
-        shape: Shape = self.problem.interface["gamma"].shape
+        shape = self.problem.interface["gamma"].shape
+        assert isinstance(shape, Shape)
         return shape
 
     def at(self, sides: Sides, x: Array, *time: float) -> Array:
@@ -131,7 +132,7 @@ def circle(
     --------
     >>> exact = circle()
     >>> exact.at(exact.control, np.array([[0.0, 0.4], [0.0, 0.4]])).round(4).tolist()
-    [-1.0, 0.247]
+    [-1.0, 0.0247]
     """
     force = _sides(lambda kappa: lambda x: -9 * np.hypot(x[0], x[1]), diffusion)
     return _circle(diffusion, _cubic(diffusion), force, 5.0, bounds, (0.0, 0.0), element)
