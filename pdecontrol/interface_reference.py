@@ -18,18 +18,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from .arrays import Array
 from .problem import Boundary, Box, ControlProblem, Dirichlet, Distributed, Elliptic, Parabolic, Tikhonov, Tracking
-from .problem.controls import Element
+from .problem.controls import Element as Discrete
 from .problem.equations import Scheme
 from .problem.interfaces import Interface
 from .problem.shapes import Circle, Shape, Star
 
 Function = Callable[..., Array]
 Sides = Mapping[str, Function]
+Element = Discrete | Literal["variational"]  # of distributed controls
 
 RADIUS = 0.5
 STAR_NORM, STAR_MAXIMUM = 0.01221536, 0.0198289
@@ -202,7 +204,7 @@ def star(element: Element = "P1") -> InterfaceReference:
     return InterfaceReference(problem, objective=0.0719371)
 
 
-def control_on_circle(diffusion: tuple[float, float] = (1.0, 10.0), element: Element = "P1") -> InterfaceReference:
+def control_on_circle(diffusion: tuple[float, float] = (1.0, 10.0), element: Discrete = "P1") -> InterfaceReference:
     """-div(kappa grad y) = f, [kappa dy/dn] = g1 + u on the circle, sin 2 pi x1 <= u <= 1: y*, p* and y_d of `circle`.
 
     p* = 0 on the circle, so u* = max(sin 2 pi x1, 0), f = -9 r, g1 = -u*.
@@ -231,7 +233,7 @@ def control_on_circle(diffusion: tuple[float, float] = (1.0, 10.0), element: Ele
 
 
 def flux_control(
-    diffusion: tuple[float, float] = (1.0, 10.0), alpha: float = 0.1, element: Element = "P1"
+    diffusion: tuple[float, float] = (1.0, 10.0), alpha: float = 0.1, element: Discrete = "P1"
 ) -> InterfaceReference:
     """[kappa dy/dn] = g1 + u on the circle with jumps, Dirichlet data and an adjoint state that is not zero there.
 
