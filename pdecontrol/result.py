@@ -226,13 +226,17 @@ class Result:
         from . import plot
 
         certificate, history, space = self.certificate, self.history, self.control.space
+        bounds, entries = (self.lower, self.upper), self.control.panel
+        if space.base.fit is not None:
+            rows = self.control.array if space.levels is None else space.steps(self.control.array)
+            entries = plot.pieces_around(entries[0], space.base.points), rows, entries[2]
         by_gap = certificate.bound is None
         title = "relative duality gap" if by_gap else r"distance to the optimum, $\|u-u^*\|/\|u\|$"
         unit = 1.0 if by_gap or certificate.norm == 0.0 else certificate.norm
         return plot.draw_result(
             {"state $y$": self.state.panel, "control $u$": self.control.panel, "adjoint state $p$": self.adjoint.panel},
-            [bound if bound is None else bound.array for bound in (self.lower, self.upper)],
-            space.dual(np.ones(space.size)),
+            [bound and bound.space.coefficients(bound.array).ravel() for bound in bounds],
+            plot.Entries(entries, [bound and bound.array for bound in bounds], space.dual(np.ones(space.size))),
             self.sensors,
             plot.Convergence(title, self.tol, history["solves"], history["estimate"] / unit, history["bound"] / unit),
             _headline(self),
