@@ -79,7 +79,7 @@ def test_the_cartesian_star_comes_near_to_the_known_numbers(benchmark):
 
 def test_tables(benchmark, monkeypatch, capsys):
     arguments = ["--size", "0.2", "0.1", "--degree", "1", "--element", "P1"]
-    monkeypatch.setattr(sys, "argv", ["interfaces.py", "cartesian", *arguments, "--case", "circle"])
+    monkeypatch.setattr(sys, "argv", ["interfaces.py", "cartesian", *arguments, "--case", "circle", "--repeat", "1"])
     benchmark.main()
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("circle")] == ["circle, Cartesian", "circle, fitted, degree 1"]
@@ -99,9 +99,19 @@ def test_fitted_elements_of_degree_1_are_of_second_order(benchmark, case):
         assert fine.relative < 1e-8
 
 
+@pytest.mark.parametrize("diffusion", [(1.0, 10.0), (1e3, 1.0)])
+def test_isoparametric_elements_with_variational_controls_are_of_third_order(benchmark, diffusion):
+    exact = reference.scaled(diffusion, "variational")
+    coarse, fine = (benchmark.run(exact, h, "skfem", 2, 1e-8) for h in (0.1, 0.05))
+    for name in ("u", "y"):
+        assert 2.7 < np.log2(coarse.values[name] / fine.values[name]) < 3.4
+    assert fine.values["u"] < 1e-4 and fine.values["y"] < 3e-6
+
+
 def test_the_star_on_fitted_elements(benchmark):
-    found = benchmark.run(reference.star(), 0.05, "skfem", 1, 1e-8)
-    assert all(abs(value) < 4e-3 for value in found.values.values())
+    for degree, bound in ((1, 5e-3), (2, 4e-5)):
+        found = benchmark.run(reference.star("variational"), 0.05, "skfem", degree, 1e-8)
+        assert all(abs(value) < bound for value in found.values.values())
 
 
 def test_the_error_of_a_planted_error_is_that(benchmark):
