@@ -226,17 +226,26 @@ class Result:
         from . import plot
 
         certificate, history, space = self.certificate, self.history, self.control.space
-        bounds, entries = (self.lower, self.upper), self.control.panel
+        bounds = [None if bound is None else bound.array for bound in (self.lower, self.upper)]
+        control, shown = self.control.panel, bounds
+        entries = plot.Entries(control, bounds, space.dual(np.ones(space.size)))
         if space.base.fit is not None:
-            rows = self.control.array if space.levels is None else space.steps(self.control.array)
-            entries = plot.pieces_around(entries[0], space.base.points), rows, entries[2]
+            elements, rows, times = control
+            lower, upper = shown = [None if bound is None else space.coefficients(bound) for bound in bounds]
+            # What is fitted to a kink goes beyond the bounds, where the control does not.
+            rows = rows if lower is None else np.fmax(rows, lower)
+            control = elements, rows if upper is None else np.fmin(rows, upper), times
+            own = self.control.array if space.levels is None else space.steps(self.control.array)
+            assert elements is not None
+            pieces = plot.pieces_around(elements, space.base.nodes)
+            entries = entries._replace(panel=(pieces, own, times))
         by_gap = certificate.bound is None
         title = "relative duality gap" if by_gap else r"distance to the optimum, $\|u-u^*\|/\|u\|$"
         unit = 1.0 if by_gap or certificate.norm == 0.0 else certificate.norm
         return plot.draw_result(
-            {"state $y$": self.state.panel, "control $u$": self.control.panel, "adjoint state $p$": self.adjoint.panel},
-            [bound and bound.space.coefficients(bound.array).ravel() for bound in bounds],
-            plot.Entries(entries, [bound and bound.array for bound in bounds], space.dual(np.ones(space.size))),
+            {"state $y$": self.state.panel, "control $u$": control, "adjoint state $p$": self.adjoint.panel},
+            shown,
+            entries,
             self.sensors,
             plot.Convergence(title, self.tol, history["solves"], history["estimate"] / unit, history["bound"] / unit),
             _headline(self),
@@ -359,8 +368,8 @@ def _space(arrays: dict[str, Array], name: str) -> Space:
     if "degree" in own:
         bends = (own["bent.edges"], own["bent.places"]) if "bent.edges" in own else None
         parts = {key.removeprefix("part."): array for key, array in own.items() if key.startswith("part.")}
-        given = (own[key] for key in ("vertices", "simplices", "dofs"))
-        elements = Lagrange(*given, int(own["degree"]), own.get("nodes"), bends, parts)
+        vertices, simplices, dofs = (own[key] for key in ("vertices", "simplices", "dofs"))
+        elements = Lagrange(vertices, simplices, dofs, int(own["degree"]), own.get("nodes"), bends, parts)
     if "fit.indptr" in own:
         fit = sp.csr_matrix(_compressed(own, "fit"), shape=(own["fit.indptr"].size - 1, mass.size))
     base = Space(mass, elements, own.get("points"), fit=fit)

@@ -333,9 +333,7 @@ class Lagrange:
     @cached_property
     def _sides(self) -> dict[str, Simplices]:
         """The simplices of each part."""
-        return {
-            tag: Simplices(self.vertices, self.simplices[:, part], self.bends) for tag, part in self.parts.items()
-        }
+        return {tag: Simplices(self.vertices, self.simplices[:, part], self.bends) for tag, part in self.parts.items()}
 
     def _checked_array(self, array: Array) -> Array:
         array = np.asarray(array)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..arrays import Array, Indices
-from .quadratic import EDGES, Bends, Quadratic, edge_offsets, simplex_rule
+from .quadratic import EDGES, Bends, Quadratic, edge_offsets, simplex_rule, weighted_sum
 
 # Relative to the diameter: a simplex this near contains the point up to rounding, which ends the search, and
 # points farther than this from all simplices are refused.
@@ -93,7 +93,7 @@ class Simplices:
 
     def at(self, coordinates: Array) -> Array:
         """Where barycentric coordinates (k + 1, q) are in each simplex, shape (dim, q, m)."""
-        points = np.einsum("iq,dim->dqm", coordinates, self.vertices[:, self.simplices])
+        points = weighted_sum(self.vertices[:, self.simplices][:, :, None], coordinates[..., None])
         if self.bends is not None:
             points[:, :, self.bent] = np.swapaxes(self.maps.points(coordinates[:, None]), 1, 2)
         return points

@@ -58,6 +58,4 @@ def pieces_around(elements: Lagrange, points: Array) -> Lagrange:
     vertices = np.concatenate(places, axis=2)
     simplices = lattice.cells[:, :, None] + shares.shape[1] * np.arange(count)
     dofs = np.concatenate(owners, axis=1).reshape(1, -1)
-    return Lagrange(
-        np.swapaxes(vertices, 1, 2).reshape(len(vertices), -1), simplices.reshape(corners, -1), dofs, 0
-    )
+    return Lagrange(np.swapaxes(vertices, 1, 2).reshape(len(vertices), -1), simplices.reshape(corners, -1), dofs, 0)

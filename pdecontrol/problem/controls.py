@@ -34,9 +34,9 @@ class Distributed(Stated):
     -----
     A variational control is not discretised: it is what the optimality condition makes of the adjoint state, of which
     integrals need the values at quadrature points, and these are the entries of its vectors. Its error is of the order
-    of the states, 3 for those of degree 2, bounds that are active included; there are 3 to 24 values a cell. Between the
-    points, figures, files and `Field` show the polynomials of the degree of the states that fit the values of each cell
-    best. M. Hinze, Comput. Optim. Appl. 30 (2005) 45-61.
+    of the states, 3 for those of degree 2, bounds that are active included; there are 3 to 24 values a cell. Between
+    the points, figures, files and `Field` show the polynomials of the degree of the states that fit the values of each
+    cell best; near kinks they may go beyond bounds. M. Hinze, Comput. Optim. Appl. 30 (2005) 45-61.
 
     Examples
     --------
