@@ -1,6 +1,6 @@
 """Nonsmooth optimal control with partial differential equations, every answer with a certificate."""
 
-from . import reference, verify
+from . import interface_reference, reference, verify
 from .certificate import Certificate
 from .driver import continuation, discretise, solve
 from .errors import (
@@ -21,6 +21,7 @@ from .field import Field
 from .learn.control import ControlSamples
 from .learn.data import Dataset, generate, open_dataset
 from .maps import Adjoint, Linearisation, SolutionMap
+from .mesh.fitted import fitted_mesh
 from .mesh.gmsh import read_mesh
 from .mesh.mesh import Mesh
 from .mesh.shapes import disc, unit_cube, unit_interval, unit_square
@@ -31,20 +32,28 @@ from .problem import (
     Actuators,
     Boundary,
     Box,
+    Circle,
     Coefficient,
     ControlProblem,
     Convection,
     Dirichlet,
     Distributed,
+    Ellipse,
     Elliptic,
     InitialValue,
     Interface,
+    LevelSet,
     Linear,
+    Moving,
     Neumann,
     Parabolic,
+    Polygon,
     Quasilinear,
     Robin,
     Semilinear,
+    Shape,
+    Sphere,
+    Star,
     Tikhonov,
     Tracking,
     Weak,
@@ -67,6 +76,7 @@ __all__ = [
     "Box",
     "Certificate",
     "Checkpoint",
+    "Circle",
     "Coefficient",
     "ControlProblem",
     "ControlSamples",
@@ -77,6 +87,7 @@ __all__ = [
     "DatasetError",
     "Dirichlet",
     "Distributed",
+    "Ellipse",
     "Elliptic",
     "Embedded",
     "Field",
@@ -84,14 +95,17 @@ __all__ = [
     "InitialValue",
     "InitialValueWarning",
     "Interface",
+    "LevelSet",
     "Linear",
     "Linearisation",
     "Mesh",
     "MeshError",
+    "Moving",
     "Neumann",
     "Parabolic",
     "Parallel",
     "PdecontrolError",
+    "Polygon",
     "PrimalDual",
     "ProblemError",
     "ProximalGradient",
@@ -101,9 +115,12 @@ __all__ = [
     "Robin",
     "Semilinear",
     "SemismoothNewton",
+    "Shape",
     "SingularEquationError",
     "SolutionMap",
     "Space",
+    "Sphere",
+    "Star",
     "StateError",
     "Status",
     "Tikhonov",
@@ -114,7 +131,9 @@ __all__ = [
     "continuation",
     "disc",
     "discretise",
+    "fitted_mesh",
     "generate",
+    "interface_reference",
     "load",
     "minimise",
     "open_dataset",
