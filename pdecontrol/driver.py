@@ -252,10 +252,13 @@ def estimate_discretisation(
         return refined.space.norm(refined.array - parents) * (4 / 3) ** 0.5
 
     with discretise(problem, finer, backend) as fine:
-        start = result.control
+        start, on = result.control, problem.control.on
         if variational:
             p = result.adjoint(fine.control.nodes)
             start = Field(bind(problem, fine).control.argmin(p), fine.control)
+        elif problem.interface and on is not None and hasattr(problem.control, "element"):
+            # The finer mesh is nearer to curves: some of its points are beyond those of the coarse one.
+            start = Field(result.control(fine.control.nodes, side=on), fine.control)
         refined = minimise(problem, fine, tol=1e-3, start=start)
         bound = refined.certificate.bound
         if bound is not None and refined.success and bound > 0.02 * estimate(refined.control):

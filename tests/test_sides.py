@@ -51,6 +51,28 @@ def test_values_on_the_curve_are_those_of_the_side_with_the_orders_of_states(bac
     assert errors[0] < 0.1 < np.abs(y_inside(ON_GAMMA) - y_outside(ON_GAMMA)).min()
 
 
+def test_isoparametric_cells_have_values_and_gradients_on_the_curve_of_the_orders_of_degree_two():
+    sizes, errors = np.array([4, 8, 16]), {side: [] for side in EXACT}
+    for n in sizes:
+        with pc.discretise(stated(shape=pc.Circle(0.5)), disc(n), pc.Embedded(2)) as map:
+            y = map.field(map.control.zeros())
+        for side, exact in EXACT.items():
+            missing = y.gradient(ON_GAMMA, side=side) - slope(exact, ON_GAMMA)
+            errors[side].append([np.abs(y(ON_GAMMA, side=side) - exact(ON_GAMMA)).max(), np.sqrt((missing**2).mean())])
+    for found in errors.values():
+        of_values, of_gradients = (observed_orders(column, 1 / sizes)[-1] for column in np.transpose(found))
+        assert 2.7 <= of_values <= 3.4 and 1.7 <= of_gradients <= 2.3
+
+
+@pytest.mark.parametrize(
+    "control", [pc.Distributed("inside"), pc.Boundary("gamma", "P0"), pc.Boundary("gamma")], ids=repr
+)
+def test_controls_on_a_side_are_evaluated_where_a_finer_mesh_goes_beyond_it(control):
+    result = pc.solve(stated(control, shape=pc.Circle(0.5)), disc(4), discretisation=True)
+    finer = pc.solve(stated(control, shape=pc.Circle(0.5)), disc(8), discretisation=True)
+    assert 1.7 <= result.certificate.discretisation / finer.certificate.discretisation <= 5.5
+
+
 def test_without_a_side_the_value_is_that_on_one_of_them():
     state = jumping(8)
     vertices = disc(8).points[:, np.unique(disc(8).facets("gamma"))]
@@ -177,6 +199,10 @@ def test_controls_on_interfaces_are_drawn_against_arc_length(tmp_path):
     gamma = disc(8).points[:, disc(8).facets("gamma")]
     assert np.ptp(drawn[:, 0]) == pytest.approx(np.linalg.norm(gamma[:, 0] - gamma[:, 1], axis=0).sum())
     assert drawn[0, 1] == drawn[-1, 1]  # the curve is closed
+    exact, found = result.adjoint(ON_GAMMA, side="inside"), result.control(ON_GAMMA, side="gamma")
+    assert np.abs(found - exact / 1e-2).max() <= 0.05 * np.abs(found).max()
+    with pytest.raises(DataError, match="outside of the domain"):
+        result.control(ON_GAMMA)
 
 
 @pytest.mark.xdist_group("mpi")
@@ -206,5 +232,5 @@ def test_what_has_no_sides_and_no_gradient():
     with pytest.raises(DataError, match="not a function of finite elements"):
         pc.Field(np.ones(2), made)(x, side="inside")
     assert pc.Field(np.ones(2), made)(x) == [1.0]
-    with pytest.raises(DataError, match=r"no side 'lower', the parts of its domain are \[\]"):
+    with pytest.raises(DataError, match=r"no side 'lower', the parts of its domain are \['right'\]"):
         edge(np.array([[1.0], [0.5]]), side="lower")

@@ -50,7 +50,8 @@ def facet_lagrange(mesh: Mesh, tag: str, degree: int) -> Lagrange:
     >>> facet_lagrange(unit_square(4), "left", 0).lumped_mass().tolist()
     [0.25, 0.25, 0.25, 0.25]
     """
-    return _compact(mesh, mesh.facets(tag), degree, {})
+    facets = mesh.facets(tag)
+    return _compact(mesh, facets, degree, {tag: np.arange(facets.shape[1])})
 
 
 def broken_lagrange(mesh: Mesh, degree: int, part: str | None = None) -> Lagrange:

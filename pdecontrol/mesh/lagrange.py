@@ -36,7 +36,7 @@ class Lagrange:
     nodes : (local, k + 1), for degrees from 3 on the barycentric coordinates of the local degrees of freedom.
     bends : edges and places of their middles, where some are bent (see `Mesh`). The functions on a simplex with bent
         edges are polynomials of the coordinates on the reference simplex.
-    parts : for each part of the domain, which of the simplices are in it.
+    parts : for each part of the domain, or boundary, which of the simplices are in it.
 
     Raises
     ------
