@@ -26,6 +26,7 @@ OPTIONS = {
     "Mesh.SubdivisionAlgorithm": 0,
     "Mesh.Smoothing": 1,
     "Mesh.Optimize": 1,
+    "Mesh.OptimizeNetgen": 1,  # or there are flat tetrahedra with all vertices on one sphere
     "Mesh.MeshSizeFactor": 1,
     "Mesh.MeshSizeMin": 0,
     "Mesh.MeshSizeMax": 1e22,
