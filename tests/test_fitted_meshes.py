@@ -234,6 +234,25 @@ def test_without_gmsh_there_is_an_error_that_says_what_to_install(monkeypatch):
         pc.fitted_mesh(SQUARE, CIRCLE, 0.2)
 
 
+@needs_gmsh
+def test_an_old_gmsh_is_refused(monkeypatch):
+    import gmsh
+
+    monkeypatch.setattr(gmsh, "GMSH_API_VERSION_MINOR", 8)
+    with pytest.raises(MeshError, match=r"is too old to make fitted meshes: pip install 'gmsh>=4.11'"):
+        pc.fitted_mesh(SQUARE, CIRCLE, 0.2)
+
+
+@needs_gmsh
+def test_a_mesh_that_takes_long_is_announced_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr("pdecontrol.mesh.mesher.PATIENCE", 0.0)
+    pc.fitted_mesh(SQUARE, CIRCLE, 0.1)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    pc.fitted_mesh(SQUARE, CIRCLE, 0.1)
+    assert capsys.readouterr().err == "meshing with the size 0.1 by gmsh\n"
+
+
 # The check that a mesh fits
 
 

@@ -34,7 +34,8 @@ OPTIONS = {
     "Mesh.MeshSizeFromPoints": 0,
     "Mesh.MeshSizeFromCurvature": 0,
 }
-LIBRARIES = "libglu1-mesa libxcursor1 libxft2 libxinerama1"
+PATIENCE = 2.0  # seconds
+LIBRARIES = "libgl1 libglu1-mesa libgomp1 libxcursor1 libxft2 libxinerama1"
 
 
 def mesh_polygons(
@@ -142,6 +143,8 @@ def _session() -> Iterator[Any]:
             f"gmsh cannot be loaded ({error}): install the libraries that it needs, on Debian by apt-get install "
             f"{LIBRARIES}."
         ) from None
+    if (gmsh.GMSH_API_VERSION_MAJOR, gmsh.GMSH_API_VERSION_MINOR) < (4, 11):
+        raise MeshError(f"gmsh {gmsh.GMSH_API_VERSION} is too old to make fitted meshes: pip install 'gmsh>=4.11'.")
     opened = not gmsh.isInitialized()
     if opened:
         gmsh.initialize(readConfigFiles=False, interruptible=False)
@@ -168,8 +171,8 @@ def _session() -> Iterator[Any]:
 
 @contextmanager
 def _announced(size: float) -> Iterator[None]:
-    """Say on a terminal what takes more than two seconds."""
-    timer = Timer(2.0, lambda: print(f"meshing with the size {size:g} by gmsh", file=sys.stderr, flush=True))
+    """Say on a terminal what takes long."""
+    timer = Timer(PATIENCE, lambda: print(f"meshing with the size {size:g} by gmsh", file=sys.stderr, flush=True))
     if sys.stderr.isatty():
         timer.start()
     try:
