@@ -126,6 +126,7 @@ def test_counters(case):
     if case.affine:
         map.solve(2 * u)
         matrices = {"actuators in time, points over an interval": 2, "heat, uneven Crank-Nicolson, P2": 2}
+        matrices |= {"jumps in time, Crank-Nicolson, control on an interface": 2}
         matrices |= {"all data in time": 4, "coefficients in time, Crank-Nicolson": 4}
         assert (map.solves.factorisations, map.solves.linear) == (matrices.get(case.name, 1), 0)
         assert map.solves.inner == 0
