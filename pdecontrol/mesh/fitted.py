@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..arrays import Array
-from ..errors import MeshError, ProblemError
+from ..errors import DataError, MeshError, ProblemError
 from ..parallel import world
 from ..problem.curves import divided_sides, inside_polygon, nearest_on_polygon, signed_area
 from ..problem.interfaces import Interface
@@ -128,6 +128,11 @@ def _in_plane(
         containing = [tag for tag, shape in shapes.items() if shape.contains(_just_inside(loop))[0]]
         owners.append(next((tags[j] for j in around[i] if tags[j] in containing), ""))
         outwards = owners[around[i][1]] if len(around[i]) > 1 else ""
+        if tags[i] not in (owners[i], outwards):
+            raise MeshError(
+                f'Interface "{tags[i]}" has its inside on no side of its curve at x = {loop[:, 0].round(6).tolist()}: '
+                "a level set is negative inside, and positive outside."
+            )
         if inside[owners[i]] == inside[outwards]:
             raise MeshError(
                 f'Interface "{tags[i]}" has the part "{inside[outwards]}" on both of its sides; give the inner one of '
@@ -191,8 +196,9 @@ def _curves(
     def points_on(tag: str, size: float) -> list[Array]:
         try:
             return shapes[tag].curves(size, turn, box)
-        except ProblemError as error:
-            raise MeshError(f'Interface "{tag}": {error}') from error
+        except (ProblemError, DataError) as error:
+            kind = DataError if isinstance(error, DataError) else MeshError
+            raise kind(f'Interface "{tag}": {error}') from error
 
     curves = {tag: points_on(tag, near) for tag in shapes}
     gaps = dict.fromkeys(shapes, near)
