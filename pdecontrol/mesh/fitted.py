@@ -85,7 +85,7 @@ def fitted_mesh(
 
     def meshed() -> Mesh:
         if len(box) == 3:
-            points, cells, owners, facets = _in_space(box, shapes, size, near, turn, grading)
+            points, cells, owners, facets = _in_space(box, shapes, inside, size, near, turn, grading)
         else:
             corners = domain.corners if isinstance(domain, Polygon) else _rectangle(box)
             points, cells, owners, facets = _in_plane(corners, box, shapes, inside, size, near, turn, grading)
@@ -134,10 +134,7 @@ def _in_plane(
                 "a level set is negative inside, and positive outside."
             )
         if inside[owners[i]] == inside[outwards]:
-            raise MeshError(
-                f'Interface "{tags[i]}" has the part "{inside[outwards]}" on both of its sides; give the inner one of '
-                "two interfaces another tag `inside`."
-            )
+            raise _one_part(tags[i], inside[outwards])
     regions = [[0], *([1 + i] for i in range(len(loops)))]
     for i, chain in enumerate(around):
         regions[1 + chain[1] if len(chain) > 1 else 0].append(1 + i)
@@ -154,7 +151,13 @@ def _in_plane(
 
 
 def _in_space(
-    box: list[tuple[float, float]], shapes: Mapping[str, Shape], size: float, near: float, turn: float, grading: float
+    box: list[tuple[float, float]],
+    shapes: Mapping[str, Shape],
+    inside: Mapping[str, str],
+    size: float,
+    near: float,
+    turn: float,
+    grading: float,
 ) -> tuple[Array, Array, Array, dict[str, Array]]:
     """Points, cells, for each cell the number of the innermost sphere around it (0 for none), facets by tag."""
     spheres = {tag: shape for tag, shape in shapes.items() if isinstance(shape, Sphere)}
@@ -175,6 +178,11 @@ def _in_space(
         if gap < TOUCH * near:
             raise _cross(one, other, gap, 0.5 * (centres[one] + centres[other]))
         gaps |= {one: min(gaps[one], gap), other: min(gaps[other], gap)}
+    for tag, shape in spheres.items():
+        wider = [other for other, sphere in spheres.items() if sphere.radius > shape.radius]
+        around = [other for other in wider if spheres[other].contains(centres[tag][:, None])[0]]
+        if around and inside[min(around, key=lambda other: spheres[other].radius)] == inside[tag]:
+            raise _one_part(tag, inside[tag])
     balls = [(centres[tag], shape.radius, min(near, turn * shape.radius, gaps[tag])) for tag, shape in spheres.items()]
     for number in range(RETRIES):
         factor = 0.97**number
@@ -334,6 +342,13 @@ def _positive(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < number < math.inf:
         raise MeshError(f"fitted_mesh: {name} must be a positive number, got {value!r}.")
     return float(number)
+
+
+def _one_part(tag: str, part: str) -> MeshError:
+    return MeshError(
+        f'Interface "{tag}" has the part "{part}" on both of its sides; give the inner one of two interfaces another tag '
+        "`inside`."
+    )
 
 
 def _touches(tag: str, gap: float, place: Array) -> MeshError:
