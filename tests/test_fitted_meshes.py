@@ -207,7 +207,7 @@ def interface_of(shape, **others):
         (CUBE, interface_of(pc.LevelSet(two_discs)), {}, "in space only spheres can be meshed, not LevelSet"),
         (CUBE, interface_of(pc.Sphere(1.0)), {}, 'Interface "gamma" leaves the domain or touches'),
         (CUBE, interface_of(pc.Sphere(0.5)) | {"k": pc.Interface(pc.Sphere(0.5, (0.4, 0, 0)))}, {}, "cross or touch"),
-        (CUBE, interface_of(pc.Sphere(0.5)) | {"k": pc.Interface(pc.Sphere(0.3))}, {}, '"k" has the part "inside" on both'),
+        (CUBE, interface_of(pc.Sphere(0.5)) | {"k": pc.Interface(pc.Sphere(0.3))}, {}, 'has the part "inside" on both'),
         (SQUARE, interface_of(pc.Moving(lambda t: pc.Circle(0.5))), {}, "a mesh cannot follow a moving interface"),
         (SQUARE, interface_of(None), {}, 'Interface "gamma" has no shape'),
         (SQUARE, {}, {}, "takes the interfaces of a problem"),

@@ -16,7 +16,7 @@ from ..errors import MeshError, ProblemError
 from ..problem.interfaces import Interface
 from ..problem.shapes import Shape, Sphere
 from .cells import edge_determinants, facets_of, number_columns
-from .fitted import still_shape
+from .domains import still_shape
 from .mesh import Mesh, known
 
 
