@@ -345,24 +345,10 @@ def test_interfaces_with_one_part_and_nested_ones_fit(name):
 # Edges bent and vertices moved onto Gamma
 
 
-def bent_area(mesh, tag, part):
-    """The area of a part with arcs of degree 2 on its boundary: a parabola adds 2/3 of its height times the chord."""
-    edges, places = mesh.bends
-    numbers = {tuple(edge): place for edge, place in zip(edges.T.tolist(), places.T, strict=True)}
-    total = area(mesh, part)
-    centre = mesh.points[:, mesh.cells[:, mesh.part(part)]].mean(axis=(1, 2))
-    for a, b in mesh.facets(tag).T.tolist():
-        chord = mesh.points[:, b] - mesh.points[:, a]
-        outwards = np.array([chord[1], -chord[0]])
-        outwards *= np.sign(outwards @ (mesh.points[:, a] - centre))
-        total += 2 / 3 * outwards @ (numbers[a, b] - 0.5 * (mesh.points[:, a] + mesh.points[:, b]))
-    return total
-
-
 @needs_gmsh
 def test_bent_edges_give_the_area_with_order_four():
     meshes = [pc.fitted_mesh(SQUARE, CIRCLE, size) for size in (0.2, 0.1, 0.05)]
-    errors = [abs(bent_area(bent(m, "gamma", pc.Circle(0.5)), "gamma", "inside") - np.pi / 4) for m in meshes]
+    errors = [abs(area(bent(m, "gamma", pc.Circle(0.5)), "inside") - np.pi / 4) for m in meshes]
     facets = [m.facets("gamma").shape[1] for m in meshes]
     orders = np.log(np.divide(errors[:-1], errors[1:])) / np.log(np.divide(facets[1:], facets[:-1]))
     assert (orders > 3.8).all() and (orders < 4.2).all()

@@ -61,18 +61,30 @@ def quiet(level: int = logging.INFO) -> Iterator[None]:
 
 
 def create_mesh(comm: Any, cells: NDArray[np.int64], points: NDArray[np.float64], dim: int) -> Any:
-    """A mesh of simplices from the rows of cells (m, dim + 1) and points (n, dim) that this process contributes."""
+    """A mesh of simplices from the rows of cells and points (n, dim) that this process contributes.
+
+    Cells have their vertices (m, dim + 1) or, if they are quadratic, after these the middles of their edges, in the
+    order of `reference_edges`.
+    """
     import ufl
     from dolfinx import mesh
 
+    degree = 1 if cells.shape[1] == dim + 1 else 2
     try:
         import basix.ufl
 
-        element = basix.ufl.element("Lagrange", CELLS[dim], 1, shape=(dim,))
+        element = basix.ufl.element("Lagrange", CELLS[dim], degree, shape=(dim,))
     except ImportError:
-        element = ufl.VectorElement("Lagrange", ufl.Cell(CELLS[dim], geometric_dimension=dim), 1)
+        element = ufl.VectorElement("Lagrange", ufl.Cell(CELLS[dim], geometric_dimension=dim), degree)
     domain = ufl.Mesh(element)
     return mesh.create_mesh(comm, cells, *((domain, points) if number() >= (0, 10) else (points, domain)))
+
+
+def reference_edges(dim: int) -> list[list[int]]:
+    """The ends of the edges of the reference cell."""
+    import basix
+
+    return [list(edge) for edge in basix.topology(getattr(basix.CellType, CELLS[dim]))[1]]
 
 
 def lagrange_space(mesh: Any, degree: int) -> Any:
@@ -117,14 +129,20 @@ def cell_dofs(space: Any) -> NDArray[np.int64]:
 
 def cell_vertices(mesh: Any) -> NDArray[np.int64]:
     """The number (cells, dim + 1), in the arrays that the mesh was made from, of the vertices of every cell."""
+    corners = _cell_nodes(mesh)[:, : mesh.topology.dim + 1]
+    return np.asarray(mesh.geometry.input_global_indices, dtype=np.int64)[corners]
+
+
+def _cell_nodes(mesh: Any) -> NDArray[np.int32]:
+    """The nodes of the geometry (cells, vertices and, where cells are quadratic, middles of edges)."""
     geometry = mesh.geometry
     dofs = geometry.dofmaps[0] if hasattr(geometry, "dofmaps") else geometry.dofmap
     if callable(dofs):
         dofs = dofs(0)
     if not isinstance(dofs, np.ndarray):
         dofs = dofs.array
-    corners = dofs.reshape(-1, mesh.topology.dim + 1)
-    return np.asarray(geometry.input_global_indices, dtype=np.int64)[corners]
+    cells = mesh.topology.index_map(mesh.topology.dim)
+    return np.asarray(dofs).reshape(cells.size_local + cells.num_ghosts, -1)
 
 
 def quadrature_rule(dim: int, order: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -157,7 +175,9 @@ def reference_element(dim: int, degree: int) -> Any:
 
 
 def write_functions(mesh: Any, functions: list[Any], times: Iterable[float], path: Path, degree: int) -> None:
-    """Write functions of the degree on a mesh to an .xdmf file, where higher degrees become 1, or a .bp file (VTX).
+    """Write functions of the degree on a mesh to an .xdmf file, or a .bp file (VTX).
+
+    In .xdmf, higher degrees become 1 or, where cells are quadratic, 2.
 
     They are written at times that ascend, and have their values of each when `times` gives it.
     """
@@ -171,16 +191,16 @@ def write_functions(mesh: Any, functions: list[Any], times: Iterable[float], pat
             for t in times:
                 file.write(t)
         return
-    written = functions
-    if degree > 1:
-        linear = lagrange_space(mesh, 1)
-        written = [fem.Function(linear) for _ in functions]
+    written, highest = functions, 1 if _cell_nodes(mesh).shape[1] == mesh.topology.dim + 1 else 2
+    if degree > highest:
+        low_space = lagrange_space(mesh, highest)
+        written = [fem.Function(low_space) for _ in functions]
         for low, function in zip(written, functions, strict=True):
             low.name = function.name
     with io.XDMFFile(mesh.comm, str(path), "w") as file:
         file.write_mesh(mesh)
         for t in times:
             for low, function in zip(written, functions, strict=True):
-                if degree > 1:
+                if degree > highest:
                     low.interpolate(function)
                 file.write_function(low, t)
