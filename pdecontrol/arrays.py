@@ -114,6 +114,8 @@ def takes_time(function: Callable[..., Any]) -> bool:
 
 def at_time(data: Any, t: float | None, name: str) -> Any:
     """Data at a time: a function of x and t as one of x, others as they are; raises DataError without a time."""
+    if isinstance(data, Mapping):
+        return {tag: at_time(item, t, f"{name} on {tag!r}") for tag, item in data.items()}
     if not (callable(data) and takes_time(data)):
         return data
     if t is None:

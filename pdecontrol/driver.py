@@ -15,10 +15,12 @@ from .agreement import compare
 from .errors import MeshError, ProblemError
 from .fem.backends import Backend, chosen, group_of
 from .fem.evolution import Evolution
+from .fem.interfaces import divided
 from .fem.parabolic import ParabolicMap
 from .fem.steady import SteadyMap
 from .fem.system import System
 from .field import Field
+from .fitted import snapped
 from .maps import SolutionMap
 from .mesh.mesh import Mesh
 from .optimise import RunOptions, check_problem, comparable, minimise
@@ -65,7 +67,7 @@ def discretise(problem: ControlProblem, mesh: Mesh, backend: str | Backend = "au
         raise MeshError(f"expected a mesh (unit_square(n), read_mesh(path), ..), got {_no_mesh(mesh)}.")
     with group.together():
         taken = chosen(backend)
-        engine = taken.engine(mesh)
+        engine = taken.engine(divided(problem, mesh, taken.degree))
         if isinstance(problem.equation, Parabolic):
             return ParabolicMap(Evolution(problem, engine), taken.march)
         if taken.march != "sequential":
@@ -129,8 +131,7 @@ def solve(
             "that the difference to the control on a refined mesh says nothing.", stacklevel=2,
         )  # fmt: skip
     elif discretisation:
-        with discretise(problem, mesh.refine(), backend) as fine:
-            estimate = estimate_discretisation(problem, result, fine)
+        estimate = estimate_discretisation(problem, result, mesh, backend)
         result = replace(result, certificate=replace(result.certificate, discretisation=estimate))
     return result
 
@@ -202,13 +203,15 @@ def _weights(path: Any, name: str) -> list[float]:
     return [check_number(weight, f"continuation: each weight in {name}") for weight in path]
 
 
-def estimate_discretisation(problem: ControlProblem, result: Result, fine: SolutionMap) -> float | None:
+def estimate_discretisation(
+    problem: ControlProblem, result: Result, mesh: Mesh, backend: str | Backend = "auto"
+) -> float | None:
     """||u_h - u|| in the norm of the control space, estimated from the solution on the uniformly refined mesh.
 
     Parameters
     ----------
-    problem, result : what was solved, and its result on a mesh.
-    fine : the map of the problem on the refinement of that mesh.
+    problem, mesh, backend : what was solved, and how.
+    result : the result.
 
     Returns
     -------
@@ -220,6 +223,7 @@ def estimate_discretisation(problem: ControlProblem, result: Result, fine: Solut
     For P0 controls, where u_h is nearly the projection of u_{h/2}, (4/3)^(1/2) ||u_h - u_{h/2}|| in L2. The refined
     problem is solved from u_h to a fiftieth of that difference.
     """
+    finer = snapped(mesh.refine(), problem.interface)
     coarse = result.control.gather()
     u, space = coarse.array, coarse.space
 
@@ -231,19 +235,22 @@ def estimate_discretisation(problem: ControlProblem, result: Result, fine: Solut
         if space.elements is None:
             return space.norm(refined.array - u) * 4 / 3
         if space.elements.degree == 1:
-            # Vertices keep their numbers in the refined mesh; by place, both sides of a slit would have one value.
+            # Vertices keep their numbers in the refined mesh, and copies on interfaces follow in the same order; by
+            # place, both sides of a slit would have one value.
             vertices = np.zeros(space.size, dtype=int)
             vertices[space.elements.dofs] = space.elements.simplices
             elements = refined.space.elements
             assert elements is not None  # as the space that was refined has them
+            vertices[vertices >= mesh.points.shape[1]] += finer.points.shape[1] - mesh.points.shape[1]
             return space.norm(elements.nodal(refined.array)[vertices] - u) * 4 / 3
         parents = np.tile(u, refined.array.size // u.size)  # child j of cell c is cell c + j m
         return refined.space.norm(refined.array - parents) * (4 / 3) ** 0.5
 
-    refined = minimise(problem, fine, tol=1e-3, start=result.control)
-    bound = refined.certificate.bound
-    if bound is not None and refined.success and bound > 0.02 * estimate(refined.control):
-        refined = minimise(problem, fine, tol=1e-14, atol=0.02 * estimate(refined.control), start=refined)
+    with discretise(problem, finer, backend) as fine:
+        refined = minimise(problem, fine, tol=1e-3, start=result.control)
+        bound = refined.certificate.bound
+        if bound is not None and refined.success and bound > 0.02 * estimate(refined.control):
+            refined = minimise(problem, fine, tol=1e-14, atol=0.02 * estimate(refined.control), start=refined)
     if not refined.success:
         warnings.warn(f"no estimate of the discretisation error: on the refined mesh, {refined.message}", stacklevel=3)
         return None

@@ -2,99 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Data, real_array, sample, takes_time, undivided
+from .arrays import Array, Data, Indices, real_array, sample, undivided
 from .errors import DataError
 from .layout import Layout, digest
 from .mesh.lagrange import Lagrange
 from .parallel import ALONE, Group
-from .times import Times
-
-
-def _shape(data: Any) -> tuple[int, ...]:
-    """The shape of an array, () for what is none."""
-    try:
-        return () if callable(data) else np.shape(data)
-    except ValueError:
-        return ()  # nested lists of different lengths
-
-
-@dataclass(frozen=True, eq=False)
-class Levels:
-    """Times t_1 < .. < t_N with weights w_1, .., w_N, and the mass diag(w) x M of vectors over all of them.
-
-    Parameters
-    ----------
-    base : the space of one level, with the mass M.
-    times : of the N levels, and what functions do between them.
-    weights : (N,).
-    """
-
-    base: Space
-    times: Times
-    weights: Array
-    ndim: ClassVar[int] = 2
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        size = self.weights.size * self.base.size
-        return size, size
-
-    @property
-    def nodes(self) -> Array:
-        """The points (dim + 1, N n) in space and time."""
-        points, times = self.base.nodes, self.times.levels
-        return np.vstack([np.tile(points, times.size), np.repeat(times, points.shape[1])])
-
-    def __matmul__(self, a: Array) -> Array:
-        rows = zip(self.weights, a.reshape(self.weights.size, self.base.size), strict=True)
-        return np.concatenate([weight * self.base.dual(row) for weight, row in rows])
-
-    def sample(self, function: Callable[..., Array], scale: float, name: str, infinite: bool) -> Array:
-        """Values of a function of x, or of x and t, a level at a time."""
-        if not takes_time(function):
-            return np.tile(sample(function, self.base.nodes, scale, name, infinite), self.weights.size)
-        return np.concatenate([
-            sample(lambda x, t=t: function(x, t), self.base.nodes, scale, f"{name} at t = {t:g}", infinite)
-            for t in self.times.levels.tolist()
-        ])  # fmt: skip
-
-    def _numbers(self, function: Callable[..., Array], t: float, count: int, name: str) -> Array:
-        """What a function of time alone has for plain numbers, those of all processes."""
-        wanted = f"Functions of time take a number t and return {count} values, or one for all."
-        try:
-            values = real_array(function(t), name)
-        except Exception as error:
-            raise DataError(f"{name}: the function failed at t = {t:g}: {error}. {wanted}") from error
-        if values.shape not in ((), (count,)):
-            raise DataError(f"{name} at t = {t:g}: got an array of shape {values.shape}. {wanted}")
-        return np.broadcast_to(values, count)
-
-    def flat(self, data: Any, count: int, name: str) -> Any:
-        """A whole array, a level a row, flat, or one for all, as a flat one, and data that are no array as they are.
-
-        So is what a function of time alone has for plain numbers, which one process may own all of.
-        """
-        if callable(data) and self.base.points is None:
-            return np.concatenate([self._numbers(data, t, count, name) for t in self.times.levels.tolist()])
-        shape, levels = _shape(data), self.weights.size
-        if shape in ((), (levels * count,)):
-            return data
-        if shape == (count,):
-            return np.tile(data, levels)
-        if shape != (levels, count):
-            turned = ": transpose it" if shape == (count, levels) else ""
-            raise DataError(
-                f"{name}: expected shape ({levels}, {count}), {levels} times with {count} values each, or flat "
-                f"({levels * count},), got {shape}{turned}."
-            )
-        return np.asarray(data).ravel()
+from .times import Levels, Times, shape_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +34,7 @@ class Space:
     factors : the spaces of which this one is the product, in order.
     diameter : of the domain; that of the elements or points by default.
     layout : how it is divided; None on a single process.
+    members : the entries of this process in each part of the domain, for data that are given part by part.
     evaluator : takes coefficients and points (dim, p) to the values (p,) there; that of `elements` by default.
     levels : of a space over time, which `over` makes.
     """
@@ -126,6 +47,7 @@ class Space:
     layout: Layout | None = None
     evaluator: Callable[[Array, Array], Array] | None = None
     levels: Levels | None = None
+    members: Mapping[str, Indices] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.points is None and self.elements is not None:
@@ -221,19 +143,22 @@ class Space:
         return self.group.any(a.any())
 
     def interpolate(self, data: Data, name: str = "data", infinite: bool = False) -> Array:
-        """Nodal values of a number, an array or a function; raises DataError (see `arrays.sample`).
+        """Nodal values of a number, an array or a function, or of one of them for each part of the domain, {tag: data};
+        raises DataError (see `arrays.sample`).
 
         An array is a whole vector, in the order of `gather`, the same on all processes that share the space; over time
         (N, n) will do, and (n,) for all times. There, functions may have two arguments, x and a number t, and where the
         numbers have no points one, t.
         """
+        if isinstance(data, Mapping):
+            return self._piecewise(data, name, infinite)
         data = undivided(data)
         if self.levels is not None:
             count = self.base.count
             with self.group.agree():
                 data = self.levels.flat(data, count, name)
         if self.group.size > 1:
-            count, shapes = self.count, set(self.group.collect(_shape(data)))
+            count, shapes = self.count, set(self.group.collect(shape_of(data)))
             if shapes - {()}:
                 with self.group.agree():
                     if len(shapes) > 1:
@@ -243,6 +168,40 @@ class Space:
                     values = sample(data, np.zeros((0, count)), self.scale, name, infinite=True)
                 data = self.scatter(values)
         return self.checked(data, name, infinite)
+
+    def _piecewise(self, data: Mapping[str, Data], name: str, infinite: bool) -> Array:
+        """Values of data given part by part; entries in several parts must have the same value by each."""
+        base, result = self.base, np.full(self.size, np.nan)
+        rows = result.reshape(-1, base.size)
+        with self.group.agree():
+            if not data:
+                raise DataError(f"{name}: its parts are given no value, the dictionary is empty.")
+            for tag in data:
+                if tag not in base.members:
+                    raise DataError(f"{name}: there is no part {tag!r} here, the parts are {list(base.members)}.")
+        for tag, item in data.items():
+            chosen = base.members[tag]
+            layout = base.layout and replace(base.layout, keys=base.layout.keys[:, chosen])
+            part = Space(np.ones(chosen.size), points=base.nodes[:, chosen], diameter=base.scale, layout=layout)
+            if self.levels is not None:
+                part = part.over(self.times, self.levels.weights, self.levels.times.edges)
+            values = part.interpolate(item, f"{name} on {tag!r}", infinite).reshape(len(rows), chosen.size)
+            known = ~np.isnan(rows[:, chosen])
+            with self.group.agree():
+                differ = known & ~np.isclose(rows[:, chosen], values, rtol=1e-9, atol=0.0)
+                if differ.any():
+                    where = base.nodes[:, chosen[np.argmax(differ.any(axis=0))]].round(6).tolist()
+                    raise DataError(
+                        f"{name}: parts that meet at x = {where} have different values there; functions have two "
+                        "values on an Interface of the problem alone."
+                    )
+            rows[:, chosen] = values
+        with self.group.agree():
+            missing = np.isnan(rows).any(axis=0)
+            if missing.any():
+                where = base.nodes[:, np.argmax(missing)].round(6).tolist()
+                raise DataError(f"{name}: the parts {list(data)} leave out the point x = {where}: give all a value.")
+        return result
 
     def checked(self, data: Data, name: str, infinite: bool = False) -> Array:
         """Like `interpolate`, for arrays that have the entries of this process already."""

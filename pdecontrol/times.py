@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any, ClassVar
 
 import numpy as np
 
-from .arrays import Array, real_array
+from .arrays import Array, real_array, sample, takes_time
 from .errors import DataError
 
 
@@ -85,3 +87,83 @@ class Times:
     def _slack(self) -> float:
         """Times that differ by less are the same."""
         return 1e-9 * max(map(abs, self.span))
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """Times t_1 < .. < t_N with weights w_1, .., w_N, and the mass diag(w) x M of vectors over all of them.
+
+    Parameters
+    ----------
+    base : the `Space` of one level, with the mass M.
+    times : of the N levels, and what functions do between them.
+    weights : (N,).
+    """
+
+    base: Any
+    times: Times
+    weights: Array
+    ndim: ClassVar[int] = 2
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        size = self.weights.size * self.base.size
+        return size, size
+
+    @property
+    def nodes(self) -> Array:
+        """The points (dim + 1, N n) in space and time."""
+        points, times = self.base.nodes, self.times.levels
+        return np.vstack([np.tile(points, times.size), np.repeat(times, points.shape[1])])
+
+    def __matmul__(self, a: Array) -> Array:
+        rows = zip(self.weights, a.reshape(self.weights.size, self.base.size), strict=True)
+        return np.concatenate([weight * self.base.dual(row) for weight, row in rows])
+
+    def sample(self, function: Callable[..., Array], scale: float, name: str, infinite: bool) -> Array:
+        """Values of a function of x, or of x and t, a level at a time."""
+        if not takes_time(function):
+            return np.tile(sample(function, self.base.nodes, scale, name, infinite), self.weights.size)
+        return np.concatenate([
+            sample(lambda x, t=t: function(x, t), self.base.nodes, scale, f"{name} at t = {t:g}", infinite)
+            for t in self.times.levels.tolist()
+        ])  # fmt: skip
+
+    def _numbers(self, function: Callable[..., Array], t: float, count: int, name: str) -> Array:
+        """What a function of time alone has for plain numbers, those of all processes."""
+        wanted = f"Functions of time take a number t and return {count} values, or one for all."
+        try:
+            values = real_array(function(t), name)
+        except Exception as error:
+            raise DataError(f"{name}: the function failed at t = {t:g}: {error}. {wanted}") from error
+        if values.shape not in ((), (count,)):
+            raise DataError(f"{name} at t = {t:g}: got an array of shape {values.shape}. {wanted}")
+        return np.broadcast_to(values, count)
+
+    def flat(self, data: Any, count: int, name: str) -> Any:
+        """A whole array, a level a row, flat, or one for all, as a flat one, and data that are no array as they are.
+
+        So is what a function of time alone has for plain numbers, which one process may own all of.
+        """
+        if callable(data) and self.base.points is None:
+            return np.concatenate([self._numbers(data, t, count, name) for t in self.times.levels.tolist()])
+        shape, levels = shape_of(data), self.weights.size
+        if shape in ((), (levels * count,)):
+            return data
+        if shape == (count,):
+            return np.tile(data, levels)
+        if shape != (levels, count):
+            turned = ": transpose it" if shape == (count, levels) else ""
+            raise DataError(
+                f"{name}: expected shape ({levels}, {count}), {levels} times with {count} values each, or flat "
+                f"({levels * count},), got {shape}{turned}."
+            )
+        return np.asarray(data).ravel()
+
+
+def shape_of(data: Any) -> tuple[int, ...]:
+    """The shape of an array, () for what is none."""
+    try:
+        return () if callable(data) else np.shape(data)
+    except ValueError:
+        return ()  # nested lists of different lengths

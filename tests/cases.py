@@ -99,7 +99,23 @@ def disc():
     return pc.disc(4, 2.0).tag_boundary("right", lambda x: x[0] > 1).tag_part("core", lambda x: np.hypot(*x) < 1)
 
 
-def problem(equation=None, boundary=None, control=None, tracking=None, terms=(), alpha=1e-3) -> pc.ControlProblem:
+@cache
+def rings():
+    """A disc with two interfaces, one in the other."""
+    core = disc().tag_part("ring", lambda x: (np.hypot(*x) > 1) & (np.hypot(*x) < 1.5))
+    core = core.tag_part("shell", lambda x: np.hypot(*x) > 1.5).tag_part("bulk", lambda x: np.hypot(*x) < 1.5)
+    return core.tag_interface("inner", "core").tag_interface("outer", "bulk")
+
+
+@cache
+def box():
+    mesh = pc.unit_cube((4, 4, 4)).tag_part("core", lambda x: np.abs(x - 0.5).max(axis=0) < 0.25)
+    return mesh.tag_interface("inner", "core")
+
+
+def problem(
+    equation=None, boundary=None, control=None, tracking=None, terms=(), alpha=1e-3, interface=None
+) -> pc.ControlProblem:
     """-Laplace y = u, y = 0 on the boundary, y tracked everywhere, but for what is given."""
     return pc.ControlProblem(
         equation=pc.Elliptic() if equation is None else equation,
@@ -107,8 +123,12 @@ def problem(equation=None, boundary=None, control=None, tracking=None, terms=(),
         control=pc.Distributed() if control is None else control,
         tracking=pc.Tracking(wave) if tracking is None else tracking,
         terms=[pc.Tikhonov(alpha), *terms],
+        interface={} if interface is None else interface,
     )
 
+
+JUMPS = {"inner": pc.Interface(None, wave, positive, "core"), "outer": pc.Interface(None, -1.0, wave, "bulk")}
+KAPPA = {"core": 1.0, "ring": positive, "shell": 20.0}
 
 AFFINE = [
     # state, control and dimension
@@ -191,6 +211,25 @@ AFFINE = [
         disc),
     Case("scaled domain", problem(
         pc.Elliptic(1e3, 1e-5)), lambda: square().transform(lambda x: 1e4 * x + 7e4)),
+    # interfaces
+    Case("jumps", problem(
+        pc.Elliptic(KAPPA), tracking=pc.Tracking({"core": wave, "ring": 2.0, "shell": -1.0}), interface=JUMPS,
+        terms=[pc.Box({"bulk": -1.0, "shell": -0.2}, 3.0)]), rings),
+    Case("jumps, P2, control P0 on a part, advection", problem(
+        pc.Elliptic(KAPPA, 1.0, advection=rotation), {}, pc.Distributed("core", "P0"), interface=JUMPS), rings, 2),
+    Case("control on an interface", problem(
+        pc.Elliptic(KAPPA), {"right": pc.Dirichlet(wave)}, pc.Boundary("outer"), interface=JUMPS), rings),
+    Case("control P0 on an interface, P2, observed on both sides", problem(
+        pc.Elliptic(KAPPA), control=pc.Boundary("inner", "P0"), interface=JUMPS,
+        tracking=[pc.Tracking(1.0, on="outer"), pc.Tracking(wave, on="outer+"), pc.Tracking(1.0, on="ring")],
+        terms=[pc.Linear(1.0, on="inner+")]), rings, 2),
+    Case("actuators on an interface", problem(
+        pc.Elliptic(KAPPA), control=pc.Actuators([1.0, wave], on="inner"), interface=JUMPS), rings),
+    Case("jump at a point in 1D", problem(
+        pc.Elliptic({"lower": 0.1, "upper": 1.0}), interface={"middle": pc.Interface(None, 0.5, -2.0, "lower")},
+        control=pc.Boundary("middle")), lambda: interval().tag_interface("middle", "lower"), 2),
+    Case("jumps in 3D", problem(
+        interface={"inner": pc.Interface(None, wave, positive, "core")}, tracking=pc.Tracking(wave, on="core")), box),
 ]  # fmt: skip
 
 NONLINEAR = [
@@ -237,6 +276,12 @@ NONLINEAR = [
     Case("bilinear on a part, cubic", problem(
         pc.Elliptic(0.5, semilinear=CUBIC, source=20.0), ZERO, pc.Coefficient(on="patch"),
         terms=[pc.L1(1e-3), pc.Box(-1, 50)]), square, 1, 20.0),
+    # interfaces
+    Case("jumps, quasilinear and cubic", problem(
+        pc.Elliptic(STATED, semilinear=CUBIC), interface=JUMPS, tracking=pc.Tracking({"bulk": wave, "shell": 0.0})),
+        rings, 1, 10.0),
+    Case("jumps, bilinear, P2", problem(
+        pc.Elliptic(KAPPA, source=wave), ZERO, pc.Coefficient(), interface=JUMPS), rings, 2, 2.0),
 ]  # fmt: skip
 
 
@@ -253,6 +298,19 @@ def bump(x):
 
 def travelling(x, t):
     return np.cos(3 * x.sum(axis=0) - 5 * t)
+
+
+MOVING_JUMPS = {
+    "inner": pc.Interface(None, travelling, lambda x, t: t * x[0], "core"),
+    "outer": pc.Interface(None, 1.0, travelling, "bulk"),
+}
+
+
+def broken(t):
+    """A function with the jumps of these at a time."""
+    return {
+        "core": wave, "ring": lambda x: wave(x) + travelling(x, t), "shell": lambda x: wave(x) + travelling(x, t) + 1.0,
+    }  # fmt: skip
 
 
 UNEVEN = [0.1, 0.12, 0.2, 0.22, 0.3]
@@ -291,6 +349,15 @@ PARABOLIC = [
     Case("no flux in 1D", heat(
         pc.Elliptic(source=travelling), boundary={}, initial=wave, control=pc.Distributed("lower", "P0")), interval, 2),
     Case("growth in 1D", heat(pc.Elliptic(reaction=-8.0), boundary={}, scheme=CN), interval),
+    Case("jumps in time", heat(
+        pc.Elliptic(KAPPA, source=travelling), interface=MOVING_JUMPS,
+        initial=broken(0.0), boundary={}, tracking=pc.Tracking({"bulk": travelling, "shell": wave})), rings),
+    Case("jumps in time, Crank-Nicolson, control on an interface", heat(
+        pc.Elliptic(KAPPA), times=UNEVEN, scheme=CN, interface=MOVING_JUMPS, control=pc.Boundary("outer"),
+        boundary={"right": pc.Robin(1.0, travelling)}, initial=broken(0.1)), rings, 2),
+    Case("jumps and an initial value", heat(
+        pc.Elliptic(KAPPA), interface=MOVING_JUMPS, control=pc.InitialValue("bulk"), initial=broken(0.0),
+        boundary={}), rings),
     Case("heat in 3D", heat(steps=2, boundary={"left": pc.Dirichlet()}, control=pc.Distributed("lower")), cube),
 ]  # fmt: skip
 
@@ -309,6 +376,9 @@ NONLINEAR_PARABOLIC = [
     Case("initial value of a cubic equation", heat(
         pc.Elliptic(0.1, semilinear=pc.Semilinear(lambda y: y**3 - y, lambda y: 3 * y**2 - 1, 10.0)), boundary={},
         scheme=CN, control=pc.InitialValue(), tracking=pc.Tracking(wave, times="final")), square, 1, 3.0),
+    Case("jumps in time, cubic", heat(
+        pc.Elliptic(KAPPA, semilinear=CUBIC), scheme=CN, interface=MOVING_JUMPS, terms=[pc.Box(-20, 20)],
+        initial=broken(0.0), boundary={}), rings, 1, 5.0),
     Case("Burgers in time", heat(
         pc.burgers(1 / 12), initial=bump, control=pc.Distributed("lower", "P0"), terms=[pc.Box(-20, 20)]),
         interval, 2, 20.0),

@@ -34,6 +34,20 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = {
+    "sign of a control on an interface": Mutant(
+        "fem/control.py", "Coupling(space, sign * matrix)", "Coupling(space, matrix)",
+        ("test_interfaces.py::test_a_control_on_an_interface_is_added_to_the_jump_of_the_flux[skfem-P1]",
+         "test_interfaces.py::test_the_optimal_control_on_an_interface_is_the_projection_of_plus_p_over_alpha[skfem]")),
+    "sign of a jump of the flux": Mutant(
+        "fem/conditions.py", "load -= region.functional(values)", "load += region.functional(values)",
+        ("test_interfaces.py::test_states_with_jumps_of_value_and_flux_are_of_second_order[skfem]",)),
+    "sign of a jump of the state": Mutant(
+        "fem/conditions.py", "self._values[dofs] = -sampler", "self._values[dofs] = sampler",
+        ("test_interfaces.py::test_states_with_jumps_of_value_and_flux_are_of_second_order[skfem]",)),
+    "one side of an interface forgotten": Mutant(
+        "fem/ties.py", "return functional + np.bincount(self._outer, functional[self.inner], functional.size)",
+        "return functional",
+        ("test_maps.py::test_adjoint[jumps]",)),
     "curvature without its residual": Mutant(
         "spectrum.py", "return value - max(residual, resolution)", "return value",
         ("test_norms.py::test_curvature_is_from_below_on_random_problems",)),

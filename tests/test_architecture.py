@@ -14,8 +14,9 @@ ROOT = Path(pdecontrol.__file__).parent
 # From the ground floor up. What stands on a floor knows the floors below, and a room of several modules itself.
 FLOORS = (
     ("errors",), ("arrays", "counter"), ("files", "parallel", "times"), ("mesh",), ("linear",),
-    ("plot", "export", "layout"), ("space",), ("field",), ("problem",), ("agreement", "reference"), ("spectrum",),
-    ("maps",), ("terms", "stacked", "linearised"), ("curvature", "verify"), ("certificate",), ("result",), ("solvers",),
+    ("plot", "export", "layout"), ("space",), ("field",), ("problem",), ("agreement", "fitted", "reference"),
+    ("spectrum",), ("maps",), ("terms", "stacked", "linearised"), ("curvature", "verify"), ("certificate",),
+    ("result",), ("solvers",),
     ("fem",), ("starts",), ("optimise",), ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),
 )  # fmt: skip
 

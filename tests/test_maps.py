@@ -24,9 +24,9 @@ def between(orders, low, high):
 
 
 def test_all_cases_are_here():
-    assert (len(AFFINE), len(NONLINEAR)) == (38, 17)
-    assert (len(PARABOLIC), len(NONLINEAR_PARABOLIC)) == (13, 8)
-    assert len({case.name for case in CASES}) == len(CASES) == 76
+    assert (len(AFFINE), len(NONLINEAR)) == (45, 19)
+    assert (len(PARABOLIC), len(NONLINEAR_PARABOLIC)) == (16, 9)
+    assert len({case.name for case in CASES}) == len(CASES) == 89
     assert all(case.map.affine == case.affine for case in CASES)
     assert {(case.mesh.dim, case.degree) for case in CASES} == {(d, k) for d in (1, 2, 3) for k in (1, 2)}
 
@@ -126,6 +126,7 @@ def test_counters(case):
     if case.affine:
         map.solve(2 * u)
         matrices = {"actuators in time, points over an interval": 2, "heat, uneven Crank-Nicolson, P2": 2}
+        matrices |= {"jumps in time, Crank-Nicolson, control on an interface": 2}
         matrices |= {"all data in time": 4, "coefficients in time, Crank-Nicolson": 4}
         assert (map.solves.factorisations, map.solves.linear) == (matrices.get(case.name, 1), 0)
         assert map.solves.inner == 0

@@ -29,16 +29,11 @@ def spectral_constants(
     the diagonals of the step matrices, or these matrices themselves where residuals are measured in the energy norm.
     """
     exact, observation, growth, energy = evolution.engine.exact, evolution.observation, [0.0], steps.solver(0).energy
-    count, size, free = steps.count, evolution.engine.size, evolution.free
+    count, lifting = steps.count, evolution.levels[0].lifting
     diagonals = np.stack([steps.solver(n).diagonal for n in range(count)])
 
     def metric(x: Array) -> Array:
         return np.stack([steps.solver(n).product(x[n]) for n in range(count)]) if energy else diagonals * x
-
-    def extended(x: Array) -> Array:
-        rows = np.zeros((count, size))
-        rows[:, free] = x
-        return rows
 
     def marched(march: Callable[..., tuple[Array, float | None]], functionals: Array) -> Array:
         counter.refinements += exact * count
@@ -54,10 +49,10 @@ def spectral_constants(
         y = marched(second, metric(x))
         if before > 0:
             growth.append(length(y) / before)
-        return extended(y)
+        return np.stack([lifting.extend(row) for row in y])
 
     def observed(w: Array) -> Array:
-        load = observation.transposed(w, (count, size))[:, free]
+        load = np.stack([lifting.restrict(row) for row in observation.transposed(w, (count, evolution.engine.size))])
         return observation.apply(squared(load, steps.backward, steps.forward))
 
     def controlled(h: Array) -> Array:
@@ -83,7 +78,7 @@ def norm_bound(evolution: Evolution, steps: Steps, constants: Constants) -> floa
     """
     if steps.solver(0).energy:
         return 0.0
-    rows = evolution.load_sizes(evolution.control.zeros() + 1.0)
+    rows, lifting = evolution.load_sizes(evolution.control.zeros() + 1.0), evolution.levels[0].lifting
     for n in range(steps.count):
-        rows[n, evolution.free] /= steps.solver(n).diagonal
+        rows[n] = lifting.extend(lifting.restrict(rows[n]) / steps.solver(n).diagonal)
     return constants.observation * float(np.sqrt(evolution.control.max(evolution.gradient_sizes(rows))))

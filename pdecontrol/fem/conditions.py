@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,39 +22,62 @@ from ..problem import (
 )
 from .engine import Integral, mass
 from .sampler import Sampler, unknown
+from .ties import Ties
 
 
 class Lifting:
-    """y = y_D + what is free: the Dirichlet values, and the entries of states that carry none.
+    """y = y_D + E x: Dirichlet values and jumps, and continuous functions of the free entries x of states.
 
-    Of conditions that share a node the later one has it.
+    Free are the entries that carry no Dirichlet value and are not on the inner side of an interface, where y is that
+    opposite less the jump. Of conditions that share a node the later one has it.
     """
 
-    def __init__(self, conditions: Mapping[str, Condition], sampler: Sampler) -> None:
+    def __init__(self, problem: ControlProblem, sampler: Sampler, ties: Ties) -> None:
         size = sampler.engine.size
         self.fixed, self._values = np.zeros(size, dtype=bool), np.zeros(size)
-        for tag, condition in conditions.items():
+        self._ties, self._engine = ties, sampler.engine
+        for tag, condition in problem.boundary.items():
             if isinstance(condition, Dirichlet):
                 dofs = sampler.region(tag, "boundary", "boundary").dofs()
                 self.fixed[dofs] = True
                 self._values[dofs] = sampler.at_nodes(condition.value, dofs, f"Dirichlet value on {tag!r}")
-        self.free = np.flatnonzero(~self.fixed)
+        follows = self.fixed.copy()
+        for tag, dofs in ties.by_tag.items():
+            follows[dofs] = True
+            self._values[dofs] = -sampler.at_nodes(problem.interface[tag].value, dofs, f"the jump of y on {tag!r}")
+        self.free = np.flatnonzero(~follows)
         if not sampler.engine.group.any(bool(self.free.size)):
             raise ProblemError("every node carries a Dirichlet value, nothing is left to solve for: refine the mesh.")
 
     def initial(self) -> Array:
-        """y_D: zero with the Dirichlet values."""
+        """y_D: zero with the Dirichlet values and the jumps."""
         return self._values.copy()
 
-    def extend(self, free: Array) -> Array:
-        """The state with the free entries given, and zeros on the fixed ones."""
+    def extend(self, x: Array) -> Array:
+        """E x, which is zero where there are Dirichlet values."""
         y = np.zeros(self.fixed.size)
-        y[self.free] = free
-        return y
+        y[self.free] = x
+        return self._ties.spread(y)
 
     def restrict(self, functional: Array) -> Array:
-        """The free entries: the transpose of `extend`."""
-        return functional[self.free]
+        """E' f."""
+        return self._ties.gathered(functional)[self.free]
+
+    def unknowns(self, y: Array) -> Array:
+        """x of a state y = y_D + E x."""
+        return y[self.free]
+
+    def nearest(self, y: Array) -> Array:
+        """The state with the Dirichlet values and the jumps that agrees with y at the free entries."""
+        return self.initial() + self.extend(self.unknowns(y))
+
+    def block(self, matrix: Any) -> Any:
+        """E' A E."""
+        return self._engine.block(self._ties.matrix(matrix), self.free)
+
+    def mismatch(self, y: Array) -> Array:
+        """What y differs by, entry by entry, from the Dirichlet values and, on inner sides, from what jumps demand."""
+        return np.abs(y - self.nearest(y))
 
 
 class Natural(NamedTuple):
@@ -66,10 +88,15 @@ class Natural(NamedTuple):
     sizes: Array  # of its terms, entry by entry, however much of them cancels
 
 
-def natural_conditions(conditions: Mapping[str, Condition], sampler: Sampler) -> Natural:
-    """kappa dy/dn + c y = g on the parts with Neumann (c = 0) and Robin conditions."""
+def natural_conditions(problem: ControlProblem, sampler: Sampler) -> Natural:
+    """kappa dy/dn + c y = g on the parts with Neumann (c = 0) and Robin conditions, [kappa dy/dn] = g on interfaces."""
     terms, load, sizes = [], np.zeros(sampler.engine.size), np.zeros(sampler.engine.size)
-    for tag, condition in conditions.items():
+    for tag, interface in problem.interface.items():
+        region = sampler.region(tag, "interface", "boundary")
+        values = sampler(interface.flux, region, f"the jump of the flux on {tag!r}")
+        load -= region.functional(values)
+        sizes += region.functional(np.abs(values))
+    for tag, condition in problem.boundary.items():
         if isinstance(condition, Dirichlet):
             continue
         region = sampler.region(tag, "boundary", "boundary")
@@ -100,9 +127,14 @@ def check_conditions(problem: ControlProblem, mesh: Mesh) -> None:
         return
     if on not in mesh.boundaries:
         raise unknown(mesh, on, "boundary", "Boundary control")
+    if on in problem.interface:
+        return
     for number in sorted({owners.get(tuple(facet), -2) for facet in mesh.boundaries[str(on)].T.tolist()}):
         if number == -2 and isinstance(control, Boundary):
-            raise ProblemError(f"Boundary control: the tag {on!r} names facets inside the domain.")
+            raise ProblemError(
+                f"Boundary control: the tag {on!r} names facets inside the domain; controls act there on an Interface "
+                "of the problem with this tag."
+            )
         if number >= 0 and isinstance(conditions[number][1], Dirichlet):
             raise ProblemError(
                 f"{type(control).__name__} control on {on!r} meets the Dirichlet condition on "

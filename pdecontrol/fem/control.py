@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from ..problem import Actuators, Boundary, Coefficient, Control, Distributed, InitialValue
+from ..problem import Actuators, Boundary, Coefficient, ControlProblem, Distributed, InitialValue
 from ..space import Space
 from .engine import Engine
 from .rectangular import NarrowMatrix, numbers, transpose
@@ -43,8 +43,9 @@ class Coupling:
         return Coupling(self.space, abs(self._matrix))
 
 
-def coupling(control: Control, sampler: Sampler) -> Coupling:
-    """The coupling of a control to the equation."""
+def coupling(problem: ControlProblem, sampler: Sampler) -> Coupling:
+    """The coupling of the control to the equation: (u, v), and -(u, v) on an interface, where it adds to the jump."""
+    control, sign = problem.control, -1.0 if problem.control.on in problem.interface else 1.0
     if isinstance(control, Actuators):
         region = sampler.region(control.on, "Actuators")
         loads = [
@@ -52,7 +53,7 @@ def coupling(control: Control, sampler: Sampler) -> Coupling:
             for number, shape in enumerate(control.shapes, start=1)
         ]
         group = sampler.engine.group
-        return Coupling(numbers(group, np.ones(len(loads))), NarrowMatrix(group, np.stack(loads, axis=1)))
+        return Coupling(numbers(group, np.ones(len(loads))), NarrowMatrix(group, sign * np.stack(loads, axis=1)))
     if isinstance(control, InitialValue):
         control = Distributed(control.on)  # of y_0
     kind = type(control).__name__
@@ -61,4 +62,5 @@ def coupling(control: Control, sampler: Sampler) -> Coupling:
     sampler.note(f"{kind} {control.element}", sampler.region(control.on, f"{kind} control"))
     if isinstance(control, Coefficient):
         control = Distributed(control.on, control.element)
-    return Coupling(*sampler.engine.control(control))
+    space, matrix = sampler.engine.control(control)
+    return Coupling(space, sign * matrix)

@@ -172,7 +172,8 @@ class DolfinxEngine(Engine):
         # It needs no whole space but to be gathered: its vectors, in the order of the keys, are numbers.
         count = int(self.group.sum(len(dofs))) * self.group.root
         layout = Layout(self.group, self.states.keys[:, dofs], lambda: Space(np.ones(count)))
-        return Space(mass, points=self.nodes[:, dofs], diameter=self.mesh.diameter, layout=layout)
+        members = self.members_among(dofs)
+        return Space(mass, points=self.nodes[:, dofs], diameter=self.mesh.diameter, layout=layout, members=members)
 
     def control(self, control: Distributed | Boundary) -> tuple[Space, HaloMatrix]:
         states, region = self.states, self._support(control)
@@ -181,21 +182,25 @@ class DolfinxEngine(Engine):
             corners = np.sort(region.corners[order], axis=1).T
             middle = np.full((len(corners), 1), 1 / len(corners))
             middles = Simplices(self.mesh.points, corners, self.mesh.bends).at(middle)[:, 0]
-            space = self._control_space(control, region.measures[order], middles, region.numbers[order])
+            members = {} if isinstance(control, Boundary) else self.members_among_cells(region.numbers[order])
+            space = self._control_space(control, region.measures[order], middles, region.numbers[order], members)
             return space, HaloMatrix(region.mixed_mass(np.argsort(order)[:, None], one, region.count), states.halo)
         at, total = self._vertex_dofs(region), states.halo.numbers.size
         lumped, nodes = states.accumulate(at, region.shares), states.owned_among(at)
-        space = self._control_space(control, lumped[nodes], self.nodes[:, nodes], states.keys[1, nodes])
+        members = self.members_among(nodes)
+        space = self._control_space(control, lumped[nodes], self.nodes[:, nodes], states.keys[1, nodes], members)
         local = sp.csr_matrix((lumped[nodes], (nodes, nodes)), (total, total))
         if isinstance(control, Boundary) and self.degree > 1:
             # Nodal loads on the boundary would cost states of higher degree half an order.
             local = region.mixed_mass(at, region.rule[0], total)
         return space, HaloMatrix(local, states.halo, nodes)
 
-    def _control_space(self, control: Distributed | Boundary, mass: Array, points: Array, keys: Indices) -> Space:
+    def _control_space(
+        self, control: Distributed | Boundary, mass: Array, points: Array, keys: Indices, members: dict[str, Indices]
+    ) -> Space:
         whole = partial(_whole_control, self.mesh, self.group, control)
         layout = self._layout(keys[None], whole, control)
-        return Space(mass, points=points, diameter=self.mesh.diameter, layout=layout)
+        return Space(mass, points=points, diameter=self.mesh.diameter, layout=layout, members=members)
 
     def _support(self, control: Distributed | Boundary) -> DistributedRegion:
         """The region on which a control acts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,6 +114,22 @@ class Engine(ABC):
     nodes: Array  # (dim, size), where its entries sit
     cells: Region  # all of them
     exact: bool  # whether linear systems are solved to rounding, once `prepare` has chosen how
+
+    @cached_property
+    def sides(self) -> dict[str, Indices]:
+        """For each part, whether entries of states of this process are in it."""
+        sides = {tag: np.zeros(self.size, dtype=bool) for tag in self.mesh.parts}
+        for tag, inside in sides.items():
+            inside[self.part(tag).dofs()] = True
+        return sides
+
+    def members_among(self, entries: Indices) -> dict[str, Indices]:
+        """For each part, which of some entries of states are in it."""
+        return {tag: np.flatnonzero(inside[entries]) for tag, inside in self.sides.items()}
+
+    def members_among_cells(self, numbers: Indices) -> dict[str, Indices]:
+        """For each part, which of some cells, given by their numbers in the mesh, are in it."""
+        return {tag: np.flatnonzero(np.isin(numbers, part)) for tag, part in self.mesh.parts.items()}
 
     @abstractmethod
     def members(self, tag: str) -> Indices:

@@ -24,6 +24,7 @@ from .observation import observation_over_time
 from .rectangular import NarrowMatrix, numbers
 from .sampler import Sampler
 from .system import mesh_digest
+from .ties import Ties
 
 
 class Level(NamedTuple):
@@ -60,7 +61,7 @@ class Evolution:
         self._make_control(inner)
         self.levels = self._make_levels()
         self.mass = engine.matrix([constant_mass(engine.cells)])
-        self.free = self.levels[0].lifting.free
+        self.free, self.block = self.levels[0].lifting.free, self.levels[0].lifting.block
         self.affine = self.levels[1].equation.affine is not None
         engine.prepare(self.levels[1].equation.definite, self.affine, int(engine.group.sum(self.free.size)))
         states = engine.solution()
@@ -77,37 +78,41 @@ class Evolution:
         self.initial: Coupling | None = None
         self._moving = False
         if isinstance(control, InitialValue):
-            self.initial = coupling(control, sampler)
-            if self.theta < 1 and self.engine.degree > 1:
-                raise ProblemError("InitialValue with states of higher degree needs scheme='backward-euler'.")
+            self.initial = coupling(self.problem, sampler)
+            if self.theta < 1 and (self.engine.degree > 1 or self.problem.interface):
+                kind = "states of higher degree" if self.engine.degree > 1 else "an interface"
+                raise ProblemError(f"InitialValue with {kind} needs scheme='backward-euler'.")
             group = self.engine.group
             none = Coupling(numbers(group, np.zeros(0)), NarrowMatrix(group, np.zeros((self.engine.size, 0))))
             self.couplings, self.control = [none] * count, self.initial.space
             return
         self._moving = any(map(takes_time, _functions(control)))
         sampler.time = float(times[0])
-        self.couplings = [coupling(control, sampler)] * count
+        self.couplings = [coupling(self.problem, sampler)] * count
         for n in range(1, count if self._moving else 1):
             sampler.time = float(times[n])
-            self.couplings[n] = coupling(control, sampler)
+            self.couplings[n] = coupling(self.problem, sampler)
         self.control = self.couplings[0].space.over(times, self.lengths, self.times)
 
     def _make_levels(self) -> list[Level]:
         steady, boundary, sampler = self.parabolic.steady, self.problem.boundary, self._sampler
+        interface = self.problem.interface
         robin = {tag: item.coefficient for tag, item in boundary.items() if isinstance(item, Robin)}
-        fixed = {tag: item for tag, item in boundary.items() if isinstance(item, Dirichlet)}
-        loaded = {tag: item for tag, item in boundary.items() if not isinstance(item, Dirichlet)}
+        fixed: list[Any] = [item for item in boundary.values() if isinstance(item, Dirichlet)]
+        fixed += [item.value for item in interface.values()]
+        loaded: list[Any] = [item for item in boundary.values() if not isinstance(item, Dirichlet)]
+        loaded += [item.flux for item in interface.values()]
         operator = [getattr(steady, name) for name in vars(steady) if name != "source"]
         changing, lifted = (any(map(takes_time, _functions(data))) for data in ([operator, robin], fixed))
         source = getattr(steady, "source", 0.0)
         driven = any(map(takes_time, _functions([source, loaded])))
-        zero, levels = np.zeros(self.engine.size), list[Level]()
+        zero, levels, ties = np.zeros(self.engine.size), list[Level](), Ties(interface, sampler)
         first: tuple[StateEquation, Array, Array] | None = None
         for t in self.times.tolist():
             sampler.time = t
-            lifting = Lifting(boundary, sampler) if lifted or not levels else levels[0].lifting
+            lifting = Lifting(self.problem, sampler, ties) if lifted or not levels else levels[0].lifting
             if first is None or changing:
-                natural = natural_conditions(boundary, sampler)
+                natural = natural_conditions(self.problem, sampler)
                 equation = state_equation(steady, self.problem.control, sampler, natural, self.couplings[0])
                 first = first or (equation, *self._load())
                 changing |= equation.varies
@@ -122,7 +127,7 @@ class Evolution:
 
     def _load(self) -> tuple[Array, Array]:
         """The load of source and natural conditions at the time of the sampler, and the sizes of its terms."""
-        natural = natural_conditions(self.problem.boundary, self._sampler)
+        natural = natural_conditions(self.problem, self._sampler)
         if not isinstance(self.parabolic.steady, Elliptic):
             return natural.load, natural.sizes
         load, size = source_load(self.parabolic.steady, self._sampler)
@@ -136,7 +141,7 @@ class Evolution:
         data, lifting, engine = self.parabolic.initial, self.levels[0].lifting, self.engine
         y = self._sampler.at_nodes(data, np.arange(engine.size), "the initial value")
         prescribed = lifting.initial()
-        difference = np.abs(np.where(lifting.fixed, prescribed - y, 0.0))
+        difference = lifting.mismatch(y)
         size = max(engine.group.collect(float(max(np.abs(y).max(initial=0.0), np.abs(prescribed).max(initial=0.0)))))
         worst = int(np.argmax(difference)) if difference.size else 0
         found = (float(difference.max(initial=0.0)), *(engine.nodes[:, worst].round(6).tolist() if y.size else []))
@@ -144,8 +149,9 @@ class Evolution:
         with engine.group.agree():  # where warnings are errors
             if engine.group.root and largest > 1e-8 * size:
                 warnings.warn(
-                    f"the initial value differs from the Dirichlet value at t = {self.times[0]:g} by {largest:.3g} at "
-                    f"x = {where}: the Dirichlet value is taken there, and the solution is not smooth at that time.",
+                    f"the initial value differs from the Dirichlet value, or in its jump from that of an interface, at "
+                    f"t = {self.times[0]:g} by {largest:.3g} at x = {where}: Dirichlet values are taken, and the "
+                    "solution is not smooth at that time.",
                     InitialValueWarning, stacklevel=2,
                 )  # fmt: skip
         return np.where(lifting.fixed, prescribed, y)
@@ -296,7 +302,7 @@ class Evolution:
     def embedded(self, h: Array) -> Array:
         """A control of the initial value as a state."""
         assert self.initial is not None
-        return self.levels[0].lifting.extend(self.levels[0].lifting.restrict(self.initial.apply(h / self.control.mass)))
+        return np.where(self.levels[0].lifting.fixed, 0.0, self.initial.apply(h / self.control.mass))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -95,8 +95,9 @@ class TaggedMeasure:
         self._measure = ufl.Measure(kind, domain=states.domain, subdomain_data=self._markers)
 
     def __call__(self, tag: str | None = None, **options: Any) -> Any:
-        if tag is None:
+        if tag is None and self._kind == "dx":
             return self._measure(**options)
+        tag = tag or "boundary"  # not the two sides of interfaces
         if tag not in self._tags:
             raise MeshError(f"{self._kind}: the mesh has no tag {tag!r} there; it has {self._tags}.")
         bit = 1 << self._tags.index(tag)
@@ -106,7 +107,7 @@ class TaggedMeasure:
         return self._measure(numbers, **options)
 
     def __rmul__(self, integrand: Any) -> Any:
-        return integrand * self._measure
+        return integrand * self()
 
 
 def soundly_integrated(form: Any, dim: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from ..agreement import SITES, facts_of
 from ..errors import ProblemError
@@ -11,6 +12,8 @@ from ..problem import ControlProblem, Tracking
 from ..stacked import Stacked
 from .steady import SteadyMap
 from .system import System
+
+PIECES = ("equation", "boundary", "interface", "control")
 
 
 def refuse_other(problem: ControlProblem, map: SolutionMap) -> None:
@@ -26,6 +29,11 @@ def refuse_other(problem: ControlProblem, map: SolutionMap) -> None:
     if problem.equation is None:
         raise ProblemError("the map is that of an equation, which this problem does not state.")
     system = map.system
+    theirs, ours = (list(stated.interface) for stated in (system.problem, problem))
+    if sorted(theirs) != sorted(ours):
+        raise ProblemError(
+            f"the map belongs to another problem: its interfaces are {theirs}, those of this problem are {ours}."
+        )
     other = System(problem, system.engine)
     if other.fingerprint == system.fingerprint:
         return
@@ -35,7 +43,7 @@ def refuse_other(problem: ControlProblem, map: SolutionMap) -> None:
             observed = [
                 replace(item, target=0.0) if isinstance(item, Tracking) else item for item in stated.observations
             ]
-            data = {"equation": stated.equation, "boundary": stated.boundary, "control": stated.control}
+            data: dict[str, Any] = {name: getattr(stated, name) for name in PIECES}
             sites = points[:, :: points.shape[1] // SITES + 1]
             facts = facts_of("problem", data | {"what is observed": observed}, sites)
             tables.append({fact.name: fact for fact in facts})
@@ -56,7 +64,10 @@ def refuse_other(problem: ControlProblem, map: SolutionMap) -> None:
 
 def _same_pieces(one: ControlProblem, other: ControlProblem) -> bool:
     """Whether two problems differ in targets of the same observations and in terms of the control at most."""
-    conditions = [[(tag, id(item)) for tag, item in problem.boundary.items()] for problem in (one, other)]
+    conditions = [
+        [(tag, id(item)) for tag, item in (*problem.boundary.items(), *problem.interface.items())]
+        for problem in (one, other)
+    ]
     observed = [[id(item) for item in problem.observations] for problem in (one, other)]
     equal = one.equation is other.equation and one.control is other.control
     return equal and conditions[0] == conditions[1] and observed[0] == observed[1]

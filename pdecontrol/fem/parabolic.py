@@ -112,28 +112,28 @@ class ParabolicLinearisation(Linearisation):
             carried = evolution.carried(y[n], self._u if n == 0 else None)
             functionals.append(-evolution.residual(n, y[n + 1], y[n], carried, u))
         if self._bounded:
-            noise = self._free(ROUNDING * evolution.load_sizes(self._u))
+            noise = self._restricted(ROUNDING * evolution.load_sizes(self._u))
             noise += [evolution.rounding(n, y[n + 1], y[n]) for n in range(len(noise))]
-        near = None if start is None else self._free(self._map.solution.steps(start)) - self._free(y[1:])
+        free = evolution.free
+        near = None if start is None else self._map.solution.steps(start)[:, free] - y[1:, free]
         x, residual = self._map.linear.forward(np.stack(functionals), near, self._accuracy, noise)
-        y[1:, evolution.free] += x
+        y[1:] += self._extended(x)
         return y, residual
 
     def _lifted(self, free: Array) -> Array:
-        """Trajectories (N + 1, n) with the Dirichlet values, from their free entries; the first is zero there."""
+        """Trajectories (N + 1, n) with the Dirichlet values and jumps, from their free entries, zero for the first."""
         evolution = self._evolution
         y = np.stack([level.lifting.initial() for level in evolution.levels])
-        y[1:, evolution.free] = free
+        y[1:] += self._extended(free)
         return y
 
-    def _free(self, rows: Array) -> Array:
-        return rows[:, self._evolution.free]
+    def _restricted(self, functionals: Array) -> Array:
+        """Functionals on the free entries, row by row."""
+        return np.stack([self._evolution.levels[0].lifting.restrict(row) for row in functionals])
 
     def _extended(self, free: Array) -> Array:
-        """Rows with zeros at the fixed entries."""
-        rows = np.zeros((len(free), self._evolution.engine.size))
-        rows[:, self._evolution.free] = free
-        return rows
+        """States of free entries, row by row."""
+        return np.stack([self._evolution.levels[0].lifting.extend(row) for row in free])
 
     @property
     def state(self) -> Array:
@@ -175,7 +175,8 @@ class ParabolicLinearisation(Linearisation):
         eta = evolution.embedded(h)
         functionals[0] += restrict(evolution.shift(0) * evolution.initial.apply(h))
         if self._map.linear.rest:
-            functionals[0] -= self._map.linear.rest * (self._map.linear.old(0) @ restrict(eta))
+            at_beginning = self._map.linear.old(0) @ evolution.levels[0].lifting.unknowns(eta)
+            functionals[0] -= self._map.linear.rest * at_beginning
         return functionals, eta
 
     def gradient(self, p: Array) -> Array:
@@ -190,7 +191,7 @@ class ParabolicLinearisation(Linearisation):
         lifting, linear = evolution.levels[0].lifting, self._map.linear
         gradient = evolution.shift(0) * evolution.initial.transposed(p[0])
         if linear.rest:
-            carried = linear.old(0).apply_transposed(lifting.restrict(p[0]))
+            carried = linear.old(0).apply_transposed(lifting.unknowns(p[0]))
             gradient -= evolution.initial.transposed(lifting.extend(linear.rest * carried)) / self._map.control.mass
         return gradient
 
@@ -202,7 +203,7 @@ class ParabolicLinearisation(Linearisation):
 
     def _adjoint_load(self, w: Array) -> Array:
         shape = self._evolution.lengths.size, self._evolution.engine.size
-        return self._free(self._evolution.observation.transposed(w, shape))
+        return self._restricted(self._evolution.observation.transposed(w, shape))
 
     @cached_property
     def _scales(self) -> Array:
@@ -213,8 +214,8 @@ class ParabolicLinearisation(Linearisation):
         evolution, noise = self._evolution, None
         if self._bounded:
             shape = evolution.lengths.size, evolution.engine.size
-            noise = self._free(ROUNDING * evolution.observation.absolute.transposed(np.abs(w), shape))
-        near = None if start is None else self._free(self._map.adjoints.steps(start)) / self._scales
+            noise = self._restricted(ROUNDING * evolution.observation.absolute.transposed(np.abs(w), shape))
+        near = None if start is None else self._map.adjoints.steps(start)[:, evolution.free] / self._scales
         with self._map.solves.solving("adjoint"):
             p, residual = self._map.linear.backward(self._adjoint_load(w), near, self._accuracy, noise)
             p = self._extended(p)

@@ -52,6 +52,9 @@ class HaloMatrix:
             u = self._halo.forward(spread)
         return self._halo.reverse(self._local @ u)
 
+    def __rmul__(self, factor: float) -> HaloMatrix:
+        return HaloMatrix(factor * self._local, self._halo, self._nodes)
+
     def __abs__(self) -> HaloMatrix:
         return HaloMatrix(abs(self._local), self._halo, self._nodes)
 

@@ -138,7 +138,7 @@ class SkfemEngine(Engine):
         dofs = np.asarray(self.basis.element_dofs)
         self.elements = Lagrange(mesh.points, np.asarray(self._mesh.t), dofs, degree, bends=mesh.bends)
         self.size, self.nodes = int(self.basis.N), self.elements.points
-        self.cells = SkfemRegion(self.basis, np.arange(mesh.cells.shape[1])[None])
+        self.cells: SkfemRegion = SkfemRegion(self.basis, np.arange(mesh.cells.shape[1])[None])
         self._block: tuple[Indices, ...] = (np.zeros(0, dtype=int),)
 
     def members(self, tag: str) -> Indices:
@@ -222,29 +222,32 @@ class SkfemEngine(Engine):
         return Space(self.matrix([constant_mass(self.cells)]), self.elements)
 
     def nodal(self, dofs: Indices, mass: Any) -> Space:
-        return Space(mass, points=self.nodes[:, dofs], diameter=self.mesh.diameter)
+        members = self.members_among(dofs)
+        return Space(mass, points=self.nodes[:, dofs], diameter=self.mesh.diameter, members=members)
 
     def control(self, control: Distributed | Boundary) -> tuple[Space, sp.csr_matrix]:
         degree = int(control.element == "P1")
         if isinstance(control, Boundary):
-            basis, elements = self.facets(control.on).basis, facet_lagrange(self.mesh, control.on, degree)
-        elif control.on is None:
-            basis, elements = self.basis, cell_lagrange(self.mesh, degree)
+            region, elements = self.facets(control.on), facet_lagrange(self.mesh, control.on, degree)
         else:
-            basis, elements = self.part(control.on).basis, cell_lagrange(self.mesh, degree, control.on)
+            region = self.cells if control.on is None else self.part(control.on)
+            elements = cell_lagrange(self.mesh, degree, control.on)
+        basis = region.basis
         lumped = elements.lumped_mass()
-        space = Space(lumped, elements, diameter=self.mesh.diameter)
         if degree == 0:
-            return space, integrals(basis)
+            members = {} if isinstance(control, Boundary) else self.members_among_cells(region.keys[0])
+            return Space(lumped, elements, diameter=self.mesh.diameter, members=members), integrals(basis)
         vertices = np.zeros(elements.size, dtype=int)
         vertices[elements.dofs] = elements.simplices
+        # A vertex is a degree of freedom of the state too, under the number that scikit-fem gives it.
+        rows = np.asarray(self.basis.nodal_dofs)[0, vertices]
+        space = Space(lumped, elements, diameter=self.mesh.diameter, members=self.members_among(rows))
         if isinstance(control, Boundary) and self.degree == 2:
             # Nodal loads on the boundary would cost quadratic states half an order.
             hats = self._facet_basis(ELEMENTS[self.mesh.dim, 1](), basis.find)
             coupling = skfem.BilinearForm(lambda y, v, _: y * v).assemble(hats, basis)
             return space, sp.csr_matrix(coupling)[:, np.asarray(hats.nodal_dofs)[0, vertices]]
-        # A vertex is a degree of freedom of the state too, under the number that scikit-fem gives it.
-        rows, columns = np.asarray(self.basis.nodal_dofs)[0, vertices], np.arange(elements.size)
+        columns = np.arange(elements.size)
         return space, sp.csr_matrix((lumped, (rows, columns)), (self.size, elements.size))
 
     def probe(self, points: Array) -> sp.csr_matrix:

@@ -123,7 +123,7 @@ class SteadyLinearisation(Linearisation):
                 y += step
             else:
                 if self._start is not None:
-                    y += self._system.lifting.extend(self._system.lifting.restrict(self._start))
+                    y += self._system.lifting.extend(self._system.lifting.unknowns(self._start))
                 y = steady_state(self._system, self._u, y, self._map.solves)
             return y, self._observation.apply(y), error
 
@@ -131,8 +131,8 @@ class SteadyLinearisation(Linearisation):
         self, solver: LinearSolver, functional: Array, start: Array | None = None, noise: Array | None = None
     ) -> tuple[Array, float | None]:
         """e_y^-1 or e_y^-T of a functional, zero on the fixed entries, and the bound on its residual."""
-        restrict = self._system.lifting.restrict
-        near, least = (None if start is None else restrict(start)), (0.0 if noise is None else restrict(noise))
+        restrict, unknowns = self._system.lifting.restrict, self._system.lifting.unknowns
+        near, least = (None if start is None else unknowns(start)), (0.0 if noise is None else restrict(noise))
         solution = solver.solve(restrict(functional), near, self._accuracy, least)
         return self._system.lifting.extend(solution.x), solution.error
 
@@ -181,9 +181,9 @@ class SteadyLinearisation(Linearisation):
         solver, functional = self._factors.transposed, self._observation.transposed(w)
         noise = None if self._rounding is None else self._rounding.functional(w)
         if noise is not None and start is not None:
-            restrict = self._system.lifting.restrict
+            restrict, near = self._system.lifting.restrict, self._system.lifting.unknowns(start)
             with self._map.solves.timing():
-                known = solver.recognise(restrict(functional), restrict(start), restrict(noise))
+                known = solver.recognise(restrict(functional), near, restrict(noise))
             if known is not None:
                 return self._adjoint_of(self._system.lifting.extend(known.x), known.error)
         with self._map.solves.solving("adjoint"):
@@ -223,7 +223,7 @@ class SteadyLinearisation(Linearisation):
         residual = system.norm(r) / (system.norm(b) or 1.0)
         if not (self._rounding is not None and self._equation.definite and self._map.factored):
             return residual, np.nan
-        x, factors = system.lifting.restrict(self.state - zero), self._map.factors
+        x, factors = system.lifting.unknowns(self.state - zero), self._map.factors
         r, rounding = factors.residual(x, b, system.lifting.restrict(self._rounding.load(self._u)))
         eta = sum(float(v @ factors.solve(v).x) ** 0.5 for v in (r, rounding))
         energy = float(x @ (b - r)) ** 0.5

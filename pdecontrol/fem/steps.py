@@ -55,7 +55,7 @@ class Steps(ABC):
 
     @cached_property
     def mass(self) -> SharedMatrix:
-        return shared(self.evolution.engine.block(self.evolution.mass, self.evolution.free))
+        return shared(self.evolution.block(self.evolution.mass))
 
     @cached_property
     def _mass_sizes(self) -> SharedMatrix:
@@ -108,7 +108,7 @@ class AffineSteps(Steps):
             evolution = self.evolution
             y, u = evolution.levels[n].lifting.initial(), evolution.steady_control()
             matrix = evolution.levels[n].equation.jacobian(y, u)
-            self._old[key] = shared(evolution.engine.block(matrix, evolution.free))
+            self._old[key] = shared(evolution.block(matrix))
         return self._old[key]
 
     def forward(
@@ -190,7 +190,7 @@ class TrajectorySteps:
         old = self._old.get(n)
         if old is None:
             evolution = self._evolution
-            old = shared(evolution.engine.block(evolution.levels[n].equation.jacobian(y, self._u[n]), evolution.free))
+            old = shared(evolution.block(evolution.levels[n].equation.jacobian(y, self._u[n])))
             if self._keep:
                 self._old[n] = old
         return np.asarray(old.apply_transposed(x) if transposed else old @ x)
@@ -209,7 +209,7 @@ def step_solver(evolution: Evolution, n: int, counter: Counter, at: tuple[Array,
         errors = ROUNDING * (sizes + abs(matrix) @ fixed)
         restrict = level.lifting.restrict
         excess = Excess(restrict(sums - matrix @ fixed), restrict(errors), affine.symmetric)
-    block = engine.block(matrix, evolution.free)
+    block = evolution.block(matrix)
     definite = level.equation.definite_at(y, u, shift)
     return engine.solver(block, definite, counter, engine.nodes[:, evolution.free], excess)
 
@@ -222,7 +222,7 @@ def linearised_solver(
     if not near.inverse.exact:
         return step_solver(evolution, n, counter, (y, u))
     definite = linear.definite(n) and level.equation.definite_at(y, u, shift)
-    matrix = shared(evolution.engine.block(level.equation.jacobian(y, u, shift), evolution.free))
+    matrix = shared(evolution.block(level.equation.jacobian(y, u, shift)))
 
     def factorise() -> LinearSolver:
         return step_solver(evolution, n, counter, (y, u))

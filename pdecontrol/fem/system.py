@@ -22,10 +22,11 @@ from .engine import Engine
 from .equations import state_equation
 from .observation import observation
 from .sampler import Sampler
+from .ties import Ties
 
 
 class System:
-    """e(y, u) = 0 with y = y_D on a part of the boundary, and O y: the discretised equation of a control problem.
+    """e(y, u) = 0 with y = y_D + E x, and O y: the discretised equation of a control problem.
 
     States are Lagrange elements; targets and Dirichlet values are sampled at nodes. Functionals on states are arrays of
     their values on the basis, of the free entries where this class returns them.
@@ -35,8 +36,8 @@ class System:
         self.problem, self.engine = problem, engine
         check_conditions(problem, engine.mesh)
         self._sampler = sampler = Sampler(engine)
-        self.lifting = Lifting(problem.boundary, sampler)
-        natural, controlled = natural_conditions(problem.boundary, sampler), coupling(problem.control, sampler)
+        self.lifting = Lifting(problem, sampler, Ties(problem.interface, sampler))
+        natural, controlled = natural_conditions(problem, sampler), coupling(problem, sampler)
         self.control = controlled.space
         self.equation = state_equation(problem.equation, problem.control, sampler, natural, controlled)
         affine = self.equation.affine is not None
@@ -57,7 +58,7 @@ class System:
 
     def jacobian(self, y: Array, u: Array, shift: float = 0.0) -> Any:
         """The matrix of e_y + shift * mass; raises SingularEquationError where constants lie in its kernel."""
-        block = self.engine.block(self.equation.jacobian(y, u, shift), self.lifting.free)
+        block = self.lifting.block(self.equation.jacobian(y, u, shift))
         row = kernel_row(block)
         with self.engine.group.agree():
             if row is not None:
@@ -108,10 +109,10 @@ class System:
 
 
 def mesh_digest(mesh: Mesh, equation: object) -> str:
-    """Of the points and cells; for forms, which may name any tag, of all tags too."""
+    """Of the points, cells and bent edges; for forms, which may name any tag, of all tags too."""
     arrays = [("points", mesh.points), ("cells", mesh.cells)]
     if mesh.bends is not None:
-        arrays += [("bent edges", mesh.bends[0]), ("their middles", mesh.bends[1])]
+        arrays += zip(("bent edges", "their middles"), mesh.bends, strict=True)
     if isinstance(equation, Weak):
         arrays += [*mesh.parts.items(), *mesh.boundaries.items()]
     return repr([(name, a.shape, hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest()) for name, a in arrays])

@@ -92,7 +92,7 @@ class TrajectoryLinearisation(Linearisation):
         evolution, steps = self._evolution, self._steps
         lifting = evolution.levels[0].lifting
         functional = lifting.restrict(evolution.couple(n, y, before, self._controls[n], along))
-        free = lifting.restrict(eta)
+        free = lifting.unknowns(eta)
         if n > 0 or evolution.initial is None:
             functional = functional + steps.previous(n, before, free)
         else:  # M y_0 is given by the control itself
@@ -143,9 +143,9 @@ class TrajectoryLinearisation(Linearisation):
             lifting, rest = evolution.levels[0].lifting, self._linear.rest
             on_state = np.zeros(self._size) - on_initial
             if rest:
-                carried = self._steps.at_beginning(0, before, lifting.restrict(p), transposed=True)
+                carried = self._steps.at_beginning(0, before, lifting.unknowns(p), transposed=True)
                 on_state = on_state - lifting.extend(rest * carried)
-            nodal = evolution.initial.transposed(lifting.extend(lifting.restrict(on_state)))
+            nodal = evolution.initial.transposed(np.where(lifting.fixed, 0.0, on_state))
             gradient[:] = evolution.shift(0) * evolution.initial.transposed(p) + nodal / evolution.control.mass
 
     def second(self, h: Array, w: Array, adjoint: Adjoint, outer: Callable[[Array], Array]) -> Array:
@@ -241,7 +241,7 @@ class NewtonSteps:
             counter.linear += 1
             return -lifting.extend(free)
 
-        start = np.where(lifting.fixed, lifting.initial(), before)
+        start = lifting.nearest(before)
         return newton(residual, step, evolution.engine.group.norm, start)
 
 

@@ -79,6 +79,29 @@ class SharedMatrix:
         local = self.local[chosen][:, np.concatenate([chosen, ghosts])]
         return SharedMatrix(local, Halo(self.halo.group, chosen.size, seen[ghosts]))
 
+    def merged(self, numbers: Indices) -> SharedMatrix:
+        """E' A E, where E gives each owned entry the value of that with the global number given for it.
+
+        The rows and columns of entries that are no one's value are empty.
+        """
+        halo, rank = self.halo, self.halo.group.rank
+        own = slice(halo.starts[rank], halo.starts[rank + 1])
+        part, columns = self.local.tocoo(), halo.forward(numbers)
+        rows, columns, entries = numbers[part.row], columns[part.col], part.data
+        here = (rows >= own.start) & (rows < own.stop)
+        moved = halo.group.collect((rows[~here], columns[~here], entries[~here]))
+        theirs = [np.concatenate(arrays) for arrays in zip(*moved, strict=True)]
+        chosen = (theirs[0] >= own.start) & (theirs[0] < own.stop)
+        pieces = zip((rows[here], columns[here], entries[here]), theirs, strict=True)
+        rows, columns, entries = (np.concatenate([piece, more[chosen]]) for piece, more in pieces)
+        inside = (columns >= own.start) & (columns < own.stop)
+        ghosts = np.unique(columns[~inside])
+        local = np.where(inside, columns - own.start, halo.owned + np.searchsorted(ghosts, columns))
+        shape = (halo.owned, halo.owned + ghosts.size)
+        return SharedMatrix(
+            sp.csr_matrix((entries, (rows - own.start, local)), shape), Halo(halo.group, halo.owned, ghosts)
+        )
+
 
 def shared(matrix: SharedMatrix | sp.spmatrix) -> SharedMatrix:
     """A matrix of one process by itself as one whose rows may be divided."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..errors import MeshError
-from .cells import children, edge_determinants, edges_of, oriented
+from .cells import children, edge_determinants, edges_of, facets_of, number_columns, oriented
 from .checks import check_numbers, checked_array, checked_boundaries, checked_part, tagged_facets, welded
 from .quadratic import Bends, checked_bends
 from .simplices import Simplices
@@ -35,9 +35,9 @@ class Mesh:
         facet that does not have them as vertex (hanging nodes). They are refused unless said otherwise: True merges
         the points at the same place, False leaves apart what touches, as the two sides of a slit. Functions of x and
         fields that are given as data have the same value on both sides.
-    bends : edges (2, k), vertex numbers, that are bent to go through places (dim, k) in their middle, in 2D and 3D.
-        Cells are then images of the reference cell under the quadratic map through their vertices and the middles of
-        their edges, and states have degree 2 or higher.
+    bends : edges (2, k), columns of vertex numbers, and the places (dim, k) of their middles, where cells are images
+        of straight ones under polynomials of degree 2, and states have degree 2 or higher; of plane and solid meshes.
+        None where all are straight.
 
     Raises
     ------
@@ -193,6 +193,40 @@ class Mesh:
         boundaries = {**self.boundaries, name: facets[:, chosen]}
         return known(self.points, self.cells, self.parts, boundaries, self.weld, self.bends)
 
+    def tag_interface(self, name: str, inside: str) -> Mesh:
+        """The mesh with a further boundary inside the domain: the facets between a part and all other cells.
+
+        Parameters
+        ----------
+        name : the tag; a boundary that already has it is replaced.
+        inside : the part.
+
+        Raises
+        ------
+        MeshError
+            For an unknown part, one that has no such facets, or a name that is taken.
+
+        Examples
+        --------
+        >>> from pdecontrol.mesh.shapes import unit_square
+        >>> mesh = unit_square(4).tag_part("core", lambda x: abs(x - 0.5).max(axis=0) < 0.25)
+        >>> mesh.tag_interface("gamma", "core").facets("gamma").shape
+        (2, 8)
+        """
+        within = np.zeros(self.cells.shape[1], dtype=bool)
+        within[self.part(inside)] = True
+        if name in self.parts or name == "boundary":
+            raise MeshError(f'The tag "{name}" is that of a part or of the whole boundary; take another name.')
+        columns = np.sort(facets_of(self.cells), axis=0)
+        first, numbers = number_columns(columns)
+        sides = np.bincount(numbers, np.tile(within, self.dim + 1))
+        chosen = first[(np.bincount(numbers) == 2) & (sides == 1)]
+        if not chosen.size:
+            raise MeshError(f'The part "{inside}" has no facets in common with other cells; it makes no interface.')
+        return known(
+            self.points, self.cells, self.parts, {**self.boundaries, name: columns[:, chosen]}, self.weld, self.bends
+        )
+
     def transform(self, function: Callable[[Array], Array]) -> Mesh:
         """The mesh with its points x of shape (dim, n) moved to function(x).
 
@@ -258,8 +292,7 @@ def known(
 ) -> Mesh:  # fmt: skip
     """A mesh from arrays that need no check."""
     mesh = object.__new__(Mesh)
-    values: dict[str, Any] = {"points": points, "cells": cells, "parts": parts, "boundaries": boundaries, "weld": weld}
-    values["bends"] = bends
+    values = {"points": points, "cells": cells, "parts": parts, "boundaries": boundaries, "weld": weld, "bends": bends}
     for name, value in values.items():
         object.__setattr__(mesh, name, value)
     return mesh

@@ -7,6 +7,7 @@ from .conditions import Condition, Dirichlet, Neumann, Robin
 from .controls import Actuators, Boundary, Coefficient, Control, Distributed, InitialValue
 from .equations import Elliptic, Parabolic, Scheme, Weak, burgers
 from .functions import Convection, FunctionOfState, Quasilinear, Semilinear
+from .interfaces import Interface
 from .problem import ControlProblem
 from .stated import Stated, check_number
 from .terms import L1, Box, Linear, Term, Tikhonov, Times, Tracking
@@ -26,6 +27,7 @@ __all__ = [
     "Elliptic",
     "FunctionOfState",
     "InitialValue",
+    "Interface",
     "Linear",
     "Neumann",
     "Parabolic",

@@ -43,6 +43,8 @@ class Distributed(Stated):
 class Boundary(Stated):
     """A control that is added to the Neumann or Robin data on the boundary part with tag `on`.
 
+    On an interface it is added to the jump of the flux (see `Interface`).
+
     Examples
     --------
     >>> control = Boundary(on="top")
@@ -59,6 +61,8 @@ class Boundary(Stated):
 @dataclass(frozen=True, eq=False, repr=False)
 class Actuators(Stated):
     """Finitely many controls: the source sum_i u_i chi_i on the domain, or on the part or boundary with tag `on`.
+
+    On an interface they are added to the jump of the flux (see `Interface`).
 
     Parameters
     ----------

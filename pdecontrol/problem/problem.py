@@ -12,6 +12,7 @@ from ..errors import ProblemError
 from .conditions import Condition, Dirichlet, Neumann, Robin
 from .controls import Actuators, Boundary, Coefficient, Control, Distributed, InitialValue
 from .equations import Elliptic, Parabolic, Weak
+from .interfaces import Interface
 from .stated import Stated
 from .terms import L1, Box, Linear, Term, Tikhonov, Tracking
 
@@ -31,6 +32,7 @@ class ControlProblem(Stated):
         Tikhonov weight the box must be bounded on both sides.
     boundary : a condition for each tag; no condition means zero flux. At nodes that two Dirichlet conditions share,
         the later one holds; at those of a Dirichlet and another condition, the Dirichlet one.
+    interface : an `Interface` for each tag, closed curves or surfaces inside the domain that do not meet.
 
     Raises
     ------
@@ -54,6 +56,7 @@ class ControlProblem(Stated):
     tracking: Tracking | Sequence[Tracking] = ()
     terms: Sequence[Term] = ()
     boundary: Mapping[str, Condition] = field(default_factory=dict)
+    interface: Mapping[str, Interface] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         tracking, terms = _several(self.tracking), _several(self.terms)
@@ -77,6 +80,7 @@ class ControlProblem(Stated):
         for tag, condition in self.boundary.items():
             if not isinstance(condition, (Dirichlet, Neumann, Robin)):
                 raise ProblemError(f"boundary[{tag!r}] must be Dirichlet, Neumann or Robin, got {condition!r}.")
+        object.__setattr__(self, "interface", _interfaces(self.interface, self.boundary))
         for term in terms:
             if not isinstance(term, (Linear, Tikhonov, L1, Box)):
                 raise ProblemError(f"terms takes Tikhonov, L1, Box and Linear, or a list of them, got {term!r}.")
@@ -94,7 +98,7 @@ class ControlProblem(Stated):
                 f"{type(self.control).__name__} control on {self.control.on!r}: Dirichlet control is not supported, "
                 "the control is Neumann or Robin data. Give that tag a Neumann or Robin condition."
             )
-        if own and (self.boundary or any(_placed(item) for item in self.observations)):
+        if own and (self.boundary or self.interface or any(_placed(item) for item in self.observations)):
             raise ProblemError(
                 "a problem without an equation states no conditions, and no parts or weights of what is tracked: these "
                 "are the map's, in what it observes and in the inner product of that space."
@@ -127,6 +131,26 @@ class ControlProblem(Stated):
         if beta is not None:
             terms = [term for term in terms if not isinstance(term, L1)] + [L1(beta)]
         return replace(self, terms=terms)
+
+
+def _interfaces(interface: Any, boundary: Mapping[str, Condition]) -> dict[str, Interface]:
+    """The interfaces by tag, checked."""
+    if not isinstance(interface, Mapping):
+        raise ProblemError(f"interface takes an Interface for each tag, {{tag: Interface(..)}}, got {interface!r}.")
+    for tag, item in interface.items():
+        if not isinstance(item, Interface):
+            raise ProblemError(f"interface[{tag!r}] must be Interface(..), got {item!r}.")
+        if not isinstance(tag, str) or tag.endswith("+") or tag == item.inside:
+            raise ProblemError(
+                f"interface: {tag!r} is no tag of an interface: take a string other than that of the part inside, and "
+                "without a + at its end, which names the outer side."
+            )
+        if tag in boundary:
+            raise ProblemError(
+                f"boundary[{tag!r}] and interface[{tag!r}] have the same tag: conditions are on the boundary of the "
+                "domain, interfaces inside it."
+            )
+    return dict(interface)
 
 
 def _placed(item: Tracking | Linear) -> bool:

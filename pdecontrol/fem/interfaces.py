@@ -1,0 +1,25 @@
+"""The mesh of a problem with interfaces, made ready for an engine."""
+
+from __future__ import annotations
+
+from ..fitted import bent, check_fit
+from ..mesh.cut import OUTER, cut
+from ..mesh.mesh import Mesh
+from ..problem import ControlProblem
+
+
+def divided(problem: ControlProblem, mesh: Mesh, degree: int) -> Mesh:
+    """The mesh cut along the interfaces of a problem, with cells of degree 2 there for states of higher degree.
+
+    Raises MeshError where the mesh does not fit the shapes of the interfaces, or has none of their tags.
+    """
+    for tag, interface in problem.interface.items():
+        check_fit(mesh, tag, interface)
+    if not problem.interface:
+        return mesh
+    halves = cut(mesh, {tag: interface.inside for tag, interface in problem.interface.items()})
+    for tag, interface in problem.interface.items():
+        if degree > 1 and interface.shape is not None:
+            for side in (tag, tag + OUTER):
+                halves = bent(halves, side, interface.shape)
+    return halves
