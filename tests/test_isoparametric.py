@@ -11,6 +11,7 @@ from scipy.integrate import dblquad
 import pdecontrol as pc
 from pdecontrol.errors import DataError, MeshError, ProblemError
 from pdecontrol.field import Field, draw
+from pdecontrol.mesh.cut import cut
 from pdecontrol.mesh.elements import cell_lagrange, facet_lagrange
 from pdecontrol.mesh.lagrange import Lagrange
 from pdecontrol.mesh.mesh import known
@@ -317,6 +318,14 @@ def test_edges_inside_are_bent_too():
 def embedded():
     pytest.importorskip("dolfinx", reason="the distributed engine needs dolfinx")
     return bent_cells().answers(pc.Embedded(degree=2))
+
+
+def test_meshes_are_cut_with_their_bends():
+    for tag, radius, copies in (("boundary", 1.0, 1), ("gamma", 0.5, 2)):
+        mesh = bent(ringed(6), tag, radius)
+        halves = cut(mesh, {"gamma": "inside"})
+        assert np.abs(halves.volumes - mesh.volumes).max() <= 1e-15
+        assert halves.bends[0].shape[1] == copies * mesh.bends[0].shape[1]
 
 
 class TestDistributed:
