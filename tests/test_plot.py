@@ -15,8 +15,9 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 import pdecontrol as pc
 from pdecontrol.export import _HDF5
 from pdecontrol.field import draw, export
-from pdecontrol.mesh.elements import cell_lagrange, facet_lagrange
+from pdecontrol.mesh.elements import broken_lagrange, cell_lagrange, facet_lagrange
 from pdecontrol.mesh.shapes import disc, unit_cube, unit_interval, unit_square
+from pdecontrol.plot.colours import linear_pieces
 
 TERMS = [pc.Tikhonov(1e-4), pc.L1(1e-4), pc.Box(-1, 1)]
 
@@ -487,3 +488,16 @@ def test_what_cannot_be_exported_is_refused(tmp_path):
     with pytest.raises(pc.DataError, match=r"f\.nix: meshio cannot write this format"):
         export({"f": function}, tmp_path / "f.nix")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2, 3, 4])
+def test_pieces_cover_the_domain_and_have_the_values_at_every_degree(degree):
+    elements = broken_lagrange(unit_square(3), degree)
+    points, values = linear_pieces(elements, elements.points[0] - 2 * elements.points[1])
+    edges = points[:, 1:] - points[:, :1]
+    assert np.abs(np.linalg.det(edges.transpose(2, 0, 1))).sum() / 2 == pytest.approx(1.0)
+    if degree:
+        assert values == pytest.approx(points[0] - 2 * points[1], abs=1e-12)
+    cells = broken_lagrange(unit_cube(2), degree)
+    image = draw({"x": field(cells, lambda x: x[0])}).axes[0].images[0].get_array()
+    assert not image.mask.any() and image.min() >= -1e-12 and image.max() <= 1 + 1e-12
