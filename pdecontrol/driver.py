@@ -20,8 +20,8 @@ from .fem.parabolic import ParabolicMap
 from .fem.steady import SteadyMap
 from .fem.system import System
 from .field import Field
-from .fitted import snapped
 from .maps import SolutionMap
+from .mesh.fit import snapped
 from .mesh.mesh import Mesh
 from .optimise import RunOptions, check_problem, comparable, minimise
 from .problem import ControlProblem, Parabolic, check_number

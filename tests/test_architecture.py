@@ -13,8 +13,8 @@ ROOT = Path(pdecontrol.__file__).parent
 
 # From the ground floor up. What stands on a floor knows the floors below, and a room of several modules itself.
 FLOORS = (
-    ("errors",), ("arrays", "counter"), ("files", "parallel", "times"), ("mesh",), ("linear",),
-    ("plot", "export", "layout"), ("space",), ("field",), ("problem",), ("agreement", "fitted", "reference"),
+    ("errors",), ("arrays", "counter"), ("files", "parallel", "times"), ("problem",), ("mesh",), ("linear",),
+    ("plot", "export", "layout"), ("space",), ("field",), ("agreement", "reference"),
     ("spectrum",), ("maps",), ("terms", "stacked", "linearised"), ("curvature", "verify"), ("certificate",),
     ("result",), ("solvers",),
     ("fem",), ("starts",), ("optimise",), ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..fitted import bent, check_fit
 from ..mesh.cut import OUTER, cut
+from ..mesh.fit import bent, check_fit
 from ..mesh.mesh import Mesh
-from ..problem import ControlProblem
+from ..problem import ControlProblem, Shape
 
 
 def divided(problem: ControlProblem, mesh: Mesh, degree: int) -> Mesh:
@@ -19,7 +19,7 @@ def divided(problem: ControlProblem, mesh: Mesh, degree: int) -> Mesh:
         return mesh
     halves = cut(mesh, {tag: interface.inside for tag, interface in problem.interface.items()})
     for tag, interface in problem.interface.items():
-        if degree > 1 and interface.shape is not None:
+        if degree > 1 and isinstance(interface.shape, Shape):
             for side in (tag, tag + OUTER):
                 halves = bent(halves, side, interface.shape)
     return halves

@@ -9,6 +9,7 @@ from .equations import Elliptic, Parabolic, Scheme, Weak, burgers
 from .functions import Convection, FunctionOfState, Quasilinear, Semilinear
 from .interfaces import Interface
 from .problem import ControlProblem
+from .shapes import Circle, Ellipse, LevelSet, Moving, Polygon, Shape, Sphere, Star
 from .stated import Stated, check_number
 from .terms import L1, Box, Linear, Term, Tikhonov, Times, Tracking
 
@@ -17,6 +18,7 @@ __all__ = [
     "Actuators",
     "Boundary",
     "Box",
+    "Circle",
     "Coefficient",
     "Condition",
     "Control",
@@ -24,17 +26,24 @@ __all__ = [
     "Convection",
     "Dirichlet",
     "Distributed",
+    "Ellipse",
     "Elliptic",
     "FunctionOfState",
     "InitialValue",
     "Interface",
+    "LevelSet",
     "Linear",
+    "Moving",
     "Neumann",
     "Parabolic",
+    "Polygon",
     "Quasilinear",
     "Robin",
     "Scheme",
     "Semilinear",
+    "Shape",
+    "Sphere",
+    "Star",
     "Stated",
     "Term",
     "Tikhonov",

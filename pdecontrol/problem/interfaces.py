@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 from ..arrays import Data
 from ..errors import ProblemError
+from .shapes import Moving, Shape
 from .stated import Stated, check_tag
 
 
@@ -34,16 +36,20 @@ class Interface(Stated):
 
     Examples
     --------
-    >>> interface = {"gamma": Interface(value=lambda x: x[0], flux=1.0, inside="core")}
+    >>> from pdecontrol.problem.shapes import Circle
+    >>> interface = {"gamma": Interface(Circle(0.5), value=lambda x: x[0], flux=1.0, inside="core")}
     """
 
-    shape: Any = None
+    shape: Shape | Moving | None = None
     value: Data = 0.0
     flux: Data = 0.0
     inside: str = "inside"
 
     def __post_init__(self) -> None:
         check_tag(self.inside, "Interface", optional=False)
+        shape: Any = self.shape
+        if not isinstance(shape, (Shape, Moving, NoneType)):
+            raise ProblemError(f"Interface: the shape is a Circle, Polygon, .., Moving or None, got {shape!r}.")
         jumps: tuple[Any, Any] = self.value, self.flux
         if any(isinstance(jump, (str, Mapping)) for jump in jumps):
             raise ProblemError("Interface: value and flux are numbers or functions of x.")
