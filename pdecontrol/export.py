@@ -16,6 +16,7 @@ from .arrays import Array
 from .errors import DataError
 from .files import discard, replacing, settle, stage
 from .mesh.lagrange import Lagrange
+from .mesh.quadratic import EDGES
 
 # By number of corners, and whether the cells are quadratic; the nodes are in the order of Lagrange.
 _CELL_TYPES = {
@@ -24,7 +25,6 @@ _CELL_TYPES = {
 }  # fmt: skip
 _HDF5 = (".cgns", ".h5m", ".hmf", ".med")
 Functions = Mapping[str, tuple[Lagrange | None, Array]]  # by name, as elements and coefficients
-_EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
 
 
 def write(frames: Sequence[tuple[float, Functions]], path: Path) -> None:
@@ -147,5 +147,5 @@ def _values_at_nodes(elements: Lagrange, array: Array, frame: Lagrange) -> Array
     corners = elements.nodal(array)[frame.simplices]
     if frame.degree < 2:
         return corners
-    edges = _EDGES[: len(frame.dofs) - len(corners)]
+    edges = EDGES[: len(frame.dofs) - len(corners)]
     return np.vstack([corners, *((corners[i] + corners[j])[None] / 2 for i, j in edges)])

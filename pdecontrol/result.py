@@ -331,6 +331,8 @@ def _space_arrays(space: Space) -> dict[str, Array]:
         names = ("vertices", "simplices", "dofs", "degree", "nodes")
         values = {name: getattr(space.elements, name) for name in names}
         arrays |= {name: np.array(value) for name, value in values.items() if value is not None}
+        if space.elements.bends is not None:
+            arrays["bent.edges"], arrays["bent.places"] = space.elements.bends
     elif space.points is not None:
         arrays["points"] = space.points
     return arrays
@@ -349,6 +351,7 @@ def _space(arrays: dict[str, Array], name: str) -> Space:
         mass = sp.csr_matrix((own["mass.data"], own["mass.indices"], own["mass.indptr"]), shape=(size, size))
     elements = None
     if "degree" in own:
-        elements = Lagrange(own["vertices"], own["simplices"], own["dofs"], int(own["degree"]), own.get("nodes"))
+        bends = (own["bent.edges"], own["bent.places"]) if "bent.edges" in own else None
+        elements = Lagrange(own["vertices"], own["simplices"], own["dofs"], int(own["degree"]), own.get("nodes"), bends)
     base = Space(mass, elements, own.get("points"))
     return base.over(own["times"], own["weights"], own.get("edges")) if "times" in own else base

@@ -61,18 +61,30 @@ def quiet(level: int = logging.INFO) -> Iterator[None]:
 
 
 def create_mesh(comm: Any, cells: NDArray[np.int64], points: NDArray[np.float64], dim: int) -> Any:
-    """A mesh of simplices from the rows of cells (m, dim + 1) and points (n, dim) that this process contributes."""
+    """A mesh of simplices from the rows of cells and points (n, dim) that this process contributes.
+
+    Cells have their vertices (m, dim + 1) or, if they are quadratic, after these the middles of their edges, in the
+    order of `reference_edges`.
+    """
     import ufl
     from dolfinx import mesh
 
+    degree = 1 if cells.shape[1] == dim + 1 else 2
     try:
         import basix.ufl
 
-        element = basix.ufl.element("Lagrange", CELLS[dim], 1, shape=(dim,))
+        element = basix.ufl.element("Lagrange", CELLS[dim], degree, shape=(dim,))
     except ImportError:
-        element = ufl.VectorElement("Lagrange", ufl.Cell(CELLS[dim], geometric_dimension=dim), 1)
+        element = ufl.VectorElement("Lagrange", ufl.Cell(CELLS[dim], geometric_dimension=dim), degree)
     domain = ufl.Mesh(element)
     return mesh.create_mesh(comm, cells, *((domain, points) if number() >= (0, 10) else (points, domain)))
+
+
+def reference_edges(dim: int) -> list[list[int]]:
+    """The ends of the edges of the reference cell."""
+    import basix
+
+    return [list(edge) for edge in basix.topology(getattr(basix.CellType, CELLS[dim]))[1]]
 
 
 def lagrange_space(mesh: Any, degree: int) -> Any:
@@ -123,7 +135,8 @@ def cell_vertices(mesh: Any) -> NDArray[np.int64]:
         dofs = dofs(0)
     if not isinstance(dofs, np.ndarray):
         dofs = dofs.array
-    corners = dofs.reshape(-1, mesh.topology.dim + 1)
+    cells = mesh.topology.index_map(mesh.topology.dim)
+    corners = dofs.reshape(cells.size_local + cells.num_ghosts, -1)[:, : mesh.topology.dim + 1]
     return np.asarray(geometry.input_global_indices, dtype=np.int64)[corners]
 
 

@@ -21,6 +21,7 @@ from ..linear.solver import LinearSolver, choose_kind
 from ..mesh.elements import cell_lagrange, facet_lagrange
 from ..mesh.lagrange import Lagrange
 from ..mesh.mesh import Mesh
+from ..mesh.simplices import Simplices
 from ..parallel import Group, Halo
 from ..problem import Boundary, Distributed
 from ..space import Space
@@ -178,13 +179,14 @@ class DolfinxEngine(Engine):
         states, region = self.states, self._support(control)
         if control.element == "P0":
             order, one = np.argsort(region.numbers), np.ones((region.quadrature, 1))
-            middles = self.mesh.points[:, np.sort(region.corners[order], axis=1)].mean(axis=2)
+            corners = np.sort(region.corners[order], axis=1).T
+            middle = np.full((len(corners), 1), 1 / len(corners))
+            middles = Simplices(self.mesh.points, corners, self.mesh.bends).at(middle)[:, 0]
             members = {} if isinstance(control, Boundary) else self.members_among_cells(region.numbers[order])
             space = self._control_space(control, region.measures[order], middles, region.numbers[order], members)
             return space, HaloMatrix(region.mixed_mass(np.argsort(order)[:, None], one, region.count), states.halo)
         at, total = self._vertex_dofs(region), states.halo.numbers.size
-        shares = np.broadcast_to((region.measures / at.shape[1])[:, None], at.shape)
-        lumped, nodes = states.accumulate(at, shares), states.owned_among(at)
+        lumped, nodes = states.accumulate(at, region.shares), states.owned_among(at)
         members = self.members_among(nodes)
         space = self._control_space(control, lumped[nodes], self.nodes[:, nodes], states.keys[1, nodes], members)
         local = sp.csr_matrix((lumped[nodes], (nodes, nodes)), (total, total))
@@ -249,8 +251,9 @@ class DolfinxEngine(Engine):
     def probe(self, points: Array) -> sp.csr_matrix:
         states, own = self.states, slice(0, self.states.owned_cells)
         elements = Lagrange.from_nodes(
-            self.mesh.points, states.vertices[own].T, states.dofs[own].T, self.degree, states.barycentric_nodes()
-        )
+            self.mesh.points, states.vertices[own].T, states.dofs[own].T, self.degree, states.barycentric_nodes(),
+            self.mesh.bends,
+        )  # fmt: skip
         with self.group.agree():
             inside = elements.contains(points) if states.owned_cells else np.zeros(points.shape[1], dtype=bool)
         hits = np.array(self.group.collect(inside))
@@ -287,7 +290,7 @@ def _whole_states(
     whole = np.empty((mesh.cells.shape[1], own.shape[1]), dtype=np.int64)
     for numbers, values in parts:
         whole[numbers] = values
-    elements = Lagrange.from_nodes(mesh.points, mesh.cells, whole.T, degree, nodes)
+    elements = Lagrange.from_nodes(mesh.points, mesh.cells, whole.T, degree, nodes, mesh.bends)
     return Space(elements.mass_matrix(), elements, diameter=mesh.diameter)
 
 

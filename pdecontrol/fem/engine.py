@@ -12,9 +12,11 @@ import scipy.sparse as sp
 
 from ..arrays import Array, Indices
 from ..counter import Counter
+from ..errors import ProblemError
 from ..linear.residual import Excess
 from ..linear.solver import LinearSolver
 from ..mesh.mesh import Mesh
+from ..mesh.quadratic import check_jacobians
 from ..parallel import Group
 from ..problem import Boundary, Distributed
 from ..space import Space
@@ -87,6 +89,15 @@ class Integral(NamedTuple):
 def constant_mass(region: Region, weight: float = 1.0) -> Integral:
     """Weight int y v over a region."""
     return Integral(mass, region, np.full((region.count, region.quadrature), weight))
+
+
+def check_bends(mesh: Mesh, degree: int) -> None:
+    """Raise an error if states of a degree cannot be on a mesh with bent edges."""
+    if mesh.bends is None:
+        return
+    if degree < 2:
+        raise ProblemError("states of degree 1 are on straight cells, and this mesh has bent edges: take degree=2.")
+    check_jacobians(mesh.points, mesh.cells, mesh.bends)
 
 
 class Engine(ABC):

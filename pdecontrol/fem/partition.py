@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, Indices
+from ..mesh.cells import edge_key, edges_of
 from ..mesh.mesh import Mesh
+from ..mesh.quadratic import EDGES, edge_offsets
 from ..parallel import Group, Halo, MPIGroup, world
 from . import compat
-from .engine import ORDERS
+from .engine import ORDERS, check_bends
 
 
 class Partition:
@@ -22,15 +24,12 @@ class Partition:
     """
 
     def __init__(self, mesh: Mesh, degree: int) -> None:
+        check_bends(mesh, degree)
         self.mesh, self.degree = mesh, degree
         self.group, comm = _processes()
         self.order = ORDERS.get((mesh.dim, degree)) or compat.sound_order(mesh.dim, 2 * degree + 2)
         self.rule = compat.quadrature_rule(mesh.dim, self.order)
-        rows = _share(mesh.cells.shape[1], self.group), _share(mesh.points.shape[1], self.group)
-        self.domain = compat.create_mesh(
-            comm, np.ascontiguousarray(mesh.cells[:, rows[0]].T), np.ascontiguousarray(mesh.points[:, rows[1]].T),
-            mesh.dim,
-        )  # fmt: skip
+        self.domain = compat.create_mesh(comm, *_rows(mesh, self.group), mesh.dim)
         topology = self.domain.topology
         self.owned_cells = topology.index_map(mesh.dim).size_local  # which come first
         self.vertices = compat.cell_vertices(self.domain)  # (cells, dim + 1), in the numbers of the mesh
@@ -82,6 +81,10 @@ class Partition:
             at = np.zeros((dim, own.size))
             for i in range(inside.size):
                 at += shares[:, i] * self.mesh.points[:, corners[:, i]]
+            if self.mesh.bends is not None:
+                offsets = edge_offsets(self.mesh.points, corners.T, self.mesh.bends)
+                for number, (i, j) in enumerate(EDGES[: offsets.shape[1]]):
+                    at += 4 * shares[:, i] * shares[:, j] * offsets[:, number]
             points[:, dofs[own]] = at
             key = np.zeros((2 * dim + 3, own.size), dtype=np.int64)
             key[0] = inside.size
@@ -143,6 +146,20 @@ def _processes() -> tuple[Group, Any]:
 
     group = world()
     return group, group.comm if isinstance(group, MPIGroup) else MPI.COMM_SELF
+
+
+def _rows(mesh: Mesh, group: Group) -> tuple[Indices, Array]:
+    """The rows of cells and points that a process contributes, of cells with bent edges also the middles of these."""
+    points, cells = mesh.points, mesh.cells[:, _share(mesh.cells.shape[1], group)]
+    if mesh.bends is not None:
+        count, (bent, places) = points.shape[1], mesh.bends
+        edges = edges_of(mesh.cells, count)
+        middles = (points[:, edges // count] + points[:, edges % count]) / 2
+        middles[:, np.searchsorted(edges, edge_key(*bent, count))] = places
+        keys = np.array([edge_key(cells[i], cells[j], count) for i, j in compat.reference_edges(mesh.dim)])
+        points, cells = np.hstack([points, middles]), np.vstack([cells, count + np.searchsorted(edges, keys)])
+    rows = _share(points.shape[1], group)
+    return np.ascontiguousarray(cells.T), np.ascontiguousarray(points[:, rows].T)
 
 
 def _share(count: int, group: Group) -> slice:

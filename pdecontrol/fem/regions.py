@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from ..arrays import Array, Indices
 from ..mesh.cells import number_columns
+from ..mesh.simplices import Simplices
 from . import compat
 from .engine import CHUNK, Region
 from .partition import Partition, facet_order
@@ -37,6 +38,11 @@ class DistributedRegion(Region):
         """Volumes, areas or lengths (count,)."""
 
     @property
+    @abstractmethod
+    def coordinates(self) -> Array:
+        """The barycentric coordinates (dim + 1, count or 1, quadrature) of the points in the cells."""
+
+    @property
     def local(self) -> Indices:
         """The entries (count, local) of the states on their cells."""
         return self.states.dofs[self.cells]
@@ -44,15 +50,30 @@ class DistributedRegion(Region):
     @property
     def dx(self) -> Array:
         """The weights (count, quadrature) of integrals."""
-        return self.measures[:, None] * self.rule[1]
+        dx = self.measures[:, None] * self.rule[1]
+        if self.states.mesh.bends is not None:
+            dx[self.geometry.bent] = self._bent_dx
+        return dx
+
+    @property
+    def shares(self) -> Array:
+        """The integrals (count, k) of the barycentric coordinates of each cell or facet."""
+        if self.states.mesh.bends is not None:
+            return self.geometry.shares.T
+        return np.broadcast_to((self.measures / self.corners.shape[1])[:, None], self.corners.shape)
 
     def points(self, chosen: Indices) -> Array:
+        if self.states.mesh.bends is not None:
+            return np.swapaxes(self._simplices(self.corners[chosen]).at(self.rule[0].T), 1, 2)
         return np.einsum("qi,dci->dcq", self.rule[0], self.states.mesh.points[:, self.corners[chosen]])
 
     def functional(self, weight: Array, flux: Array | None = None) -> Array:
         values, dx = np.einsum("cq,cql->cl", weight * self.dx, self.shapes), self.dx
         if flux is not None:
             turned = np.einsum("dcq,cdr->cqr", flux * dx, self._inverse)
+            if self.states.mesh.bends is not None:
+                bent, inverse = self._bent_inverse
+                turned[bent] = np.einsum("dcq,cqrd->cqr", (flux * dx)[:, bent], inverse)
             values += np.einsum("cqr,cqlr->cl", turned, self.slopes)
         return self.states.accumulate(self.local, values)
 
@@ -61,12 +82,37 @@ class DistributedRegion(Region):
 
     def gradients(self, y: Array) -> Array:
         turned = np.einsum("cqlr,cl->cqr", self.slopes, self.states.halo.forward(y)[self.local])
-        return np.einsum("cqr,cdr->dcq", turned, self._inverse)
+        gradients = np.einsum("cqr,cdr->dcq", turned, self._inverse)
+        if self.states.mesh.bends is not None:
+            bent, inverse = self._bent_inverse
+            gradients[:, bent] = np.einsum("cqr,cqrd->dcq", turned[bent], inverse)
+        return gradients
 
     @property
     def _inverse(self) -> Array:
-        """(count, dim, dim): gradients are these times derivatives on the reference cell."""
+        """(count, dim, dim): gradients in straight cells are these times derivatives on the reference cell."""
         return np.linalg.inv(self.states.edges(self.cells))
+
+    def _simplices(self, corners: Indices) -> Simplices:
+        return Simplices(self.states.mesh.points, corners.T, self.states.mesh.bends)
+
+    @cached_property
+    def geometry(self) -> Simplices:
+        """The cells or facets as images of the reference simplex, some of which have bent edges."""
+        return self._simplices(self.corners)
+
+    @cached_property
+    def _bent_dx(self) -> Array:
+        """The weights (bent, quadrature) of integrals over those with bent edges."""
+        points, shares = self.rule
+        return self.geometry.maps.densities(points.T[:, None]) * shares / math.factorial(points.shape[1] - 1)
+
+    @cached_property
+    def _bent_inverse(self) -> tuple[Indices, Array]:
+        """The cells with bent edges, and the inverse (bent, quadrature, dim, dim) of the derivatives of their maps."""
+        cells, coordinates = self._simplices(self.states.vertices[self.cells]), self.coordinates
+        chosen = cells.bent if coordinates.shape[1] > 1 else slice(None)
+        return cells.bent, np.linalg.inv(cells.maps.derivatives(coordinates[:, chosen]))
 
     def mixed_mass(self, at: Indices, functions: Array, columns: int) -> sp.csr_matrix:
         """int w v for functions w (quadrature, k), of which each cell or facet has those at its columns (count, k)."""
@@ -92,8 +138,14 @@ class CellRegion(DistributedRegion):
     def slopes(self) -> Array:
         return self.states.slopes(self.states.rule[0])[None]
 
+    @property
+    def coordinates(self) -> Array:
+        return self.rule[0].T[:, None]
+
     @cached_property
     def measures(self) -> Array:
+        if self.states.mesh.bends is not None:
+            return self.geometry.measures
         result = np.empty(self.count)
         for start in range(0, self.count, CHUNK):
             edges = self.states.edges(self.cells[start : start + CHUNK])
@@ -140,8 +192,15 @@ class FacetRegion(DistributedRegion):
     def slopes(self) -> Array:
         return np.array([self.states.slopes(place) for place in self._places])[self.opposite]
 
+    @property
+    def coordinates(self) -> Array:
+        places = np.array(self._places)[self.opposite]
+        return np.moveaxis(np.dstack([1 - places.sum(axis=2), places]), 2, 0)
+
     @cached_property
     def measures(self) -> Array:
+        if self.states.mesh.bends is not None:
+            return self.geometry.measures
         corners = np.moveaxis(self.states.mesh.points[:, self.corners], 0, 2)
         edges = corners[:, 1:] - corners[:, :1]
         gram = np.einsum("cid,cjd->cij", edges, edges)

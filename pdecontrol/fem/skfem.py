@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
@@ -22,16 +23,19 @@ from ..linear.solver import LinearSolver, choose_kind
 from ..mesh.elements import cell_lagrange, facet_lagrange
 from ..mesh.lagrange import Lagrange
 from ..mesh.mesh import Mesh
+from ..mesh.quadratic import Bends
 from ..parallel import ALONE
 from ..problem import Boundary, Distributed
 from ..space import Space
-from .engine import ORDERS, Engine, Integral, Region, constant_mass, mass
+from .engine import ORDERS, Engine, Integral, Region, check_bends, constant_mass, mass
 
 MESHES = {1: skfem.MeshLine, 2: skfem.MeshTri, 3: skfem.MeshTet}
 ELEMENTS = {
     (1, 1): skfem.ElementLineP1, (2, 1): skfem.ElementTriP1, (3, 1): skfem.ElementTetP1,
     (1, 2): skfem.ElementLineP2, (2, 2): skfem.ElementTriP2, (3, 2): skfem.ElementTetP2,
 }  # fmt: skip
+
+BENT = {2: skfem.MeshTri2, 3: skfem.MeshTet2}
 
 LARGE = 30_000  # unknowns from which multigrid is faster than factors in 3D
 
@@ -101,6 +105,19 @@ class SkfemRegion(Region):
         return np.unique(self.basis.element_dofs)
 
 
+class QuadraticMapping(skfem.MappingIsoparametric):  # type: ignore[misc]
+    """The maps of quadratic cells; that of scikit-fem finds no coordinates to 1e-12 in cells far smaller than x."""
+
+    def __init__(self, mesh: skfem.Mesh) -> None:
+        super().__init__(mesh, mesh.elem(), mesh.bndelem)
+
+    def invF(self, x: Array, tind: Indices | None = None) -> Array:
+        found = np.full(x.shape, 1 / (len(x) + 1))
+        for _ in range(8):
+            found += np.einsum("ijkl,jkl->ikl", self.invDF(found, tind), x - self.F(found, tind))
+        return found
+
+
 class SkfemEngine(Engine):
     """States of degree 1 or 2; linear solvers are "direct", "amg" or "auto" (multigrid if it is faster)."""
 
@@ -109,13 +126,17 @@ class SkfemEngine(Engine):
 
     def __init__(self, mesh: Mesh, degree: int, linear_solver: str) -> None:
         self.mesh, self.degree, self._solver = mesh, degree, linear_solver
+        check_bends(mesh, degree)
         self._mesh = MESHES[mesh.dim](np.ascontiguousarray(mesh.points), np.ascontiguousarray(mesh.cells))
+        if mesh.bends is not None:
+            self._mesh = bent_mesh(self._mesh, mesh.bends)
+        self._mapping = self._mesh.mapping() if mesh.bends is None else QuadraticMapping(self._mesh)
         self._element = ELEMENTS[mesh.dim, degree]()
         # scikit-fem has the rule of 24 points and order 6 on tetrahedra under the number 7.
         self._order = {(3, 2): 7}.get((mesh.dim, degree), ORDERS[mesh.dim, degree])
-        self.basis = skfem.Basis(self._mesh, self._element, intorder=self._order)
+        self.basis = skfem.Basis(self._mesh, self._element, self._mapping, self._order)
         dofs = np.asarray(self.basis.element_dofs)
-        self.elements = Lagrange(mesh.points, np.asarray(self._mesh.t), dofs, degree)
+        self.elements = Lagrange(mesh.points, np.asarray(self._mesh.t), dofs, degree, bends=mesh.bends)
         self.size, self.nodes = int(self.basis.N), self.elements.points
         self.cells: SkfemRegion = SkfemRegion(self.basis, np.arange(mesh.cells.shape[1])[None])
         self._block: tuple[Indices, ...] = (np.zeros(0, dtype=int),)
@@ -125,14 +146,17 @@ class SkfemEngine(Engine):
 
     def part(self, tag: str) -> SkfemRegion:
         cells = self.members(tag)
-        basis = skfem.Basis(self._mesh, self._element, elements=cells, intorder=self._order)
+        basis = skfem.Basis(self._mesh, self._element, self._mapping, self._order, cells)
         return SkfemRegion(basis, cells[None])
 
     def facets(self, tag: str) -> SkfemRegion:
         keys, order = self._sorted_facets
         numbers = np.asarray(order[np.searchsorted(keys, self._keys(self.mesh.facets(tag)))])
-        basis = skfem.FacetBasis(self._mesh, self._element, facets=numbers, intorder=2 * self.degree + 2)
+        basis = self._facet_basis(self._element, numbers)
         return SkfemRegion(basis, self.mesh.facets(tag))
+
+    def _facet_basis(self, element: skfem.Element, facets: Indices) -> skfem.FacetBasis:
+        return skfem.FacetBasis(self._mesh, element, self._mapping, 2 * self.degree + 2, facets=facets)
 
     @cached_property
     def _sorted_facets(self) -> tuple[Any, Any]:
@@ -220,8 +244,7 @@ class SkfemEngine(Engine):
         space = Space(lumped, elements, diameter=self.mesh.diameter, members=self.members_among(rows))
         if isinstance(control, Boundary) and self.degree == 2:
             # Nodal loads on the boundary would cost quadratic states half an order.
-            linear = ELEMENTS[self.mesh.dim, 1]()
-            hats = skfem.FacetBasis(self._mesh, linear, facets=basis.find, intorder=2 * self.degree + 2)
+            hats = self._facet_basis(ELEMENTS[self.mesh.dim, 1](), basis.find)
             coupling = skfem.BilinearForm(lambda y, v, _: y * v).assemble(hats, basis)
             return space, sp.csr_matrix(coupling)[:, np.asarray(hats.nodal_dofs)[0, vertices]]
         columns = np.arange(elements.size)
@@ -229,6 +252,13 @@ class SkfemEngine(Engine):
 
     def probe(self, points: Array) -> sp.csr_matrix:
         return self.elements.sampling(points).T.tocsr()
+
+
+def bent_mesh(mesh: skfem.Mesh, bends: Bends) -> skfem.Mesh:
+    """The mesh with bent edges, of scikit-fem."""
+    quadratic = BENT[mesh.dim()].from_mesh(mesh)
+    nodes = Lagrange(np.asarray(mesh.p), np.asarray(mesh.t), np.asarray(quadratic.dofs.element_dofs), 2, bends=bends)
+    return replace(quadratic, doflocs=nodes.points)
 
 
 def integrals(basis: skfem.Basis) -> sp.csr_matrix:

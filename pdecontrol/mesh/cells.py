@@ -65,8 +65,8 @@ def number_columns(columns: Array) -> tuple[Array, Array]:
 
 
 def edges_of(cells: Array, count: int) -> Array:
-    """The edges of cells of so many points, each as one number: its lower point times count, plus the other."""
-    return np.unique([_edge(a, b, count) for a, b in combinations(cells, 2)])
+    """The edges of cells of so many points, each as one number, ascending: the lower point times count, plus the other."""
+    return np.unique([edge_key(a, b, count) for a, b in combinations(cells, 2)])
 
 
 def children(simplices: Array, edges: Array, count: int) -> Array:
@@ -76,9 +76,10 @@ def children(simplices: Array, edges: Array, count: int) -> Array:
     """
     vertices = {(i, i): row for i, row in enumerate(simplices)}
     for i, j in combinations(range(len(simplices)), 2):
-        vertices[i, j] = count + np.searchsorted(edges, _edge(simplices[i], simplices[j], count))
+        vertices[i, j] = count + np.searchsorted(edges, edge_key(simplices[i], simplices[j], count))
     return np.hstack([np.array([vertices[pair] for pair in child]) for child in _CHILDREN[len(simplices) - 1]])
 
 
-def _edge(a: Array, b: Array, count: int) -> Array:
+def edge_key(a: Array, b: Array, count: int) -> Array:
+    """Edges of a mesh of so many points, each as one number (see `edges_of`)."""
     return np.minimum(a, b) * count + np.maximum(a, b)

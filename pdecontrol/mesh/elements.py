@@ -27,7 +27,7 @@ def cell_lagrange(mesh: Mesh, degree: int, part: str | None = None) -> Lagrange:
     >>> cell_lagrange(mesh, 1, "half").size
     15
     """
-    return _compact(mesh.points, mesh.cells if part is None else mesh.cells[:, mesh.part(part)], degree)
+    return _compact(mesh, mesh.cells if part is None else mesh.cells[:, mesh.part(part)], degree)
 
 
 def facet_lagrange(mesh: Mesh, tag: str, degree: int) -> Lagrange:
@@ -46,14 +46,14 @@ def facet_lagrange(mesh: Mesh, tag: str, degree: int) -> Lagrange:
     >>> facet_lagrange(unit_square(4), "left", 0).lumped_mass().tolist()
     [0.25, 0.25, 0.25, 0.25]
     """
-    return _compact(mesh.points, mesh.facets(tag), degree)
+    return _compact(mesh, mesh.facets(tag), degree)
 
 
-def _compact(vertices: Array, simplices: Array, degree: int) -> Lagrange:
+def _compact(mesh: Mesh, simplices: Array, degree: int) -> Lagrange:
     """Degrees of freedom numbered in the order of the simplices or, for degree 1, of their vertices."""
     if degree not in (0, 1):
         raise DataError(f"Piecewise polynomials on parts and boundaries have degree 0 or 1, got {degree!r}.")
     if degree == 0:
-        return Lagrange(vertices, simplices, np.arange(simplices.shape[1])[None], 0)
+        return Lagrange(mesh.points, simplices, np.arange(simplices.shape[1])[None], 0, bends=mesh.bends)
     dofs = np.unique(simplices, return_inverse=True)[1].reshape(simplices.shape)
-    return Lagrange(vertices, simplices, dofs, 1)
+    return Lagrange(mesh.points, simplices, dofs, 1, bends=mesh.bends)

@@ -12,10 +12,8 @@ from scipy.sparse import csr_matrix
 
 from ..arrays import Array, real_array, transposed
 from ..errors import DataError
+from .quadratic import EDGES, Bends
 from .simplices import Simplices
-
-# The edges of a simplex of dimension k are the first k (k + 1) / 2 of these.
-_EDGES = ((0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +29,8 @@ class Lagrange:
         02 03 13 23. For higher degrees, its vertices first, then as `nodes` has them.
     degree : of the polynomials.
     nodes : (local, k + 1), for degrees from 3 on the barycentric coordinates of the local degrees of freedom.
+    bends : edges and places of their middles, where some are bent (see `Mesh`). The functions on a simplex with bent
+        edges are polynomials of the coordinates on the reference simplex.
 
     Raises
     ------
@@ -51,6 +51,7 @@ class Lagrange:
     dofs: Array
     degree: int
     nodes: Array | None = None
+    bends: Bends | None = None
 
     def __repr__(self) -> str:
         dim, (corners, count) = len(self.vertices), self.simplices.shape
@@ -78,9 +79,8 @@ class Lagrange:
     @cached_property
     def points(self) -> Array:
         """Where each degree of freedom sits, shape (dim, size): a vertex or a midpoint."""
-        nodes = self._nodes
         points = np.full((len(self.vertices), self.size), np.nan)
-        points[:, self.dofs] = np.einsum("li,dim->dlm", nodes, self.vertices[:, self.simplices])
+        points[:, self.dofs] = self._geometry.at(self._nodes.T)
         return points
 
     def evaluate(self, array: Array, points: Array) -> Array:
@@ -174,7 +174,7 @@ class Lagrange:
         """
         if self.degree > 1:
             raise DataError(f"Polynomials of degree {self.degree} have no positive lumped mass; use degree 0 or 1.")
-        shares = np.broadcast_to(self._geometry.measures / len(self.dofs), self.dofs.shape)
+        shares = self._geometry.shares if self.degree else self._geometry.measures[None]
         return np.bincount(self.dofs.ravel(), shares.ravel(), self.size)
 
     def mass_matrix(self) -> csr_matrix:
@@ -193,6 +193,8 @@ class Lagrange:
         gram = math.factorial(dim) * factorial(powers).prod(axis=2) / math.factorial(2 * self.degree + dim)
         local = self._coefficients.T @ gram @ self._coefficients
         entries = local[:, :, None] * self._geometry.measures
+        if self.bends is not None:
+            entries[:, :, self._geometry.bent] = self._geometry.bent_integrals(self._products, 2 * self.degree)
         rows, columns = np.broadcast_arrays(self.dofs[:, None], self.dofs[None])
         return csr_matrix((entries.ravel(), (rows.ravel(), columns.ravel())), (self.size, self.size))
 
@@ -203,19 +205,22 @@ class Lagrange:
         _, numbers = np.unique(pairs, axis=1, return_inverse=True)
         vertices = self.vertices.shape[1]
         dofs = np.vstack([corners, vertices + numbers.reshape(len(edges), -1)])
-        elements = Lagrange(self.vertices, corners, dofs, 2)
+        elements = Lagrange(self.vertices, corners, dofs, 2, bends=self.bends)
         values = self._shapes(elements._nodes.T).T @ array[self.dofs]
         coefficients = np.zeros(elements.size)
         coefficients[dofs] = values
         return elements, coefficients
 
     @classmethod
-    def from_nodes(cls, vertices: Array, simplices: Array, dofs: Array, degree: int, nodes: Array) -> Lagrange:
+    def from_nodes(
+        cls, vertices: Array, simplices: Array, dofs: Array, degree: int, nodes: Array, bends: Bends | None = None
+    ) -> Lagrange:
         """Those whose local degrees of freedom sit at nodes (local, k + 1), in any order of those of degree 2."""
         if degree > 2:
-            return cls(vertices, simplices, dofs, degree, nodes)
+            return cls(vertices, simplices, dofs, degree, nodes, bends)
         own = cls(vertices, simplices, dofs, degree)._nodes
-        return cls(vertices, simplices, dofs[np.abs(own[:, None] - nodes[None]).sum(axis=2).argmin(axis=1)], degree)
+        order = np.abs(own[:, None] - nodes[None]).sum(axis=2).argmin(axis=1)
+        return cls(vertices, simplices, dofs[order], degree, bends=bends)
 
     @cached_property
     def _nodes(self) -> Array:
@@ -247,13 +252,17 @@ class Lagrange:
             return coordinates
         return self._coefficients.T @ (coordinates[None] ** self._powers[:, :, None]).prod(axis=1)
 
+    def _products(self, coordinates: Array) -> Array:
+        shapes = self._shapes(coordinates)
+        return np.asarray(shapes[:, None] * shapes)
+
     @property
     def _edges(self) -> tuple[tuple[int, int], ...]:
-        return _EDGES[: math.comb(len(self.simplices), 2)]
+        return EDGES[: math.comb(len(self.simplices), 2)]
 
     @cached_property
     def _geometry(self) -> Simplices:
-        return Simplices(self.vertices, self.simplices)
+        return Simplices(self.vertices, self.simplices, self.bends)
 
     def _checked_array(self, array: Array) -> Array:
         array = np.asarray(array)

@@ -14,6 +14,8 @@ from ..arrays import Array
 from ..errors import MeshError
 from .cells import children, edge_determinants, edges_of, facets_of, number_columns, oriented
 from .checks import check_numbers, checked_array, checked_boundaries, checked_part, tagged_facets, welded
+from .quadratic import Bends, checked_bends
+from .simplices import Simplices
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +35,9 @@ class Mesh:
         facet that does not have them as vertex (hanging nodes). They are refused unless said otherwise: True merges
         the points at the same place, False leaves apart what touches, as the two sides of a slit. Functions of x and
         fields that are given as data have the same value on both sides.
-    bends : edges (2, k), sorted columns of vertex numbers, and the places (dim, k) of their middles, where cells are
-        images of straight ones under polynomials of degree 2; of plane and solid meshes. None where all are straight.
+    bends : edges (2, k), vertex numbers, that are bent to go through places (dim, k) in their middle, in 2D and 3D.
+        Cells are then images of the reference cell under the quadratic map through their vertices and the middles of
+        their edges, and states have degree 2 or higher.
 
     Raises
     ------
@@ -64,7 +67,7 @@ class Mesh:
     parts: dict[str, Array] = field(default_factory=dict)
     boundaries: dict[str, Array] = field(default_factory=dict)
     weld: bool | None = None
-    bends: tuple[Array, Array] | None = None
+    bends: Bends | None = None
 
     def __post_init__(self) -> None:
         points = checked_array(self.points, float, "points")
@@ -85,6 +88,9 @@ class Mesh:
             if not isinstance(tags, Mapping) or not all(isinstance(tag, str) for tag in tags):
                 raise MeshError(f"The {kind} of a mesh are a dictionary of tags, got {type(tags).__name__}.")
         cells, tagged = oriented(points, cells), tagged_facets(self.boundaries, self.parts, *points.shape)
+        bends = self.bends
+        if bends is not None:
+            bends = checked_array(bends[0], np.int64, "bent edges"), checked_array(bends[1], float, "their middles")
         if self.weld not in (True, False, None):
             raise MeshError(f"weld is True, False or None, not {self.weld!r}.")
         if self.weld:
@@ -92,11 +98,13 @@ class Mesh:
             tagged = {tag: np.sort(renumbered[facets], axis=0) for tag, facets in tagged.items()}
             check_numbers(points, cells)
             object.__setattr__(self, "weld", None)
+            bends = bends and (renumbered[bends[0]], bends[1])
         parts = {tag: checked_part(tag, numbers, cells.shape[1]) for tag, numbers in self.parts.items()}
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "cells", cells)
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "boundaries", checked_boundaries(points, cells, tagged, self.weld is False))
+        object.__setattr__(self, "bends", bends and checked_bends(points, cells, bends))
 
     def __repr__(self) -> str:
         return (
@@ -112,6 +120,8 @@ class Mesh:
     @cached_property
     def volumes(self) -> Array:
         """Volumes of the cells, shape (m,)."""
+        if self.bends is not None:
+            return Simplices(self.points, self.cells, self.bends).measures
         return edge_determinants(self.points, self.cells) / math.factorial(self.dim)
 
     @cached_property
@@ -244,7 +254,8 @@ class Mesh:
                 f"The map folds the mesh: it turns cell {np.argmin(determinants)} over but not cell "
                 f"{np.argmax(determinants)}; use an invertible map."
             )
-        return replace(self, points=points)
+        bends = self.bends and (self.bends[0], _called(function, self.bends[1].copy(), "the map of the middles"))
+        return replace(self, points=points, bends=bends)
 
     def refine(self) -> Mesh:
         """The mesh with every interval cut in 2, triangle in 4, tetrahedron in 8 (Bey's rule).
@@ -259,6 +270,8 @@ class Mesh:
         >>> fine = coarse.refine()
         >>> parents = np.arange(fine.cells.shape[1]) % coarse.cells.shape[1]
         """
+        if self.bends is not None:
+            raise MeshError("A mesh with bent edges is not refined: refine the straight mesh, then bend its edges.")
         n, m = self.points.shape[1], self.cells.shape[1]
         edges = edges_of(self.cells, n)
         midpoints = (self.points[:, edges // n] + self.points[:, edges % n]) / 2
@@ -275,11 +288,12 @@ class Mesh:
 
 def known(
     points: Array, cells: Array, parts: dict[str, Array], boundaries: dict[str, Array], weld: bool | None = None,
-    bends: tuple[Array, Array] | None = None,
+    bends: Bends | None = None,
 ) -> Mesh:  # fmt: skip
     """A mesh from arrays that need no check."""
     mesh = object.__new__(Mesh)
-    values = {"points": points, "cells": cells, "parts": parts, "boundaries": boundaries, "weld": weld, "bends": bends}
+    values: dict[str, Any] = {"points": points, "cells": cells, "parts": parts, "boundaries": boundaries, "weld": weld}
+    values["bends"] = bends
     for name, value in values.items():
         object.__setattr__(mesh, name, value)
     return mesh

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ..arrays import Array
+from ..arrays import Array, Indices
+from .quadratic import EDGES, Bends, Quadratic, edge_offsets, simplex_rule
 
 # Relative to the diameter: a simplex this near contains the point up to rounding, which ends the search, and
 # points farther than this from all simplices are refused.
@@ -26,10 +27,13 @@ class Simplices:
     ----------
     vertices : shape (dim, nv).
     simplices : shape (k + 1, m), k <= dim, the vertex numbers.
+    bends : edges and places of their middles, where some are bent (see `Mesh`). The barycentric coordinates of points
+        are then those on the reference simplex.
     """
 
     vertices: Array
     simplices: Array
+    bends: Bends | None = None
 
     @cached_property
     def _diameter(self) -> float:
@@ -48,7 +52,51 @@ class Simplices:
     def measures(self) -> Array:
         """The volumes (m,), of the dimension of the simplices."""
         diagonal = np.diagonal(self._factors[1], axis1=1, axis2=2)
-        return np.abs(diagonal.prod(axis=1)) / math.factorial(len(self.simplices) - 1)
+        volumes = np.abs(diagonal.prod(axis=1)) / math.factorial(len(self.simplices) - 1)
+        if self.bends is not None:
+            volumes[self.bent] = self.bent_integrals(lambda coordinates: np.ones(coordinates.shape[1]), 0)
+        return np.asarray(volumes)
+
+    @cached_property
+    def shares(self) -> Array:
+        """The integrals (k + 1, m) of the barycentric coordinates, which add up to the volumes."""
+        shares = np.tile(self.measures / len(self.simplices), (len(self.simplices), 1))
+        if self.bends is not None:
+            shares[:, self.bent] = self.bent_integrals(lambda coordinates: coordinates, 1)
+        return shares
+
+    @cached_property
+    def _offsets(self) -> Array:
+        if self.bends is None:
+            return np.zeros((len(self.vertices), math.comb(len(self.simplices), 2), 0))
+        return edge_offsets(self.vertices, self.simplices, self.bends)
+
+    @cached_property
+    def bent(self) -> Indices:
+        """The numbers of the simplices with bent edges."""
+        return np.flatnonzero(self._offsets.any(axis=(0, 1)))
+
+    @cached_property
+    def maps(self) -> Quadratic:
+        """The maps of the reference simplex to these."""
+        return Quadratic(self.vertices[:, self.simplices[:, self.bent]], self._offsets[:, :, self.bent])
+
+    def bent_integrals(self, functions: Callable[[Array], Array], degree: int) -> Array:
+        """The integrals (.., bent simplices) of functions (.., q) of barycentric coordinates (k + 1, q).
+
+        They are exact for polynomials of a degree on cells, and exact but for rounding on bent edges and faces.
+        """
+        dim = len(self.simplices) - 1
+        points = (degree + dim) // 2 + 1 if dim == len(self.vertices) else degree + 8
+        coordinates, weights = simplex_rule(dim, points)
+        return np.asarray(functions(coordinates) @ (self.maps.densities(coordinates[:, None]) * weights).T)
+
+    def at(self, coordinates: Array) -> Array:
+        """Where barycentric coordinates (k + 1, q) are in each simplex, shape (dim, q, m)."""
+        points = np.einsum("iq,dim->dqm", coordinates, self.vertices[:, self.simplices])
+        if self.bends is not None:
+            points[:, :, self.bent] = np.swapaxes(self.maps.points(coordinates[:, None]), 1, 2)
+        return points
 
     @cached_property
     def _gradients(self) -> Array:
@@ -79,7 +127,11 @@ class Simplices:
         """For simplices of similar size: a radius of balls around their midpoints that contain them, their
         numbers, and the tree of their midpoints.
         """
-        corners = self.vertices[:, self.simplices] / self._scale[:, None]
+        corners = self.vertices[:, self.simplices]
+        if self.bends is not None:  # bent simplices are in the convex hull of corners and control points of Bezier
+            middles = [corners[:, [i, j]].mean(axis=1) for i, j in EDGES[: self._offsets.shape[1]]]
+            corners = np.concatenate([corners, np.stack(middles, axis=1) + 2 * self._offsets], axis=1)
+        corners = corners / self._scale[:, None]
         radii = np.linalg.norm(corners - self._midpoints[:, None], axis=0).max(axis=0)
         radii += _OUTSIDE * self._diameter / self._scale.min()
         size_classes = np.frexp(radii)[1]
@@ -134,6 +186,24 @@ class Simplices:
         gradients = self._gradients[:, :, candidates]
         coordinates = np.einsum("dip,dp->ip", gradients, points - corners[:, 0])
         coordinates[0] += 1
-        slopes = np.maximum(np.linalg.norm(gradients, axis=0), np.finfo(float).tiny)
-        height = np.linalg.norm(points - np.einsum("ip,dip->dp", coordinates, corners), axis=0)
-        return coordinates, np.maximum(height, (-coordinates / slopes).max(axis=0))
+        distances = _distances(points - np.einsum("ip,dip->dp", coordinates, corners), coordinates, gradients)
+        if self.bends is not None:
+            near = np.flatnonzero(distances <= self._sag[candidates])
+            maps = Quadratic(corners[:, :, near], self._offsets[:, :, candidates[near]])
+            found, gradients = maps.coordinates(points[:, near], coordinates[:, near])
+            coordinates[:, near] = found
+            distances[near] = _distances(points[:, near] - maps.points(found[:, :, None])[:, :, 0], found, gradients)
+        return coordinates, distances
+
+    @cached_property
+    def _sag(self) -> Array:
+        """A bound (m,) on how far points of the bent simplices are from the straight ones, negative for these."""
+        sag = np.full(self.simplices.shape[1], -np.inf)
+        sag[self.bent] = 1.5 * np.linalg.norm(self._offsets[:, :, self.bent], axis=0).max(axis=0)
+        return sag + _OUTSIDE * self._diameter
+
+
+def _distances(missing: Array, coordinates: Array, gradients: Array) -> Array:
+    """The largest of the distances to the plane of a simplex, missing (dim, p), and those to its faces from outside."""
+    slopes = np.maximum(np.linalg.norm(gradients, axis=0), np.finfo(float).tiny)
+    return np.maximum(np.linalg.norm(missing, axis=0), (-coordinates / slopes).max(axis=0))

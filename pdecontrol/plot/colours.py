@@ -144,7 +144,9 @@ def _restricted(elements: Lagrange, array: Array, chosen: Array) -> tuple[Lagran
     """The function on some of the simplices."""
     used, dofs = np.unique(elements.dofs[:, chosen], return_inverse=True)
     shape = (len(elements.dofs), -1)
-    part = Lagrange(elements.vertices, elements.simplices[:, chosen], dofs.reshape(shape), elements.degree)
+    part = Lagrange(
+        elements.vertices, elements.simplices[:, chosen], dofs.reshape(shape), elements.degree, bends=elements.bends
+    )
     return part, array[used]
 
 
