@@ -1,6 +1,8 @@
 """Cells with bent edges, images of the reference cell under quadratic maps: measures, states, controls, files."""
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,14 +17,29 @@ from pdecontrol.mesh.shapes import disc, unit_interval, unit_square
 from pdecontrol.mesh.simplices import Simplices
 from pdecontrol.verify import adjoint_error, observed_orders
 
+PROGRAMS = Path(__file__).parent / "programs"
 
-def bent(mesh, tag="boundary"):
-    """The edges of the facets of a tag bent to the unit circle or sphere."""
+# between the chords and the arcs of disc(6)
+BETWEEN = 0.998 * np.array([np.cos([0.0872, 2.8798]), np.sin([0.0872, 2.8798])])
+
+
+def bent(mesh, tag="boundary", radius=1.0):
+    """The edges of the facets of a tag bent to a circle or sphere."""
     facets = mesh.facets(tag)
     pairs = np.hstack([np.sort(facets[[i, j]], axis=0) for i, j in EDGES[: 2 * mesh.dim - 3]])
     edges = np.unique(pairs, axis=1)
     middles = mesh.points[:, edges].mean(axis=1)
-    return replace(mesh, bends=(edges, middles / np.linalg.norm(middles, axis=0)))
+    return replace(mesh, bends=(edges, radius * middles / np.linalg.norm(middles, axis=0)))
+
+
+def ringed(n):
+    """The unit disc with the parts "inside" and "outside" of the ring "gamma" of radius 1/2, for even n."""
+    mesh, k = disc(n), n // 2
+    ring = 1 + 3 * k * (k - 1) + np.arange(6 * k)
+    gamma = np.sort([ring, np.roll(ring, -1)], axis=0)
+    radii = np.linalg.norm(mesh.points[:, mesh.cells].mean(axis=1), axis=0)
+    parts = {"inside": np.flatnonzero(radii < 0.5), "outside": np.flatnonzero(radii > 0.5)}
+    return replace(mesh, parts=parts, boundaries={**mesh.boundaries, "gamma": gamma})
 
 
 def ball(refinements):
@@ -241,3 +258,110 @@ def test_bends_move_and_keep_with_the_mesh():
     mesh = bent(disc(3)).tag_part("right", lambda x: x[0] > 0).tag_boundary("top", lambda x: x[1] > 0)
     moved = mesh.transform(lambda x: np.array([[0, 2.0], [1, 0.5]]) @ x + 3)
     assert moved.volumes.sum() == pytest.approx(2 * mesh.volumes.sum(), rel=1e-13)
+
+
+def test_edges_inside_are_bent_too():
+    mesh = bent(ringed(8), "gamma", 0.5)
+    inner = cell_lagrange(mesh, 0, "inside").lumped_mass().sum()
+    straight = cell_lagrange(ringed(8), 0, "inside").lumped_mass().sum()
+    assert abs(inner - np.pi / 4) <= 1e-5 < 5e-3 < abs(straight - np.pi / 4)
+    assert mesh.volumes.sum() == pytest.approx(disc(8).volumes.sum(), rel=1e-13)
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    pytest.importorskip("dolfinx", reason="the distributed engine needs dolfinx")
+    return bent_cells().answers(pc.Embedded(degree=2))
+
+
+class TestDistributed:
+    """The distributed engine: the same digits as the embedded one, on any number of processes."""
+
+    def compare(self, found, embedded):
+        assert found.keys() == embedded.keys() and len(found) == 39
+        for name, expected in embedded.items():
+            if not name.endswith("fingerprint"):
+                accuracy = 1e-8 if name.endswith("optimum") else 1e-10
+                assert np.abs(found[name] - expected).max() <= accuracy * np.abs(expected).max(), name
+
+    def test_answers_are_those_of_the_embedded_engine(self, embedded):
+        self.compare(bent_cells().answers(pc.Parallel(degree=2)), embedded)
+
+    @pytest.mark.slow
+    @pytest.mark.xdist_group("mpi")
+    def test_on_several_ranks(self, embedded, tmp_path):
+        from test_mpi import mpirun
+
+        found = []
+        for ranks in (1, 2, 3):
+            mpirun(ranks, PROGRAMS / "bent_cells.py", tmp_path / "found.npz")
+            found.append(dict(np.load(tmp_path / "found.npz")))
+            self.compare(found[-1], embedded)
+        for name in embedded:
+            if name.endswith("fingerprint"):
+                assert found[0][name] == found[1][name] == found[2][name], name
+
+    def test_data_are_sampled_at_the_same_points_with_the_same_weights(self, mesh):
+        pytest.importorskip("dolfinx")
+        tagged = mesh.tag_part("right", lambda x: x[0] > 0.1)
+        maps = [pc.discretise(poisson(), tagged, backend(degree=2)) for backend in (pc.Parallel, pc.Embedded)]
+        engines = [map.system.engine for map in maps]
+        for regions in (
+            [engine.cells for engine in engines],
+            [engine.part("right") for engine in engines],
+            [engine.facets("boundary") for engine in engines],
+        ):
+            one, other = regions
+            points = [r.points(np.arange(r.count)).reshape(mesh.dim, -1) for r in (one, other)]
+            rows = [
+                np.vstack([x.round(12), weights.ravel()])[:, np.lexsort(x.round(9))]
+                for x, weights in zip(points, (one.dx, other.basis.dx), strict=True)
+            ]
+            assert np.abs(rows[0] - rows[1]).max() <= 1e-11
+            states = [map.solution.interpolate(lambda x: x[0] ** 2 + np.sin(x[1])) for map in maps]
+            for r, y, x in zip((one, other), states, points, strict=True):
+                exact = np.vstack([2 * x[0], np.cos(x[1]), *(0 * x[2:])]).reshape(r.gradients(y).shape)
+                assert np.abs(r.gradients(y) - exact).max() <= 0.15 and np.abs(r.values(y)).max() > 0.9
+        engine = maps[0].system.engine
+        one, other = (map.solution.gather(map.system.engine.cells.functional(*weak(map))) for map in maps)
+        assert np.abs(one - other).max() <= 1e-13 * np.abs(other).max() and engine.degree == 2
+
+    def test_weak_forms_are_integrated_on_quadratic_cells(self, mesh):
+        pytest.importorskip("dolfinx")
+        import ufl
+
+        def form(y, v, domain):
+            return (ufl.inner(ufl.grad(y), ufl.grad(v)) - 4.0 * v) * domain.dx
+
+        states = []
+        for equation in (pc.Elliptic(source=4.0), pc.Weak(form)):
+            with pc.discretise(poisson(equation=equation), mesh, pc.Parallel(degree=2)) as map:
+                states.append(map.solve(map.control.zeros()))
+        assert np.abs(states[0] - states[1]).max() <= 1e-6 * np.abs(states[0]).max()
+
+    def test_states_of_degree_3_gain_an_order_on_quadratic_cells(self):
+        pytest.importorskip("dolfinx")
+        errors = [state_error(bent(disc(n)), pc.Parallel(degree=3)) for n in (4, 8)]
+        assert 3.6 <= observed_orders(errors, [1 / 4, 1 / 8])[0] <= 4.4
+
+    def test_files_of_all_processes_have_quadratic_cells(self, tmp_path):
+        pytest.importorskip("dolfinx")
+        result = pc.solve(poisson(), bent(disc(3)), pc.Parallel(degree=3))
+        path = result.state.save(tmp_path / "disc.xdmf")
+        nodes = result.state.space.whole.elements.quadratic(result.state.array)[0].size
+        assert "Triangle_6" in path.read_text() and f'Dimensions="{nodes} 1"' in path.read_text()
+
+
+def bent_cells():
+    """The program that is run on several ranks."""
+    sys.path.insert(0, str(PROGRAMS))
+    import bent_cells
+
+    return bent_cells
+
+
+def weak(map):
+    """A weight and a flux at the points of the cells of a map."""
+    cells = map.system.engine.cells
+    x = cells.points(np.arange(cells.count))
+    return np.exp(x[0]), x**2

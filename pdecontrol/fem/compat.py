@@ -129,6 +129,12 @@ def cell_dofs(space: Any) -> NDArray[np.int64]:
 
 def cell_vertices(mesh: Any) -> NDArray[np.int64]:
     """The number (cells, dim + 1), in the arrays that the mesh was made from, of the vertices of every cell."""
+    corners = _cell_nodes(mesh)[:, : mesh.topology.dim + 1]
+    return np.asarray(mesh.geometry.input_global_indices, dtype=np.int64)[corners]
+
+
+def _cell_nodes(mesh: Any) -> NDArray[np.int32]:
+    """The nodes of the geometry (cells, vertices and, where cells are quadratic, middles of edges)."""
     geometry = mesh.geometry
     dofs = geometry.dofmaps[0] if hasattr(geometry, "dofmaps") else geometry.dofmap
     if callable(dofs):
@@ -136,8 +142,7 @@ def cell_vertices(mesh: Any) -> NDArray[np.int64]:
     if not isinstance(dofs, np.ndarray):
         dofs = dofs.array
     cells = mesh.topology.index_map(mesh.topology.dim)
-    corners = dofs.reshape(cells.size_local + cells.num_ghosts, -1)[:, : mesh.topology.dim + 1]
-    return np.asarray(geometry.input_global_indices, dtype=np.int64)[corners]
+    return np.asarray(dofs).reshape(cells.size_local + cells.num_ghosts, -1)
 
 
 def quadrature_rule(dim: int, order: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -170,7 +175,9 @@ def reference_element(dim: int, degree: int) -> Any:
 
 
 def write_functions(mesh: Any, functions: list[Any], times: Iterable[float], path: Path, degree: int) -> None:
-    """Write functions of the degree on a mesh to an .xdmf file, where higher degrees become 1, or a .bp file (VTX).
+    """Write functions of the degree on a mesh to an .xdmf file, or a .bp file (VTX).
+
+    In .xdmf, higher degrees become 1 or, where cells are quadratic, 2.
 
     They are written at times that ascend, and have their values of each when `times` gives it.
     """
@@ -184,16 +191,16 @@ def write_functions(mesh: Any, functions: list[Any], times: Iterable[float], pat
             for t in times:
                 file.write(t)
         return
-    written = functions
-    if degree > 1:
-        linear = lagrange_space(mesh, 1)
-        written = [fem.Function(linear) for _ in functions]
+    written, highest = functions, 1 if _cell_nodes(mesh).shape[1] == mesh.topology.dim + 1 else 2
+    if degree > highest:
+        low_space = lagrange_space(mesh, highest)
+        written = [fem.Function(low_space) for _ in functions]
         for low, function in zip(written, functions, strict=True):
             low.name = function.name
     with io.XDMFFile(mesh.comm, str(path), "w") as file:
         file.write_mesh(mesh)
         for t in times:
             for low, function in zip(written, functions, strict=True):
-                if degree > 1:
+                if degree > highest:
                     low.interpolate(function)
                 file.write_function(low, t)

@@ -120,8 +120,10 @@ def soundly_integrated(form: Any, dim: int) -> Any:
     for integral in ufl.algorithms.expand_derivatives(form).integrals():
         metadata = integral.metadata()
         if integral.integral_type() == "cell" and "quadrature_degree" not in metadata:
-            order = ufl.algorithms.estimate_total_polynomial_degree(integral.integrand())
-            metadata = {**metadata, "quadrature_degree": compat.sound_order(dim, int(order))}
+            order = int(ufl.algorithms.estimate_total_polynomial_degree(integral.integrand()))
+            if not integral.ufl_domain().is_piecewise_linear_simplex_domain():
+                order += dim  # of how cells with bent edges are stretched
+            metadata = {**metadata, "quadrature_degree": compat.sound_order(dim, order)}
         integrals.append(integral.reconstruct(metadata=metadata))
     return type(form)(integrals)
 

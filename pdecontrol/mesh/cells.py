@@ -65,7 +65,7 @@ def number_columns(columns: Array) -> tuple[Array, Array]:
 
 
 def edges_of(cells: Array, count: int) -> Array:
-    """The edges of cells of so many points, each as one number, ascending: the lower point times count, plus the other."""
+    """The edges of cells of so many points, each as one number, sorted: the lower point times count, plus the other."""
     return np.unique([edge_key(a, b, count) for a, b in combinations(cells, 2)])
 
 
