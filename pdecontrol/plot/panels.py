@@ -68,8 +68,9 @@ def draw_bound(axes: Axes, elements: Lagrange | None, array: Array) -> None:
     elif len(elements.vertices) == 1:
         _draw_lines(axes, *linear_pieces(elements, array), BOUND, "dashed")
     elif len(elements.vertices) == len(elements.simplices) == 2:
-        for _, x, values in _arcs(elements, array):
-            _draw_lines(axes, np.stack([x[:-1], x[1:]])[None], values, BOUND, "dashed")
+        for _, x, values in _arcs(elements, np.where(np.isfinite(array), array, np.nan)):
+            ends = np.stack([x[:-1], x[1:]])
+            axes.plot(ends.T.ravel(), values.T.ravel(), color=BOUND, linestyle="dashed", linewidth=1.0)
     axes.set_ylim(view)
 
 
