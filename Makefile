@@ -66,10 +66,10 @@ FORCE:
 
 $(VENV)/run: $(VENV)/made pyproject.toml
 	@echo "installing pdecontrol and what it needs"
-	@$(PIP) --editable '.[data]'
+	@$(PIP) --editable '.[data,mesh]'
 	@touch $@
 
 $(VENV)/test $(VENV)/docs $(VENV)/dev: $(VENV)/made pyproject.toml
 	@echo "installing pdecontrol and what '$(@F)' needs"
-	@$(PIP) --editable '.[data,$(@F)]'
+	@$(PIP) --editable '.[data,mesh,$(@F)]'
 	@touch $(VENV)/run $@

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The environment .venv, for the Makefile. Where a Python with dolfinx is found, .venv is made on top of it.
 #
-#   tools/environment.sh packages   install Debian's dolfinx, where none is found and that can be done
+#   tools/environment.sh packages   install Debian's dolfinx, and libraries for gmsh, where they are missing and that can be done
 #   tools/environment.sh make       make .venv, unless it is there and of the kind that is wanted
 #   tools/environment.sh report     say which tests could not run
 #
@@ -9,6 +9,7 @@
 set -eu
 
 INSTALL="apt-get install --yes --no-install-recommends python3-dolfinx python3-petsc4py-real python3-venv"
+LIBRARIES="apt-get install --yes --no-install-recommends libgl1 libglu1-mesa libgomp1 libxcursor1 libxft2 libxinerama1"
 
 # dolfinx counts where it can be imported, with real numbers, by a Python that pdecontrol runs on.
 find_dolfinx() {
@@ -25,7 +26,40 @@ has_packages() {
     [ ! -x /usr/bin/python3 ] || /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 }
 
+# Those that the wheel of gmsh, which there is for x86_64 alone, does not bring along
+find_libraries() {
+    [ "$(uname -sm)" = "Linux x86_64" ] || return 0
+    "$PYTHON" -c 'import ctypes
+for name in "libGL.so.1", "libGLU.so.1", "libgomp.so.1", "libXcursor.so.1", "libXft.so.2", "libXinerama.so.1":
+    ctypes.CDLL(name)' >/dev/null 2>&1
+}
+
+libraries() {
+    ! find_libraries || return 0
+    if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
+        advise_libraries
+        return
+    fi
+    echo "installing the libraries that gmsh needs from the system's packages (once)"
+    apt-get -qq update || echo "apt-get update failed" >&2
+    DEBIAN_FRONTEND=noninteractive $LIBRARIES >/dev/null || echo "apt-get install failed" >&2
+}
+
+advise_libraries() {
+    echo "NOT RUN, for want of gmsh or libraries that it needs: the tests of fitted meshes. To run them:"
+    if command -v apt-get >/dev/null; then
+        echo "    sudo $LIBRARIES && make test"
+    else
+        echo "    conda install -c conda-forge python-gmsh && make test"
+    fi
+} >&2
+
 packages() {
+    dolfinx
+    libraries
+}
+
+dolfinx() {
     [ "$DOLFINX" != no ] || return 0
     ! find_dolfinx || return 0
     if ! has_packages || [ "$(id -u)" != 0 ]; then
@@ -50,11 +84,13 @@ advise() {
 } >&2
 
 report() {
-    ! .venv/bin/python -c 'import dolfinx' 2>/dev/null || return 0
-    line="*******************************************************************************"
-    printf '\n%s\n' "$line" >&2
-    advise
-    printf '%s\n' "$line" >&2
+    for missing in dolfinx gmsh; do
+        ! .venv/bin/python -c "import $missing" 2>/dev/null || continue
+        line="*******************************************************************************"
+        printf '\n%s\n' "$line" >&2
+        if [ $missing = dolfinx ]; then advise; else advise_libraries; fi
+        printf '%s\n' "$line" >&2
+    done
 }
 
 make_environment() {

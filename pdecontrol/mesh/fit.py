@@ -121,7 +121,7 @@ def snapped(mesh: Mesh, interface: Mapping[str, Interface]) -> Mesh:
         vertices = np.unique(mesh.facets(tag))
         points[:, vertices] = still_shape(tag, item, mesh.dim).project(points[:, vertices])
     shares = edge_determinants(points, mesh.cells) / edge_determinants(mesh.points, mesh.cells)
-    if shares.min() < 0.1:
+    if shares.min() < 0.02:
         worst = np.argmin(shares)
         place = points[:, mesh.cells[:, worst]].mean(axis=1).round(6).tolist()
         raise MeshError(

@@ -23,6 +23,7 @@ from .mesher import mesh_balls, mesh_polygons
 
 Domain = Sequence[tuple[float, float]] | Polygon
 SIDES = (("left", "right"), ("bottom", "top")), (("left", "right"), ("front", "back"), ("bottom", "top"))
+RETRIES = 6  # of meshes with tetrahedra that have all vertices on one sphere
 TOUCH = 0.1  # of the size: what comes nearer than this touches
 
 
@@ -170,7 +171,12 @@ def _in_space(
             raise _cross(one, other, gap, 0.5 * (centres[one] + centres[other]))
         gaps |= {one: min(gaps[one], gap), other: min(gaps[other], gap)}
     balls = [(centres[tag], shape.radius, min(near, turn * shape.radius, gaps[tag])) for tag, shape in spheres.items()]
-    points, cells, owners, found = mesh_balls(box, balls, size, grading)
+    for number in range(RETRIES):
+        factor = 0.97**number
+        shorter = [(centre, radius, factor * length) for centre, radius, length in balls]
+        points, cells, owners, found = mesh_balls(box, shorter, size, grading)
+        if not any(np.isin(cells, facets).all(axis=0).any() for facets in found):
+            break  # no tetrahedron lies flat on a sphere, where it would be turned over when its edges are bent
     for (_, shape), facets in zip(spheres.items(), found, strict=True):
         vertices = np.unique(facets)
         points[:, vertices] = shape.project(points[:, vertices])

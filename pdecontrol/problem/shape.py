@@ -72,7 +72,8 @@ def newton(shape: Shape, x: Array, otherwise: Callable[[Array], Array] | None) -
     for _ in range(100):
         here, gradient = found[:, active], shape.gradient(found[:, active])
         step = -level[active] * gradient / np.maximum((gradient**2).sum(axis=0), TINY)
-        near = np.linalg.norm(step, axis=0) <= 1e-15 * (1e-3 + np.linalg.norm(here, axis=0))
+        slope = np.linalg.norm(gradient, axis=0) * (1e-3 + np.linalg.norm(here, axis=0))
+        near = np.abs(level[active]) <= 1e-15 * slope
         # where rounding lets the level fall no more, that is a root; elsewhere steps are halved until it falls
         waiting, factor = np.flatnonzero(~near), 1.0
         while waiting.size and factor > 1e-6:
@@ -83,7 +84,7 @@ def newton(shape: Shape, x: Array, otherwise: Callable[[Array], Array] | None) -
             waiting, factor = waiting[~falls], factor / 2
         stuck = np.zeros(active.size, dtype=bool)
         stuck[waiting] = True
-        done[active] = near | (np.linalg.norm(step, axis=0) <= 1e-12 * (1e-3 + np.linalg.norm(here, axis=0)))
+        done[active] = np.abs(level[active]) <= 1e-12 * slope
         active = active[~(near | stuck)]
         if not active.size:
             break

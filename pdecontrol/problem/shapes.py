@@ -166,7 +166,8 @@ class Star(Shape):
 
     def gradient(self, x: Array) -> Array:
         distance, theta = self._polar(x)
-        slope = self.amplitude * self.arms * np.cos(self.arms * theta) / np.maximum(distance, TINY)
+        away = np.maximum(distance, 1e-9 * self.radius)  # the gradient has no bound at the centre
+        slope = self.amplitude * self.arms * np.cos(self.arms * theta) / away
         outwards = direction(theta + self.angle)
         return np.asarray(outwards - slope * np.array([-outwards[1], outwards[0]]))
 
