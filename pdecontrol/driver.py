@@ -28,6 +28,7 @@ from .problem import ControlProblem, Parabolic, check_number
 from .result import Result
 from .solvers.checkpoint import as_checkpoint
 from .solvers.method import Method
+from .terms import bind
 
 
 def discretise(problem: ControlProblem, mesh: Mesh, backend: str | Backend = "auto") -> SolutionMap:
@@ -220,14 +221,18 @@ def estimate_discretisation(
     Notes
     -----
     For nodal controls and actuators, 4/3 ||u_h - u_{h/2}|| at the nodes of the coarse mesh, as for errors of order 2.
-    For P0 controls, where u_h is nearly the projection of u_{h/2}, (4/3)^(1/2) ||u_h - u_{h/2}|| in L2. The refined
-    problem is solved from u_h to a fiftieth of that difference.
+    For P0 controls, where u_h is nearly the projection of u_{h/2}, (4/3)^(1/2) ||u_h - u_{h/2}|| in L2. For variational
+    controls 4/3 ||u_h - u_{h/2}|| at the points of the refined mesh, where u_h is what its adjoint state makes it. The
+    refined problem is solved from u_h to a fiftieth of that difference.
     """
     finer = snapped(mesh.refine(), problem.interface)
     coarse = result.control.gather()
     u, space = coarse.array, coarse.space
+    variational = getattr(problem.control, "element", None) == "variational"
 
     def estimate(control: Field) -> float:
+        if variational:
+            return control.space.norm(control.array - start.array) * 4 / 3
         refined = control.gather()
         return result.group.on_root(lambda: distance(refined))
 
@@ -247,7 +252,11 @@ def estimate_discretisation(
         return refined.space.norm(refined.array - parents) * (4 / 3) ** 0.5
 
     with discretise(problem, finer, backend) as fine:
-        refined = minimise(problem, fine, tol=1e-3, start=result.control)
+        start = result.control
+        if variational:
+            p = result.adjoint(fine.control.nodes)
+            start = Field(bind(problem, fine).control.argmin(p), fine.control)
+        refined = minimise(problem, fine, tol=1e-3, start=start)
         bound = refined.certificate.bound
         if bound is not None and refined.success and bound > 0.02 * estimate(refined.control):
             refined = minimise(problem, fine, tol=1e-14, atol=0.02 * estimate(refined.control), start=refined)

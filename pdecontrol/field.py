@@ -38,13 +38,41 @@ class Field:
     def __repr__(self) -> str:
         return f"<Field {self.name!r}, {self.array.size} values>"
 
-    def __call__(self, points: Array, t: float | None = None) -> Array:
+    def __call__(self, points: Array, t: float | None = None, *, side: str | None = None) -> Array:
         """Values at points of shape (dim, n), of functions of time at a time t, a number; see `at`.
 
-        Raises DataError for points outside the domain, and for times where there are no values. Under MPI all processes
-        call it, each with its own points, and with the same time.
+        Parameters
+        ----------
+        points : in the domain of the function.
+        t : of functions of time alone.
+        side : the tag of a part of the mesh, such as "inside": the values are those of the function on this part, in it
+            and on its edge, and a little beyond, to points of a curve that the edge approximates. Without it, at points
+            of an interface, they are those of one of its sides.
+
+        Raises DataError for points outside the domain, or the part, and for times where there are no values. Under MPI
+        all processes call it, each with its own points, and with the same time and side.
+
+        Examples
+        --------
+        >>> result.state(points_of_gamma, side="outside")    # doctest: +SKIP
         """
-        return self.space.evaluate(self.array, points, self.name, t)
+        return self.space.evaluate(self.array, points, self.name, t, side)
+
+    def gradient(self, points: Array, t: float | None = None, *, side: str | None = None) -> Array:
+        """Gradients (dim, n) at points, of functions on cells; the parameters are those of values.
+
+        Between cells, where gradients of finite elements jump, they are those in one of the cells.
+
+        Examples
+        --------
+        >>> from pdecontrol.mesh.elements import cell_lagrange
+        >>> from pdecontrol.mesh.shapes import unit_square
+        >>> elements = cell_lagrange(unit_square(4), 1)
+        >>> first = Field(elements.points[0], Space(elements.lumped_mass(), elements))
+        >>> first.gradient(np.array([[0.3], [0.6]])).round(12).tolist()
+        [[1.0], [0.0]]
+        """
+        return self.space.gradient(self.array, points, self.name, t, side)
 
     @property
     def takes_time(self) -> bool:
@@ -81,10 +109,8 @@ class Field:
     @property
     def panel(self) -> Panel:
         """What figures know of it: elements, values checked by `finite_values`, and times with a row of values each."""
-        array, levels = self.finite_values(), self.space.levels
-        if levels is None:
-            return self.space.elements, array, None
-        return levels.base.elements, self.space.steps(array), levels.times
+        array, levels = self.space.coefficients(self.finite_values()), self.space.levels
+        return self.space.base.elements, array, None if levels is None else levels.times
 
     def finite_values(self) -> Array:
         """The values; raises DataError if some are NaN or infinite, as those of an unknown state are."""
@@ -213,7 +239,7 @@ def _write(fields: Mapping[str, Field], times: Array | None, path: Path) -> None
     for field in fields.values():
         field.finite_values()
     frames = _frames(fields, times)
-    write([(t, {name: (f.space.elements, f.array) for name, f in frame.items()}) for t, frame in frames], path)
+    write([(t, {name: f.panel[:2] for name, f in frame.items()}) for t, frame in frames], path)
 
 
 def _times(fields: Mapping[str, Field]) -> Array | None:

@@ -226,13 +226,26 @@ class Result:
         from . import plot
 
         certificate, history, space = self.certificate, self.history, self.control.space
+        bounds = [None if bound is None else bound.array for bound in (self.lower, self.upper)]
+        control, shown = self.control.panel, bounds
+        entries = plot.Entries(control, bounds, space.dual(np.ones(space.size)))
+        if space.base.fit is not None:
+            elements, rows, times = control
+            lower, upper = shown = [None if bound is None else space.coefficients(bound) for bound in bounds]
+            # What is fitted to a kink goes beyond the bounds, where the control does not.
+            rows = rows if lower is None else np.fmax(rows, lower)
+            control = elements, rows if upper is None else np.fmin(rows, upper), times
+            own = self.control.array if space.levels is None else space.steps(self.control.array)
+            assert elements is not None
+            pieces = plot.pieces_around(elements, space.base.nodes)
+            entries = entries._replace(panel=(pieces, own, times))
         by_gap = certificate.bound is None
         title = "relative duality gap" if by_gap else r"distance to the optimum, $\|u-u^*\|/\|u\|$"
         unit = 1.0 if by_gap or certificate.norm == 0.0 else certificate.norm
         return plot.draw_result(
-            {"state $y$": self.state.panel, "control $u$": self.control.panel, "adjoint state $p$": self.adjoint.panel},
-            [bound if bound is None else bound.array for bound in (self.lower, self.upper)],
-            space.dual(np.ones(space.size)),
+            {"state $y$": self.state.panel, "control $u$": control, "adjoint state $p$": self.adjoint.panel},
+            shown,
+            entries,
             self.sensors,
             plot.Convergence(title, self.tol, history["solves"], history["estimate"] / unit, history["bound"] / unit),
             _headline(self),
@@ -325,15 +338,17 @@ def _space_arrays(space: Space) -> dict[str, Array]:
         return _space_arrays(levels.base) | arrays | ({} if edges is None else {"edges": edges})
     arrays = {"mass": space.mass}
     if not space.diagonal:
-        mass = sp.csr_matrix(space.mass)
-        arrays = {"mass.data": mass.data, "mass.indices": mass.indices, "mass.indptr": mass.indptr}
+        arrays = _matrix_arrays("mass", space.mass)
     if space.elements is not None:
         names = ("vertices", "simplices", "dofs", "degree", "nodes")
         values = {name: getattr(space.elements, name) for name in names}
         arrays |= {name: np.array(value) for name, value in values.items() if value is not None}
         if space.elements.bends is not None:
             arrays["bent.edges"], arrays["bent.places"] = space.elements.bends
-    elif space.points is not None:
+        arrays |= {f"part.{tag}": numbers for tag, numbers in space.elements.parts.items()}
+    if space.fit is not None:
+        arrays |= _matrix_arrays("fit", space.fit)
+    if space.points is not None and (space.elements is None or space.fit is not None):
         arrays["points"] = space.points
     return arrays
 
@@ -348,10 +363,23 @@ def _space(arrays: dict[str, Array], name: str) -> Space:
         mass = own["mass"]
     else:
         size = own["mass.indptr"].size - 1
-        mass = sp.csr_matrix((own["mass.data"], own["mass.indices"], own["mass.indptr"]), shape=(size, size))
-    elements = None
+        mass = sp.csr_matrix(_compressed(own, "mass"), shape=(size, size))
+    elements, fit = None, None
     if "degree" in own:
         bends = (own["bent.edges"], own["bent.places"]) if "bent.edges" in own else None
-        elements = Lagrange(own["vertices"], own["simplices"], own["dofs"], int(own["degree"]), own.get("nodes"), bends)
-    base = Space(mass, elements, own.get("points"))
+        parts = {key.removeprefix("part."): array for key, array in own.items() if key.startswith("part.")}
+        vertices, simplices, dofs = (own[key] for key in ("vertices", "simplices", "dofs"))
+        elements = Lagrange(vertices, simplices, dofs, int(own["degree"]), own.get("nodes"), bends, parts)
+    if "fit.indptr" in own:
+        fit = sp.csr_matrix(_compressed(own, "fit"), shape=(own["fit.indptr"].size - 1, mass.size))
+    base = Space(mass, elements, own.get("points"), fit=fit)
     return base.over(own["times"], own["weights"], own.get("edges")) if "times" in own else base
+
+
+def _matrix_arrays(name: str, matrix: Any) -> dict[str, Array]:
+    rows = sp.csr_matrix(matrix)
+    return {f"{name}.data": rows.data, f"{name}.indices": rows.indices, f"{name}.indptr": rows.indptr}
+
+
+def _compressed(arrays: dict[str, Array], name: str) -> tuple[Array, Array, Array]:
+    return arrays[f"{name}.data"], arrays[f"{name}.indices"], arrays[f"{name}.indptr"]

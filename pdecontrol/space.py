@@ -35,8 +35,9 @@ class Space:
     diameter : of the domain; that of the elements or points by default.
     layout : how it is divided; None on a single process.
     members : the entries of this process in each part of the domain, for data that are given part by part.
-    evaluator : takes coefficients and points (dim, p) to the values (p,) there; that of `elements` by default.
+    evaluator : takes coefficients and points (dim, p) to the values (p,) there; those of `elements` by default.
     levels : of a space over time, which `over` makes.
+    fit : the matrix that takes vectors to coefficients of `elements`, where they are values at other points.
     """
 
     mass: Any
@@ -48,12 +49,11 @@ class Space:
     evaluator: Callable[[Array, Array], Array] | None = None
     levels: Levels | None = None
     members: Mapping[str, Indices] = field(default_factory=dict)
+    fit: Any = None
 
     def __post_init__(self) -> None:
         if self.points is None and self.elements is not None:
             object.__setattr__(self, "points", self.elements.points)
-        if self.evaluator is None and self.elements is not None:
-            object.__setattr__(self, "evaluator", self.elements.evaluate)
 
     def __repr__(self) -> str:
         if self.factors:
@@ -302,11 +302,50 @@ class Space:
             whole = real_array(whole, "a whole vector")
         return whole if self.layout is None else self.layout.scatter(whole)
 
-    def evaluate(self, a: Array, points: Array, name: str = "a function", t: float | None = None) -> Array:
+    def coefficients(self, a: Array) -> Array:
+        """The coefficients of `elements` of a vector (n,), or of rows of such; over time, those of each level."""
+        if self.levels is not None:
+            return self.base.coefficients(self.steps(a))
+        return a if self.fit is None else np.asarray((self.fit @ a.T).T)
+
+    def evaluate(
+        self, a: Array, points: Array, name: str = "a function", t: float | None = None, side: str | None = None
+    ) -> Array:
         """Values at points (dim, p), of which each process has its own, over time at one t, the same for all.
 
-        Raises DataError for points outside, and for times where there are no values.
+        Those of one side of an interface, where the tag of a part is given (see `Field`). Raises DataError for points
+        outside, and for times where there are no values.
         """
+
+        def values(whole: Space, array: Array, points: Array) -> Array:
+            if whole.evaluator is not None and side is None:
+                return whole.evaluator(array, points)
+            return whole._finite_elements(name).evaluate(whole.coefficients(array), points, side)
+
+        return self._sampled(a, points, name, t, side, values)
+
+    def gradient(
+        self, a: Array, points: Array, name: str = "a function", t: float | None = None, side: str | None = None
+    ) -> Array:
+        """Gradients (dim, p) at points, like `evaluate`."""
+
+        def gradients(whole: Space, array: Array, points: Array) -> Array:
+            return whole._finite_elements(name).gradient(whole.coefficients(array), points, side)
+
+        return self._sampled(a, points, name, t, side, gradients)
+
+    def _finite_elements(self, name: str) -> Lagrange:
+        if self.elements is None and self.evaluator is None:
+            raise DataError(f"{name} is a vector of {self.size} numbers, not a function of space.")
+        if self.elements is None:
+            raise DataError(f"{name} is not a function of finite elements, which alone have sides and gradients.")
+        return self.elements
+
+    def _sampled(
+        self, a: Array, points: Array, name: str, t: float | None, side: str | None,
+        values: Callable[[Space, Array, Array], Array],
+    ) -> Array:  # fmt: skip
+        """What a function of the whole space, its vector and points gives each process for its points."""
         if self.levels is not None or t is not None:
             shared = len(set(self.group.collect(repr(t)))) == 1
             with self.group.agree():
@@ -315,18 +354,15 @@ class Space:
                 if t is None or not shared:
                     raise DataError(f"{name} depends on time: give points and a time t, the same on all processes.")
                 a = self.at(a, t)
-            return self.base.evaluate(a, points, name)
-        whole, array = self.whole, self.gather(a)
+            return self.base._sampled(a, points, name, None, side, values)
+        sides, whole, array = set(self.group.collect(side)), self.whole, self.gather(a)
         with self.group.agree():
             points = real_array(points, "points")
+            if len(sides) > 1:
+                raise DataError(f"{name}: all processes give the same side, these gave {sorted(map(str, sides))}.")
         parts = self.group.collect_on_root(points)
-
-        def values() -> list[Array]:
-            if whole.evaluator is None:
-                raise DataError(f"{name} is a vector of {whole.size} numbers, not a function of space.")
-            return [whole.evaluator(array, part) for part in parts]
-
-        return self.group.distribute(self.group.only_on_root(values) or [])
+        taken = self.group.only_on_root(lambda: [values(whole, array, part) for part in parts])
+        return self.group.distribute(taken or [])
 
     def digest(self, a: Array | float) -> str:
         """A hash of the values, the same on every partition."""

@@ -10,11 +10,14 @@ from scipy.integrate import dblquad
 
 import pdecontrol as pc
 from pdecontrol.errors import DataError, MeshError, ProblemError
+from pdecontrol.field import Field, draw
 from pdecontrol.mesh.elements import cell_lagrange, facet_lagrange
 from pdecontrol.mesh.lagrange import Lagrange
+from pdecontrol.mesh.mesh import known
 from pdecontrol.mesh.quadratic import EDGES, Quadratic, simplex_rule
 from pdecontrol.mesh.shapes import disc, unit_interval, unit_square
 from pdecontrol.mesh.simplices import Simplices
+from pdecontrol.space import Space
 from pdecontrol.verify import adjoint_error, observed_orders
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -178,6 +181,16 @@ def test_edges_bent_inwards_leave_their_points_to_the_other_cell():
     assert one != other and elements.lumped_mass()[one] > 0.5 and elements.lumped_mass().sum() == pytest.approx(1)
 
 
+def test_a_large_bent_cell_is_found_among_many_small_ones():
+    x, y = (a.ravel() for a in np.meshgrid(0.5 + 0.02 * np.arange(-5, 6), 0.42 + 0.02 * np.arange(4)))
+    small = [np.array([x, y]), np.array([x + 0.01, y]), np.array([x, y + 0.01])]
+    vertices = np.hstack([np.array([[0, 1, 0.5], [0, 0, -1]]), *small])
+    simplices = np.hstack([np.array([[0], [1], [2]]), 3 + np.arange(3 * x.size).reshape(3, -1)])
+    shapes = Simplices(vertices, simplices, (np.array([[0], [1]]), np.array([[0.5], [0.4]])))
+    found, _, within = shapes.locate(np.array([[0.5, 0.501], [0.399, 0.421]]))
+    assert within.all() and found[0] == 0 and found[1] == 6
+
+
 def test_functions_on_bent_facets_are_evaluated_on_the_arcs(mesh):
     elements = facet_lagrange(mesh, "boundary", 1)
     coordinates = np.random.default_rng(2).dirichlet(np.ones(mesh.dim), 5).T
@@ -229,6 +242,16 @@ def test_results_are_saved_exported_and_drawn(tmp_path):
     assert (tmp_path / "disc.png").stat().st_size > 10_000
 
 
+def test_sections_through_solids_reach_to_bent_faces():
+    pytest.importorskip("matplotlib")
+    shown = []
+    for mesh in (bent(ball(1)), ball(1)):
+        elements = cell_lagrange(mesh, 1)
+        figure = draw({"y": Field(elements.points[0], Space(elements.lumped_mass(), elements))})
+        shown.append(np.isfinite(np.ma.filled(figure.axes[0].images[0].get_array(), np.nan)).mean())
+    assert shown[0] == pytest.approx(np.pi / 4, rel=0.01) and shown[1] < 0.95 * np.pi / 4
+
+
 MISTAKES = {
     "shape": (([[0, 1]], [[0.1], [0.1]]), r"bends are edges of shape \(2, k\)"),
     "no edge": (([[0], [9]], [[0.5], [0.5]]), r"Bent edge 0, \[0, 9\], is not in the mesh"),
@@ -256,8 +279,29 @@ def test_meshes_with_bent_edges_are_not_refined_nor_take_degree_1():
 
 def test_bends_move_and_keep_with_the_mesh():
     mesh = bent(disc(3)).tag_part("right", lambda x: x[0] > 0).tag_boundary("top", lambda x: x[1] > 0)
+    assert mesh.volumes.sum() == pytest.approx(np.pi, rel=2e-4)
     moved = mesh.transform(lambda x: np.array([[0, 2.0], [1, 0.5]]) @ x + 3)
     assert moved.volumes.sum() == pytest.approx(2 * mesh.volumes.sum(), rel=1e-13)
+
+
+def test_bends_are_renumbered_where_points_are_merged():
+    points = [[0, 1, 1, 0, 1, 0], [0, 0, 1, 0, 1, 1]]
+    bends = [[1, 3], [2, 5]], [[1.1, -0.1], [0.5, 0.5]]
+    mesh = pc.Mesh(points, [[0, 3], [1, 4], [2, 5]], weld=True, bends=bends)
+    assert mesh.points.shape[1] == 4 and mesh.volumes.sum() == pytest.approx(1 + 2 * 2 / 3 * 0.1)
+
+
+def test_maps_on_bent_and_straight_cells_have_other_fingerprints():
+    stated = poisson(tracking=pc.Tracking(1.0))
+    prints = [pc.discretise(stated, mesh, pc.Embedded(degree=2)).fingerprint for mesh in (disc(3), bent(disc(3)))]
+    assert prints[0] != prints[1]
+
+
+def test_engines_refuse_bends_that_fold_cells():
+    mesh = disc(2)
+    folded = known(mesh.points, mesh.cells, {}, mesh.boundaries, None, (mesh.cells[:2, :1], np.array([[3.0], [0.0]])))
+    with pytest.raises(MeshError, match="folds over at x = "):
+        pc.discretise(poisson(), folded, pc.Embedded(degree=2))
 
 
 def test_edges_inside_are_bent_too():
@@ -348,7 +392,9 @@ class TestDistributed:
         pytest.importorskip("dolfinx")
         result = pc.solve(poisson(), bent(disc(3)), pc.Parallel(degree=3))
         path = result.state.save(tmp_path / "disc.xdmf")
-        nodes = result.state.space.whole.elements.quadratic(result.state.array)[0].size
+        interpolant = result.state.space.whole.elements.quadratic(result.state.gather().array)[0]
+        nodes, radii = interpolant.size, np.linalg.norm(interpolant.points, axis=0)
+        assert (radii > 1 - 1e-12).sum() == 2 * 18
         assert "Triangle_6" in path.read_text() and f'Dimensions="{nodes} 1"' in path.read_text()
 
 

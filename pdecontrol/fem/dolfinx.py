@@ -30,6 +30,7 @@ from .engine import Engine, Integral, constant_mass, mass
 from .partition import Partition
 from .rectangular import HaloMatrix
 from .regions import CellRegion, DistributedRegion, FacetRegion
+from .variational import point_numbers, variational_layout
 
 LARGE = {1: 10**9, 2: 150_000, 3: 15_000}  # unknowns from which multigrid is faster than factors, by dimension
 
@@ -177,6 +178,8 @@ class DolfinxEngine(Engine):
 
     def control(self, control: Distributed | Boundary) -> tuple[Space, HaloMatrix]:
         states, region = self.states, self._support(control)
+        if control.element == "variational":
+            return self._variational(control.on, region)
         if control.element == "P0":
             order, one = np.argsort(region.numbers), np.ones((region.quadrature, 1))
             corners = np.sort(region.corners[order], axis=1).T
@@ -194,6 +197,18 @@ class DolfinxEngine(Engine):
             # Nodal loads on the boundary would cost states of higher degree half an order.
             local = region.mixed_mass(at, region.rule[0], total)
         return space, HaloMatrix(local, states.halo, nodes)
+
+    def _variational(self, part: str | None, region: DistributedRegion) -> tuple[Space, HaloMatrix]:
+        order, rule, count = np.argsort(region.numbers), region.rule[0].T, region.quadrature
+        numbers = np.empty((region.count, count), dtype=np.int64)
+        numbers[order] = point_numbers(region.corners[order].T, rule)
+        mass, points = np.empty(numbers.size), np.empty((self.mesh.dim, numbers.size))
+        mass[numbers], points[:, numbers] = region.dx, region.points(np.arange(region.count))
+        cells = np.repeat(region.numbers[order], count)
+        layout = variational_layout(self.mesh, part, self.degree, rule, mass, points, self.group, cells)
+        members = self.members_among_cells(cells)
+        space = Space(mass, points=points, diameter=self.mesh.diameter, layout=layout, members=members)
+        return space, HaloMatrix(region.mixed_mass(numbers, np.eye(count), numbers.size), self.states.halo)
 
     def _control_space(
         self, control: Distributed | Boundary, mass: Array, points: Array, keys: Indices, members: dict[str, Indices]
@@ -290,7 +305,7 @@ def _whole_states(
     whole = np.empty((mesh.cells.shape[1], own.shape[1]), dtype=np.int64)
     for numbers, values in parts:
         whole[numbers] = values
-    elements = Lagrange.from_nodes(mesh.points, mesh.cells, whole.T, degree, nodes, mesh.bends)
+    elements = Lagrange.from_nodes(mesh.points, mesh.cells, whole.T, degree, nodes, mesh.bends, mesh.parts)
     return Space(elements.mass_matrix(), elements, diameter=mesh.diameter)
 
 

@@ -155,7 +155,7 @@ def _rows(mesh: Mesh, group: Group) -> tuple[Indices, Array]:
         count, (bent, places) = points.shape[1], mesh.bends
         edges = edges_of(mesh.cells, count)
         middles = (points[:, edges // count] + points[:, edges % count]) / 2
-        middles[:, np.searchsorted(edges, edge_key(*bent, count))] = places
+        middles[:, np.searchsorted(edges, edge_key(bent[0], bent[1], count))] = places
         keys = np.array([edge_key(cells[i], cells[j], count) for i, j in compat.reference_edges(mesh.dim)])
         points, cells = np.hstack([points, middles]), np.vstack([cells, count + np.searchsorted(edges, keys)])
     rows = _share(points.shape[1], group)

@@ -143,7 +143,7 @@ def _sums(values: Array, points: Array) -> Array:
     order = np.lexsort(np.round(points, 9)[::-1], axis=-1)
     ordered = np.take_along_axis(values, np.broadcast_to(order, values.shape), axis=2)
     weights = np.arange(1.0, ordered.shape[2] + 1)
-    return np.asarray((ordered @ weights).reshape(len(values), -1))
+    return np.asarray((ordered * weights).sum(axis=2))
 
 
 def unknown(mesh: Mesh, tag: object, kind: str, name: str) -> MeshError:

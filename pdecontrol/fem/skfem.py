@@ -28,6 +28,7 @@ from ..parallel import ALONE
 from ..problem import Boundary, Distributed
 from ..space import Space
 from .engine import ORDERS, Engine, Integral, Region, check_bends, constant_mass, mass
+from .variational import point_numbers, variational_space
 
 MESHES = {1: skfem.MeshLine, 2: skfem.MeshTri, 3: skfem.MeshTet}
 ELEMENTS = {
@@ -136,7 +137,9 @@ class SkfemEngine(Engine):
         self._order = {(3, 2): 7}.get((mesh.dim, degree), ORDERS[mesh.dim, degree])
         self.basis = skfem.Basis(self._mesh, self._element, self._mapping, self._order)
         dofs = np.asarray(self.basis.element_dofs)
-        self.elements = Lagrange(mesh.points, np.asarray(self._mesh.t), dofs, degree, bends=mesh.bends)
+        self.elements = Lagrange(
+            mesh.points, np.asarray(self._mesh.t), dofs, degree, bends=mesh.bends, parts=mesh.parts
+        )
         self.size, self.nodes = int(self.basis.N), self.elements.points
         self.cells: SkfemRegion = SkfemRegion(self.basis, np.arange(mesh.cells.shape[1])[None])
         self._block: tuple[Indices, ...] = (np.zeros(0, dtype=int),)
@@ -226,6 +229,8 @@ class SkfemEngine(Engine):
         return Space(mass, points=self.nodes[:, dofs], diameter=self.mesh.diameter, members=members)
 
     def control(self, control: Distributed | Boundary) -> tuple[Space, sp.csr_matrix]:
+        if control.element == "variational":
+            return self._variational(control.on)
         degree = int(control.element == "P1")
         if isinstance(control, Boundary):
             region, elements = self.facets(control.on), facet_lagrange(self.mesh, control.on, degree)
@@ -249,6 +254,19 @@ class SkfemEngine(Engine):
             return space, sp.csr_matrix(coupling)[:, np.asarray(hats.nodal_dofs)[0, vertices]]
         columns = np.arange(elements.size)
         return space, sp.csr_matrix((lumped, (rows, columns)), (self.size, elements.size))
+
+    def _variational(self, part: str | None) -> tuple[Space, sp.csr_matrix]:
+        region = self.cells if part is None else self.part(part)
+        cells, rule, dx = region.keys[0], region.basis.X, np.asarray(region.basis.dx)
+        rule = np.vstack([1 - rule.sum(axis=0), rule])
+        numbers = point_numbers(self.elements.simplices[:, cells], rule)
+        mass, points = np.empty(dx.size), np.empty((self.mesh.dim, dx.size))
+        mass[numbers], points[:, numbers] = dx, region.points(np.arange(region.count))
+        entries = np.stack([np.broadcast_to(np.asarray(b[0]), dx.shape) * dx for b in region.basis.basis])
+        rows = np.broadcast_to(np.asarray(region.basis.element_dofs)[:, :, None], entries.shape)
+        place = rows.ravel(), np.broadcast_to(numbers, entries.shape).ravel()
+        space = variational_space(self.mesh, part, self.degree, rule, mass, points)
+        return space, sp.csr_matrix((entries.ravel(), place), (self.size, dx.size))
 
     def probe(self, points: Array) -> sp.csr_matrix:
         return self.elements.sampling(points).T.tocsr()

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from ..arrays import Array, real_array, transposed
+from ..arrays import Array, Indices, real_array, transposed
 from ..errors import DataError
 from .quadratic import EDGES, Bends
 from .simplices import Simplices
+
+# Of the longest edge of a simplex: so far beyond the edge of a part its functions have values. An arc of a circle is
+# 0.134 away from its chord where that is as long as the radius.
+_BEYOND = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +36,7 @@ class Lagrange:
     nodes : (local, k + 1), for degrees from 3 on the barycentric coordinates of the local degrees of freedom.
     bends : edges and places of their middles, where some are bent (see `Mesh`). The functions on a simplex with bent
         edges are polynomials of the coordinates on the reference simplex.
+    parts : for each part of the domain, which of the simplices are in it.
 
     Raises
     ------
@@ -52,6 +58,7 @@ class Lagrange:
     degree: int
     nodes: Array | None = None
     bends: Bends | None = None
+    parts: Mapping[str, Indices] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         dim, (corners, count) = len(self.vertices), self.simplices.shape
@@ -83,15 +90,18 @@ class Lagrange:
         points[:, self.dofs] = self._geometry.at(self._nodes.T)
         return points
 
-    def evaluate(self, array: Array, points: Array) -> Array:
+    def evaluate(self, array: Array, points: Array, side: str | None = None) -> Array:
         """Values at points of shape (dim, p) of the function with the given coefficients (size,).
 
-        Where the function jumps, at a point on two simplices, the value is that on one of them.
+        Where the function jumps, at a point on two simplices, the value is that on one of them. With the tag of a part
+        as `side`, it is that of the simplices of the part, whose polynomials go on beyond its edge: a little, to where
+        the curve is that the edge approximates.
 
         Raises
         ------
         DataError
-            If a point is farther from all simplices than 1e-8 of the diameter, or a shape is wrong.
+            If a point is farther from all simplices than 1e-8 of the diameter, or from those of the side than 0.15 of
+            the longest edge of the nearest one; if there is no such part, or a shape is wrong.
 
         Examples
         --------
@@ -101,24 +111,55 @@ class Lagrange:
         >>> space.evaluate([3.0, 4.0], [[0.1, 0.9]]).tolist()
         [3.0, 4.0]
         """
-        return self.sampling(points) @ self._checked_array(array)
+        return self.sampling(points, side) @ self._checked_array(array)
 
-    def sampling(self, points: Array) -> csr_matrix:
+    def gradient(self, array: Array, points: Array, side: str | None = None) -> Array:
+        """Gradients (dim, p) at points of the function with the given coefficients; on cells, see `evaluate`.
+
+        Examples
+        --------
+        >>> from pdecontrol.mesh.elements import cell_lagrange
+        >>> from pdecontrol.mesh.shapes import unit_square
+        >>> space = cell_lagrange(unit_square(4), 1)
+        >>> space.gradient(space.points[0] - 2 * space.points[1], [[0.3], [0.6]]).round(12).tolist()
+        [[1.0], [-2.0]]
+        """
+        if len(self.simplices) <= len(self.vertices):
+            raise DataError("functions on a boundary or an interface have no gradient, those on cells have one.")
+        if self.degree == 0:
+            raise DataError("functions that are constant on cells have no gradient.")
+        found, coordinates = self._located(self._checked(points), side)
+        own = self._checked_array(array)[self.dofs[:, found]]
+        slopes = np.einsum("lp,lip->ip", own, self._slopes(coordinates))
+        return np.einsum("ip,dip->dp", slopes, self._geometry.gradients(found, coordinates))
+
+    def sampling(self, points: Array, side: str | None = None) -> csr_matrix:
         """The matrix (p, size) that takes coefficients to the values at points of shape (dim, p); see `evaluate`."""
-        points = self._checked(points)
-        found, coordinates, inside = self._geometry.locate(points)
-        outside = ~inside
-        if outside.any():
-            first = np.argmax(outside)
-            raise DataError(
-                f"{outside.sum()} of {len(outside)} points are outside of the domain of the function, the "
-                f"first is point {first} at x = {points[:, first].tolist()}; evaluate at points of the "
-                "domain only."
-            )
+        found, coordinates = self._located(self._checked(points), side)
         columns = self.dofs[:, found]
         rows = np.broadcast_to(np.arange(len(found)), columns.shape)
         entries = self._shapes(coordinates).ravel(), (rows.ravel(), columns.ravel())
         return csr_matrix(entries, (len(found), self.size))
+
+    def _located(self, points: Array, side: str | None) -> tuple[Indices, Array]:
+        """The simplices of points, and the barycentric coordinates (k + 1, p) in them."""
+        where = "outside of the domain of the function"
+        if side is None:
+            found, coordinates, inside = self._geometry.locate(points)
+        else:
+            if side not in self.parts:
+                raise DataError(f"the function has no side {side!r}, the parts of its domain are {list(self.parts)}.")
+            where = f"not in the part {side!r}"
+            numbers, coordinates, inside = self._sides[side].locate(points, _BEYOND)
+            found = self.parts[side][numbers]
+        outside = ~inside
+        if outside.any():
+            first = np.argmax(outside)
+            raise DataError(
+                f"{outside.sum()} of {len(outside)} points are {where}, the first is point {first} at "
+                f"x = {points[:, first].tolist()}; evaluate at points of {'it' if side else 'the domain'} only."
+            )
+        return found, coordinates
 
     def contains(self, points: Array) -> Array:
         """Whether `evaluate` takes each of the points of shape (dim, p): booleans (p,).
@@ -211,16 +252,35 @@ class Lagrange:
         coefficients[dofs] = values
         return elements, coefficients
 
+    def fit(self, coordinates: Array, weights: Array, numbers: Indices) -> csr_matrix:
+        """The matrix from values at points of the simplices to the coefficients of the function that fits them best.
+
+        That is by least squares on each simplex, the functions on which are to have nothing in common.
+
+        Parameters
+        ----------
+        coordinates : (k + 1, q), barycentric, of the points, the same in all simplices.
+        weights : (m, q), of their squares.
+        numbers : (m, q), of the values in the vectors that the matrix takes.
+        """
+        shapes = self._shapes(coordinates)
+        weighted = shapes * weights[:, None]
+        local = np.linalg.solve(weighted @ shapes.T, weighted)
+        rows = np.broadcast_to(self.dofs.T[:, :, None], local.shape)
+        columns = np.broadcast_to(numbers[:, None], local.shape)
+        return csr_matrix((local.ravel(), (rows.ravel(), columns.ravel())), (self.size, numbers.size))
+
     @classmethod
     def from_nodes(
-        cls, vertices: Array, simplices: Array, dofs: Array, degree: int, nodes: Array, bends: Bends | None = None
-    ) -> Lagrange:
+        cls, vertices: Array, simplices: Array, dofs: Array, degree: int, nodes: Array, bends: Bends | None = None,
+        parts: Mapping[str, Indices] | None = None,
+    ) -> Lagrange:  # fmt: skip
         """Those whose local degrees of freedom sit at nodes (local, k + 1), in any order of those of degree 2."""
         if degree > 2:
-            return cls(vertices, simplices, dofs, degree, nodes, bends)
+            return cls(vertices, simplices, dofs, degree, nodes, bends, parts or {})
         own = cls(vertices, simplices, dofs, degree)._nodes
         order = np.abs(own[:, None] - nodes[None]).sum(axis=2).argmin(axis=1)
-        return cls(vertices, simplices, dofs[order], degree, bends=bends)
+        return cls(vertices, simplices, dofs[order], degree, None, bends, parts or {})
 
     @cached_property
     def _nodes(self) -> Array:
@@ -252,6 +312,12 @@ class Lagrange:
             return coordinates
         return self._coefficients.T @ (coordinates[None] ** self._powers[:, :, None]).prod(axis=1)
 
+    def _slopes(self, coordinates: Array) -> Array:
+        """The derivatives (local, k + 1, p) of the basis functions by the barycentric coordinates (k + 1, p)."""
+        lowered = np.maximum(self._powers[:, None] - np.eye(len(coordinates), dtype=int), 0)
+        products = (coordinates ** lowered[..., None]).prod(axis=2)
+        return np.einsum("nl,nip->lip", self._coefficients, self._powers[:, :, None] * products)
+
     def _products(self, coordinates: Array) -> Array:
         shapes = self._shapes(coordinates)
         return np.asarray(shapes[:, None] * shapes)
@@ -263,6 +329,11 @@ class Lagrange:
     @cached_property
     def _geometry(self) -> Simplices:
         return Simplices(self.vertices, self.simplices, self.bends)
+
+    @cached_property
+    def _sides(self) -> dict[str, Simplices]:
+        """The simplices of each part."""
+        return {tag: Simplices(self.vertices, self.simplices[:, part], self.bends) for tag, part in self.parts.items()}
 
     def _checked_array(self, array: Array) -> Array:
         array = np.asarray(array)

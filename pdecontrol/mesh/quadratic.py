@@ -38,9 +38,10 @@ class Quadratic:
 
     def points(self, coordinates: Array) -> Array:
         """Where the coordinates are, shape (dim, m, q)."""
-        bubbles = np.array([4 * coordinates[i] * coordinates[j] for i, j in self._edges])
-        straight = np.einsum("dim,imq->dmq", self.corners, coordinates)
-        return np.asarray(straight + np.einsum("dem,emq->dmq", self.offsets, bubbles))
+        result = weighted_sum(self.corners[..., None], coordinates)
+        for number, (i, j) in enumerate(self._edges):
+            result += self.offsets[:, number, :, None] * (4 * coordinates[i] * coordinates[j])
+        return result
 
     def derivatives(self, coordinates: Array) -> Array:
         """The matrices (m, q, dim, k) of derivatives by the coordinates but the first, which makes their sum one."""
@@ -63,10 +64,16 @@ class Quadratic:
             return np.asarray(np.abs(np.linalg.det(derivatives)))
         return np.asarray(np.sqrt(np.linalg.det(np.swapaxes(derivatives, 2, 3) @ derivatives)))
 
-    def coordinates(self, points: Array, start: Array) -> tuple[Array, Array]:
-        """The coordinates (k + 1, m) of a point (dim, m) in each simplex by Newton's method, and their gradients.
+    def gradients(self, coordinates: Array) -> Array:
+        """The gradients (dim, k + 1, m) of the coordinates, at a point (k + 1, m) of each simplex."""
+        inverse = np.linalg.pinv(self.derivatives(coordinates[:, :, None])[:, 0])
+        gradients = np.concatenate([-inverse.sum(axis=1, keepdims=True), inverse], axis=1)
+        return np.moveaxis(gradients, (2, 1, 0), (0, 1, 2))
 
-        On curves and surfaces, Gauss-Newton: those of a point near by. The gradients have the shape (dim, k + 1, m).
+    def coordinates(self, points: Array, start: Array) -> Array:
+        """The coordinates (k + 1, m) of a point (dim, m) in each simplex by Newton's method.
+
+        On curves and surfaces, Gauss-Newton: those of a point near by.
         """
         found = np.clip(start, 0.0, 1.0)
         found /= found.sum(axis=0)
@@ -79,19 +86,26 @@ class Quadratic:
             found[0] = 1 - found[1:].sum(axis=0)
             if np.abs(step).max(initial=0.0) <= 1e-14:
                 break
-        gradients = np.concatenate([-inverse.sum(axis=1, keepdims=True), inverse], axis=1)
-        return found, np.moveaxis(gradients, (2, 1, 0), (0, 1, 2))
+        return found
 
     @property
     def _edges(self) -> tuple[tuple[int, int], ...]:
         return EDGES[: self.offsets.shape[1]]
 
 
+def weighted_sum(corners: Array, coordinates: Array) -> Array:
+    """The sum of corners (dim, k + 1, ..) times coordinates (k + 1, ..), to the last bit the same in any company."""
+    result = corners[:, 0] * coordinates[0]
+    for i in range(1, len(coordinates)):
+        result += corners[:, i] * coordinates[i]
+    return np.asarray(result)
+
+
 def edge_offsets(vertices: Array, simplices: Array, bends: Bends) -> Array:
     """The vectors (dim, edges, m) from the midpoints of the edges of simplices to their middles: zero if straight."""
     count, (edges, places) = vertices.shape[1], bends
     offsets = places - (vertices[:, edges[0]] + vertices[:, edges[1]]) / 2
-    keys = edge_key(*edges, count)
+    keys = edge_key(edges[0], edges[1], count)
     order = np.argsort(keys)
     pairs = EDGES[: math.comb(len(simplices), 2)]
     result = np.zeros((len(vertices), len(pairs), simplices.shape[1]))
@@ -130,7 +144,7 @@ def checked_bends(points: Array, cells: Array, bends: Bends) -> Bends:
         )
     if not np.isfinite(places).all():
         raise MeshError(f"The middle of bent edge {np.argmin(np.isfinite(places).all(axis=0))} is not finite.")
-    keys = edge_key(*edges, count)
+    keys = edge_key(edges[0], edges[1], count)
     known = np.isin(keys, edges_of(cells, count))
     if not known.all():
         raise MeshError(f"Bent edge {np.argmin(known)}, {edges[:, np.argmin(known)].tolist()}, is not in the mesh.")

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..arrays import Array, Indices
-from .quadratic import EDGES, Bends, Quadratic, edge_offsets, simplex_rule
+from .quadratic import EDGES, Bends, Quadratic, edge_offsets, simplex_rule, weighted_sum
 
 # Relative to the diameter: a simplex this near contains the point up to rounding, which ends the search, and
 # points farther than this from all simplices are refused.
@@ -93,7 +93,7 @@ class Simplices:
 
     def at(self, coordinates: Array) -> Array:
         """Where barycentric coordinates (k + 1, q) are in each simplex, shape (dim, q, m)."""
-        points = np.einsum("iq,dim->dqm", coordinates, self.vertices[:, self.simplices])
+        points = weighted_sum(self.vertices[:, self.simplices][:, :, None], coordinates[..., None])
         if self.bends is not None:
             points[:, :, self.bent] = np.swapaxes(self.maps.points(coordinates[:, None]), 1, 2)
         return points
@@ -138,9 +138,9 @@ class Simplices:
         groups = [np.flatnonzero(size_classes == size_class) for size_class in np.unique(size_classes)]
         return [(radii[group].max(), group, cKDTree(self._midpoints[:, group].T)) for group in groups]
 
-    def locate(self, points: Array) -> tuple[Array, Array, Array]:
+    def locate(self, points: Array, reach: float = 0.0) -> tuple[Array, Array, Array]:
         """For each point (dim, p) the simplex that contains it, or is near, its barycentric coordinates (k + 1, p)
-        there, and whether the simplex contains it up to 1e-8 of the diameter.
+        there, and whether the simplex contains it up to 1e-8 of the diameter, or a share of its longest edge.
         """
         count = points.shape[1]
         found = np.zeros(count, dtype=np.int64)
@@ -154,7 +154,22 @@ class Simplices:
             found[rows[best]] = candidates[best]
             coordinates[:, rows[best]] = values[:, best]
             distance[rows[best]] = distances[best]
-        return found, coordinates, distance <= _OUTSIDE * self._diameter
+        allowed = np.full(count, _OUTSIDE * self._diameter)
+        if reach:
+            corners = self.vertices[:, self.simplices[:, found]]
+            edges = [np.linalg.norm(corners[:, i] - corners[:, j], axis=0) for i, j in EDGES[: self._offsets.shape[1]]]
+            allowed = np.maximum(allowed, reach * np.max(edges, axis=0, initial=0.0))
+        return found, coordinates, distance <= allowed
+
+    def gradients(self, found: Indices, coordinates: Array) -> Array:
+        """The gradients (dim, k + 1, p) of the barycentric coordinates, at a point (k + 1, p) of each simplex found."""
+        gradients = self._gradients[:, :, found]
+        if self.bends is not None:
+            curved = np.flatnonzero(np.isin(found, self.bent))
+            corners = self.vertices[:, self.simplices[:, found[curved]]]
+            maps = Quadratic(corners, self._offsets[:, :, found[curved]])
+            gradients[:, :, curved] = maps.gradients(coordinates[:, curved])
+        return np.asarray(gradients)
 
     def _candidates(self, points: Array, distance: Array) -> Iterator[tuple[Array, Array]]:
         """Pairs of points and simplices that may contain them, for the points with no simplex so far.
@@ -190,9 +205,9 @@ class Simplices:
         if self.bends is not None:
             near = np.flatnonzero(distances <= self._sag[candidates])
             maps = Quadratic(corners[:, :, near], self._offsets[:, :, candidates[near]])
-            found, gradients = maps.coordinates(points[:, near], coordinates[:, near])
-            coordinates[:, near] = found
-            distances[near] = _distances(points[:, near] - maps.points(found[:, :, None])[:, :, 0], found, gradients)
+            found = maps.coordinates(points[:, near], coordinates[:, near])
+            coordinates[:, near], missing = found, points[:, near] - maps.points(found[:, :, None])[:, :, 0]
+            distances[near] = _distances(missing, found, maps.gradients(found))
         return coordinates, distances
 
     @cached_property

@@ -3,6 +3,7 @@
 from .animation import animate
 from .figures import draw
 from .panels import Panel
-from .results import Convergence, draw_result
+from .pieces import pieces_around
+from .results import Convergence, Entries, draw_result
 
-__all__ = ["Convergence", "Panel", "animate", "draw", "draw_result"]
+__all__ = ["Convergence", "Entries", "Panel", "animate", "draw", "draw_result", "pieces_around"]

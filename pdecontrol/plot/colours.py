@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from ..arrays import Array
+from ..mesh.cells import facets_of, number_columns
 from ..mesh.lagrange import Lagrange
 
 # Local nodes of the children of a quadratic interval and triangle.
@@ -90,6 +91,7 @@ def draw_colours(figure: Figure, position: Any, elements: Lagrange, array: Array
         else:
             style["shading"] = "gouraud"
             colours = axes.tripcolor(*corners, triangles, values.ravel(), rasterized=True, **style)
+            axes.add_collection(LineCollection(list(_seams(elements).transpose(2, 1, 0)), colors="0.3", linewidths=0.4))
         axes.margins(0.0)
     axes.update_datalim(elements.vertices.T)
     axes.autoscale_view()
@@ -144,9 +146,8 @@ def _restricted(elements: Lagrange, array: Array, chosen: Array) -> tuple[Lagran
     """The function on some of the simplices."""
     used, dofs = np.unique(elements.dofs[:, chosen], return_inverse=True)
     shape = (len(elements.dofs), -1)
-    part = Lagrange(
-        elements.vertices, elements.simplices[:, chosen], dofs.reshape(shape), elements.degree, bends=elements.bends
-    )
+    simplices, nodes, bends = elements.simplices[:, chosen], elements.nodes, elements.bends
+    part = Lagrange(elements.vertices, simplices, dofs.reshape(shape), elements.degree, nodes, bends)
     return part, array[used]
 
 
@@ -157,10 +158,34 @@ def padded_range(x: Array) -> tuple[float, float]:
 
 
 def linear_pieces(elements: Lagrange, array: Array) -> tuple[Array, Array]:
-    """Simplices as points (dim, k + 1, m) with values (k + 1, m), those of degree 2 cut at the midpoints of edges."""
+    """Simplices as points (dim, k + 1, m) with values (k + 1, m), from degree 2 on cut at the midpoints of edges."""
     corners = len(elements.simplices)
     if elements.degree < 2:
         values = array[elements.dofs] + np.zeros((corners, 1))
         return elements.vertices[:, elements.simplices], values
-    dofs = np.hstack([elements.dofs[list(child)] for child in _CHILDREN[corners]])
+    if elements.degree > 2:
+        elements, array = elements.quadratic(array)
+    dofs = _halves(elements)
     return elements.points[:, dofs], array[dofs]
+
+
+def _halves(elements: Lagrange) -> Array:
+    """The nodes of the simplices that those of degree 2 are cut into."""
+    return np.hstack([elements.dofs[list(child)] for child in _CHILDREN[len(elements.simplices)]])
+
+
+def _seams(elements: Lagrange) -> Array:
+    """The edges (dim, 2, n) at which plane cells lie side by side without being connected, as at interfaces.
+
+    There are none to be seen where no cells have a vertex in common.
+    """
+    if elements.simplices.size == np.unique(elements.simplices).size:
+        return np.zeros((2, 2, 0))
+    quadratic = elements.degree == 2
+    corners, points = (_halves(elements), elements.points) if quadratic else (elements.simplices, elements.vertices)
+    edges = np.sort(facets_of(corners), axis=0)
+    first, numbers = number_columns(edges)
+    single = edges[:, first[np.bincount(numbers) == 1]]
+    middles = points[:, single].mean(axis=1) / np.ptp(elements.vertices, axis=1).max()
+    _, places = number_columns(np.round(middles * 1e9))
+    return np.asarray(points[:, single[:, np.bincount(places)[places] == 2]])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,15 +15,23 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from ..arrays import Array
-from ..mesh.lagrange import Lagrange
 from .colours import Paint, draw_colours
 from .figures import Block, arranged, block
 from .moving import draw_any, draw_bound_in_time, draw_strip, in_curves, in_strips
 from .panels import LINE, Panel, draw_bound, draw_panel, written
+from .pieces import pieces_of_entries
 
 _COLOURS = {"least": "#2166ac", "zero": "#e4e4e4", "other": "#f2c14e", "greatest": "#b2182b"}
 _WHERE = "where $u$ is zero or at a bound"
 _SETS = Paint(ListedColormap(list(_COLOURS.values())), Normalize(-0.5, 3.5))
+
+
+class Entries(NamedTuple):
+    """The entries of a control with their bounds and what measure each has; `panel` has elements of which they are."""
+
+    panel: Panel
+    bounds: Sequence[Array | None]
+    measures: Array
 
 
 class Convergence(NamedTuple):
@@ -40,7 +47,7 @@ class Convergence(NamedTuple):
 def draw_result(
     panels: Mapping[str, Panel],
     bounds: Sequence[Array | None],
-    measures: Array,
+    entries: Entries,
     sensors: Array | None,
     convergence: Convergence,
     headline: str,
@@ -51,8 +58,8 @@ def draw_result(
     Parameters
     ----------
     panels : state, control and adjoint, in this order, by title.
-    bounds : the lower and the upper bound of the control.
-    measures : of what belongs to each entry of the control.
+    bounds : the lower and the upper bound of the control, as it is drawn.
+    entries : of the control, and of its bounds: what is drawn may be a function that is fitted to them.
     sensors : the points (dim, k) of observations.
     convergence, headline : how good the control is.
     path : file, its ending tells the format; folders on the way are made.
@@ -65,7 +72,7 @@ def draw_result(
     state, control, _ = panels.values()
     elements, _, times = control
     with_sets = elements is not None and len(elements.simplices) > 1
-    sets = _sets(control, bounds, measures) if with_sets else None
+    sets = _sets(*entries) if with_sets else None
     if state[2] is not None or times is not None:
         figure = _in_time(panels, bounds, sets, sensors, convergence)
     else:
@@ -148,7 +155,7 @@ def _draw_sets(figure: Any, position: Any, sets: Sets) -> None:
     elements, classes, times = sets.panel
     assert elements is not None
     if times is None or times.levels.size == 1:
-        pieces, owners = _pieces(elements)
+        pieces, owners = pieces_of_entries(elements)
         axes, _ = draw_colours(figure, position, pieces, classes.ravel()[owners], _SETS)
     else:
         axes = draw_any(figure, position, "", sets.panel, _SETS)
@@ -164,14 +171,9 @@ def _draw_sets_in_strip(figure: Any, sets: Sets) -> None:
     """Draw the sets at several times."""
     elements, classes, times = sets.panel
     assert elements is not None
-    pieces, owners = _pieces(elements)
+    pieces, owners = pieces_of_entries(elements)
     draw_strip(figure, _WHERE, (pieces, classes[:, owners], times), _SETS)
     figure.legend(handles=sets.handles, fontsize=8, ncols=4, frameon=False, loc="outside lower center")
-
-
-def _pieces(elements: Lagrange) -> tuple[Lagrange, Array]:
-    """Simplices or their parts that belong to one node each, and these nodes."""
-    return (elements, elements.dofs[0]) if elements.degree == 0 else _nodal_pieces(elements)
 
 
 def _mark_sensors(shown: Axes | list[Axes], sensors: Array) -> None:
@@ -192,24 +194,6 @@ def _bounded(axes: Axes, control: Panel, bounds: Sequence[Array | None]) -> None
             draw_bound(axes, elements, bound)
         elif bound is not None:
             draw_bound_in_time(axes, control, bound.reshape(values.shape))
-
-
-def _nodal_pieces(elements: Lagrange) -> tuple[Lagrange, Array]:
-    """Simplices cut at their barycentres into pieces that belong to one node each, and these nodes.
-
-    The pieces of a node have the volume that the lumped mass gives it.
-    """
-    points, owners = [], []
-    corners = elements.vertices[:, elements.simplices]
-    for order in permutations(range(len(elements.simplices))):
-        ordered = corners[:, order, :]
-        counts = np.arange(1, len(order) + 1)[None, :, None]
-        points.append(np.cumsum(ordered, axis=1) / counts)
-        owners.append(elements.dofs[order[0]])
-    vertices = np.concatenate(points, axis=2)
-    simplices = np.arange(vertices[0].size).reshape(vertices[0].shape)
-    cells = np.arange(simplices.shape[1])[None]
-    return Lagrange(vertices.reshape(len(vertices), -1), simplices, cells, 0), np.concatenate(owners)
 
 
 def _draw_history(axes: Axes, convergence: Convergence) -> None:

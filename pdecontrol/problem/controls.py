@@ -15,16 +15,28 @@ from .stated import Stated, check_tag
 Element = Literal["P0", "P1"]
 
 
-def _element(element: object) -> None:
-    if element not in ("P0", "P1"):
-        raise ProblemError(f"a control is 'P1' (nodal, lumped mass) or 'P0' (constant on cells), not {element!r}.")
+def _element(element: object, kind: str) -> None:
+    if element == "variational" and kind != "Distributed":
+        raise ProblemError(f"{kind}: a control is variational where it is Distributed, others are 'P1' or 'P0'.")
+    if element not in ("P0", "P1", "variational"):
+        more = ", or 'variational' (at quadrature points)" if kind == "Distributed" else ""
+        kinds = "'P1' (nodal, lumped mass) or 'P0' (constant on cells)"
+        raise ProblemError(f"{kind}: a control is {kinds}{more}, not {element!r}.")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Distributed(Stated):
     """A control that is a source term, on the domain or on the part with tag `on`.
 
-    `element` is "P1" (nodal values, diagonal mass) or "P0" (one value a cell).
+    `element` is "P1" (nodal values, diagonal mass), "P0" (one value a cell) or "variational".
+
+    Notes
+    -----
+    A variational control is not discretised: it is what the optimality condition makes of the adjoint state, of which
+    integrals need the values at quadrature points, and these are the entries of its vectors. Its error is of the order
+    of the states, 3 for those of degree 2, bounds that are active included; there are 3 to 24 values a cell. Between
+    the points, figures, files and `Field` show the polynomials of the degree of the states that fit the values of each
+    cell best; near kinks they may go beyond bounds. M. Hinze, Comput. Optim. Appl. 30 (2005) 45-61.
 
     Examples
     --------
@@ -32,11 +44,11 @@ class Distributed(Stated):
     """
 
     on: str | None = None
-    element: Element = "P1"
+    element: Element | Literal["variational"] = "P1"
 
     def __post_init__(self) -> None:
         check_tag(self.on, "Distributed")
-        _element(self.element)
+        _element(self.element, "Distributed")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,7 +67,7 @@ class Boundary(Stated):
 
     def __post_init__(self) -> None:
         check_tag(self.on, "Boundary", optional=False)
-        _element(self.element)
+        _element(self.element, "Boundary")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -113,7 +125,7 @@ class Coefficient(Stated):
         if self.of != "reaction":
             raise ProblemError(f"Coefficient: of='reaction' is what there is, not {self.of!r}.")
         check_tag(self.on, "Coefficient")
-        _element(self.element)
+        _element(self.element, "Coefficient")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
