@@ -1,6 +1,6 @@
 """Nonsmooth optimal control with partial differential equations, every answer with a certificate."""
 
-from . import reference, verify
+from . import interface_reference, reference, verify
 from .certificate import Certificate
 from .driver import continuation, discretise, solve
 from .errors import (
@@ -133,6 +133,7 @@ __all__ = [
     "discretise",
     "fitted_mesh",
     "generate",
+    "interface_reference",
     "load",
     "minimise",
     "open_dataset",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Data, Indices, real_array, sample, undivided
+from .arrays import Array, Data, Indices, Piecewise, real_array, sample, undivided
 from .errors import DataError
 from .layout import Layout, digest
 from .mesh.lagrange import Lagrange
@@ -142,7 +142,7 @@ class Space:
         """Whether an entry is not zero (or true)."""
         return self.group.any(a.any())
 
-    def interpolate(self, data: Data, name: str = "data", infinite: bool = False) -> Array:
+    def interpolate(self, data: Piecewise, name: str = "data", infinite: bool = False) -> Array:
         """Nodal values of a number, an array or a function, or of one of them for each part of the domain, {tag: data};
         raises DataError (see `arrays.sample`).
 
@@ -152,22 +152,22 @@ class Space:
         """
         if isinstance(data, Mapping):
             return self._piecewise(data, name, infinite)
-        data = undivided(data)
+        one: Data = undivided(data)
         if self.levels is not None:
             count = self.base.count
             with self.group.agree():
-                data = self.levels.flat(data, count, name)
+                one = self.levels.flat(one, count, name)
         if self.group.size > 1:
-            count, shapes = self.count, set(self.group.collect(shape_of(data)))
+            count, shapes = self.count, set(self.group.collect(shape_of(one)))
             if shapes - {()}:
                 with self.group.agree():
                     if len(shapes) > 1:
                         raise DataError(
                             f"{name}: an array is a whole vector, of {count} values, the same on all ranks."
                         )
-                    values = sample(data, np.zeros((0, count)), self.scale, name, infinite=True)
-                data = self.scatter(values)
-        return self.checked(data, name, infinite)
+                    values = sample(one, np.zeros((0, count)), self.scale, name, infinite=True)
+                one = self.scatter(values)
+        return self.checked(one, name, infinite)
 
     def _piecewise(self, data: Mapping[str, Data], name: str, infinite: bool) -> Array:
         """Values of data given part by part; entries in several parts must have the same value by each."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, Data, real_array
+from ..arrays import Array, Data, Piecewise, real_array
 from ..errors import DataError, ProblemError
 from .stated import Stated, check_number, check_tag
 
@@ -34,8 +34,9 @@ class Tracking(Stated):
 
     Parameters
     ----------
-    target : y_d, a number or a function of x (interpolated in the state space), or an array: of values at `points`, or
-        at the nodes of the domain, part or boundary, those of degree 1 in the order of the points of the mesh.
+    target : y_d, a number or a function of x (interpolated in the state space), one of them for the tag of each part,
+        or an array: of values at `points`, or at the nodes of the domain, part or boundary, those of degree 1 in the
+        order of the points of the mesh.
     on : tag of a part (L2 norm over it) or of a boundary (L2 norm along it); None is the whole domain.
     points : shape (dim, k): the sum of squares over these points instead of an L2 norm.
     weight : a positive number.
@@ -49,7 +50,7 @@ class Tracking(Stated):
     >>> at_the_end = Tracking(lambda x: x[0], times="final")
     """
 
-    target: Data
+    target: Piecewise
     on: str | None = None
     points: Array | None = None
     weight: float = 1.0
