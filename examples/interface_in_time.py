@@ -55,7 +55,7 @@ def target(kappa):
     return lambda x, t: -10 * np.sin(t) * bubble(x) / kappa + 5 * np.cos(t) * laplacian_of_bubble(x)
 
 
-def main(output: Path | None = None, size: float = 0.06, steps: int = 40) -> pc.Result:
+def main(output: Path | None = None, size: float = 0.08, steps: int = 20) -> pc.Result:
     """Solve the problem on a mesh of cells of a size, in so many steps, and compare with the exact control."""
     problem = pc.ControlProblem(
         equation=pc.Parabolic(
