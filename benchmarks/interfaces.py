@@ -17,23 +17,19 @@ Seconds are those of the mesh and of the solve with all that it sets up; states 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+from cartesian import Cartesian, Curve, optimise
 
 import pdecontrol as pc
 from pdecontrol import interface_reference as reference
 from pdecontrol.arrays import Array
 from pdecontrol.interface_reference import InterfaceReference
-
-sys.path.insert(0, str(Path(__file__).parent))
-from cartesian import Cartesian, Curve, optimise
 
 CONTRASTS = ((1.0, 10.0), (1.0, 1e3), (1e3, 1.0), (1.0, 1e-3), (1e-3, 1.0))
 A, B = 0.445948490915965, 0.091576213509771  # of the rule of degree 4 with six points on a triangle

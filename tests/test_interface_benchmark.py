@@ -20,10 +20,11 @@ def benchmark():
     specification = importlib.util.spec_from_file_location("interfaces_benchmark", folder / "interfaces.py")
     module = importlib.util.module_from_spec(specification)
     sys.modules[specification.name] = module
+    sys.path.insert(0, str(folder))
     specification.loader.exec_module(module)
     yield module
-    del sys.modules[specification.name], sys.modules["cartesian"]
     sys.path.remove(str(folder))
+    del sys.modules[specification.name], sys.modules["cartesian"]
 
 
 def state_error(benchmark, exact, size, sign=1.0):
