@@ -48,6 +48,15 @@ MUTANTS = {
         "fem/ties.py", "return functional + np.bincount(self._outer, functional[self.inner], functional.size)",
         "return functional",
         ("test_maps.py::test_adjoint[jumps]",)),
+    "sides of a mesh not compared with the shape": Mutant(
+        "mesh/fit.py", "wrong = shape.contains(x) != expected", "wrong = shape.contains(x) & False",
+        ("test_fitted_meshes.py::test_a_file_that_fits_and_one_that_does_not",)),
+    "vertices off an interface": Mutant(
+        "mesh/fit.py", "allowed = lengths / 8 *", "allowed = lengths *",
+        ("test_fitted_meshes.py::test_vertices_may_be_off_gamma_by_what_is_between_chord_and_arc",)),
+    "turning of curves": Mutant(
+        "problem/curves.py", "0.97 * np.minimum(size, turn /", "0.97 * np.minimum(size, 1.2 * turn /",
+        ("test_shapes.py::test_curves_are_anticlockwise_and_as_fine_as_asked[0.3-0.2-circle]",)),
     "curvature without its residual": Mutant(
         "spectrum.py", "return value - max(residual, resolution)", "return value",
         ("test_norms.py::test_curvature_is_from_below_on_random_problems",)),

@@ -201,11 +201,13 @@ def interface_of(shape, **others):
         (SQUARE, CIRCLE | {"other": pc.Interface(pc.Circle(0.3))}, {}, 'has the part "inside" on both of its sides'),
         (SQUARE, interface_of(pc.LevelSet(lambda x: 1 + x[0] ** 2)), {}, '"gamma": The level set has no sign change'),
         (SQUARE, interface_of(pc.LevelSet(lambda x: x[0])), {}, 'Interface "gamma": The level set leaves'),
+        (SQUARE, interface_of(pc.LevelSet(lambda x: 0.2 - x[0] ** 2 - x[1] ** 2)), {}, "has its inside on no side"),
         (SQUARE, interface_of(pc.Sphere(0.5)), {}, "Sphere is a shape in 3 dimensions, the domain has 2"),
         (CUBE, CIRCLE, {}, "Circle is a shape in 2 dimensions, the domain has 3"),
         (CUBE, interface_of(pc.LevelSet(two_discs)), {}, "in space only spheres can be meshed, not LevelSet"),
         (CUBE, interface_of(pc.Sphere(1.0)), {}, 'Interface "gamma" leaves the domain or touches'),
         (CUBE, interface_of(pc.Sphere(0.5)) | {"k": pc.Interface(pc.Sphere(0.5, (0.4, 0, 0)))}, {}, "cross or touch"),
+        (CUBE, interface_of(pc.Sphere(0.5)) | {"k": pc.Interface(pc.Sphere(0.3))}, {}, 'has the part "inside" on both'),
         (SQUARE, interface_of(pc.Moving(lambda t: pc.Circle(0.5))), {}, "a mesh cannot follow a moving interface"),
         (SQUARE, interface_of(None), {}, 'Interface "gamma" has no shape'),
         (SQUARE, {}, {}, "takes the interfaces of a problem"),
@@ -226,6 +228,18 @@ def interface_of(shape, **others):
 def test_wrong_domains_and_interfaces_are_refused(domain, interface, arguments, message):
     with pytest.raises(MeshError, match=message):
         pc.fitted_mesh(domain, interface, **({"size": 0.1} | arguments))
+
+
+def test_what_a_level_set_returns_is_checked_with_the_name_of_its_interface():
+    for function, message in (
+        (lambda x: x, "must return the shape"),
+        (lambda x: np.log(x[0]), "is NaN or infinite at x"),
+    ):
+        with (
+            np.errstate(all="ignore"),
+            pytest.raises(pc.DataError, match=f'Interface "gamma": the function.*{message}'),
+        ):
+            pc.fitted_mesh(SQUARE, interface_of(pc.LevelSet(function)), 0.1)
 
 
 def test_without_gmsh_there_is_an_error_that_says_what_to_install(monkeypatch):
@@ -272,6 +286,16 @@ def test_a_file_that_fits_and_one_that_does_not():
         check_fit(mesh, "interface", pc.Interface(pc.Circle(0.25, (0.5, 0.5)), inside="outside"))
     with pytest.raises(MeshError, match='"wall" lies on the boundary of the domain'):
         check_fit(mesh, "wall", pc.Interface(pc.Polygon([(0, 0), (1, 0), (1, 1), (0, 1)])))
+
+
+@needs_gmsh
+def test_vertices_may_be_off_gamma_by_what_is_between_chord_and_arc():
+    mesh = pc.fitted_mesh(SQUARE, CIRCLE, 0.1)
+    x = mesh.points[:, mesh.facets("gamma")]
+    allowed = np.linalg.norm(x[:, 0] - x[:, 1], axis=0).max() ** 2 / 8 / 0.5
+    check_fit(mesh, "gamma", pc.Interface(pc.Circle(0.5 + 0.9 * allowed)))
+    with pytest.raises(MeshError, match="a vertex is off Gamma"):
+        check_fit(mesh, "gamma", pc.Interface(pc.Circle(0.5 + 1.1 * allowed)))
 
 
 @needs_gmsh

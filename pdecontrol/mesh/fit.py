@@ -16,7 +16,7 @@ from ..errors import MeshError, ProblemError
 from ..problem.interfaces import Interface
 from ..problem.shapes import Shape, Sphere
 from .cells import edge_determinants, facets_of, number_columns
-from .fitted import still_shape
+from .domains import still_shape
 from .mesh import Mesh, known
 
 
@@ -45,7 +45,7 @@ def check_fit(mesh: Mesh, tag: str, interface: Interface) -> None:
     >>> check_fit(mesh, "interface", Interface(Circle(0.25, (0.51, 0.52))))
     Traceback (most recent call last):
     pdecontrol.errors.MeshError: The mesh does not fit the interface "interface": a vertex is off Gamma by 0.022 at x =
-    [0.404329, 0.26903].
+    [0.404329, 0.26903]; correct the shape, or mesh it anew (fitted_mesh).
     """
     if interface.shape is None:
         return  # the mesh alone says where it is
@@ -61,7 +61,8 @@ def check_fit(mesh: Mesh, tag: str, interface: Interface) -> None:
         largest = max(mismatches, key=lambda mismatch: mismatch.size)
         place = [float(f"{value:.6g}") for value in largest.place]
         raise MeshError(
-            f'The mesh does not fit the interface "{tag}": {largest.what} by {largest.size:.2g} at x = {place}.'
+            f'The mesh does not fit the interface "{tag}": {largest.what} by {largest.size:.2g} at x = {place}; '
+            "correct the shape, or mesh it anew (fitted_mesh)."
         )
     _refuse_open(mesh, tag, facets)
 

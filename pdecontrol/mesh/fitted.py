@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from numbers import Real
-from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from ..arrays import Array
-from ..errors import MeshError, ProblemError
+from ..errors import DataError, MeshError, ProblemError
 from ..parallel import world
 from ..problem.curves import divided_sides, inside_polygon, nearest_on_polygon, signed_area
 from ..problem.interfaces import Interface
-from ..problem.shapes import Moving, Polygon, Shape, Sphere
+from ..problem.shapes import Polygon, Shape, Sphere
 from .cells import facets_of
+from .domains import Domain, box_of, check_tags, corners_of, positive, shapes_of
 from .mesh import Mesh
 from .mesher import mesh_balls, mesh_polygons
 
-Domain = Sequence[tuple[float, float]] | Polygon
 SIDES = (("left", "right"), ("bottom", "top")), (("left", "right"), ("front", "back"), ("bottom", "top"))
 RETRIES = 6  # of meshes with tetrahedra that have all vertices on one sphere
 TOUCH = 0.1  # of the size: what comes nearer than this touches
@@ -71,24 +68,25 @@ def fitted_mesh(
     >>> np.allclose(np.linalg.norm(mesh.points[:, mesh.facets("gamma")], axis=0), 0.5, rtol=1e-14)
     True
     """
-    box = _box(domain)
-    size, grading = _positive(size, "size"), _positive(grading, "grading")
-    near = size if near is None else _positive(near, "near")
+    box = box_of(domain)
+    size, grading = positive(size, "size"), positive(grading, "grading")
+    near = size if near is None else positive(near, "near")
     if near > size:
         raise MeshError(f"near = {near:g} is the length of edges at the interfaces, at most size = {size:g}.")
     width = max(high - low for low, high in box)
-    turn = min(0.5, 10 * near / width) if turn is None else _positive(turn, "turn")
-    shapes = _shapes(interface, len(box))
+    turn = min(0.5, 10 * near / width) if turn is None else positive(turn, "turn")
+    shapes = shapes_of(interface, len(box))
     sides = () if isinstance(domain, Polygon) else SIDES[len(box) - 2]
-    _check_tags(interface, outside, {name for pair in sides for name in pair})
+    check_tags(interface, outside, {name for pair in sides for name in pair})
     inside = {tag: item.inside for tag, item in interface.items()} | {"": outside}
 
     def meshed() -> Mesh:
         if len(box) == 3:
-            points, cells, owners, facets = _in_space(box, shapes, size, near, turn, grading)
+            points, cells, owners, facets = _in_space(box, shapes, inside, size, near, turn, grading)
         else:
-            corners = domain.corners if isinstance(domain, Polygon) else _rectangle(box)
-            points, cells, owners, facets = _in_plane(corners, box, shapes, inside, size, near, turn, grading)
+            points, cells, owners, facets = _in_plane(
+                corners_of(domain), box, shapes, inside, size, near, turn, grading
+            )
         parts: dict[str, Array] = {}
         for tag in ("", *interface):
             found = np.flatnonzero(owners == ["", *interface].index(tag))
@@ -128,28 +126,35 @@ def _in_plane(
         containing = [tag for tag, shape in shapes.items() if shape.contains(_just_inside(loop))[0]]
         owners.append(next((tags[j] for j in around[i] if tags[j] in containing), ""))
         outwards = owners[around[i][1]] if len(around[i]) > 1 else ""
-        if inside[owners[i]] == inside[outwards]:
+        if tags[i] not in (owners[i], outwards):
             raise MeshError(
-                f'Interface "{tags[i]}" has the part "{inside[outwards]}" on both of its sides; give the inner one of '
-                "two interfaces another tag `inside`."
+                f'Interface "{tags[i]}" has its inside on no side of its curve at x = {loop[:, 0].round(6).tolist()}: '
+                "a level set is negative inside, and positive outside."
             )
+        if inside[owners[i]] == inside[outwards]:
+            raise _one_part(tags[i], inside[outwards])
     regions = [[0], *([1 + i] for i in range(len(loops)))]
     for i, chain in enumerate(around):
         regions[1 + chain[1] if len(chain) > 1 else 0].append(1 + i)
     points, cells, numbers = mesh_polygons([outer, *loops], regions, size, grading)
-    names = ["", *shapes]
     facets: dict[str, list[Array]] = {tag: [] for tag in shapes}
     begin = outer.shape[1]
     for tag, loop in zip(tags, loops, strict=True):
         around_it = begin + np.arange(loop.shape[1])
         facets[tag].append(np.array([around_it, np.roll(around_it, -1)]))
         begin += loop.shape[1]
-    of_region = np.array([0, *(names.index(owner) for owner in owners)])
+    of_region = np.array([0, *(["", *shapes].index(owner) for owner in owners)])
     return points, cells, of_region[numbers], {tag: np.hstack(found) for tag, found in facets.items()}
 
 
 def _in_space(
-    box: list[tuple[float, float]], shapes: Mapping[str, Shape], size: float, near: float, turn: float, grading: float
+    box: list[tuple[float, float]],
+    shapes: Mapping[str, Shape],
+    inside: Mapping[str, str],
+    size: float,
+    near: float,
+    turn: float,
+    grading: float,
 ) -> tuple[Array, Array, Array, dict[str, Array]]:
     """Points, cells, for each cell the number of the innermost sphere around it (0 for none), facets by tag."""
     spheres = {tag: shape for tag, shape in shapes.items() if isinstance(shape, Sphere)}
@@ -170,6 +175,11 @@ def _in_space(
         if gap < TOUCH * near:
             raise _cross(one, other, gap, 0.5 * (centres[one] + centres[other]))
         gaps |= {one: min(gaps[one], gap), other: min(gaps[other], gap)}
+    for tag, shape in spheres.items():
+        wider = [other for other, sphere in spheres.items() if sphere.radius > shape.radius]
+        around = [other for other in wider if spheres[other].contains(centres[tag][:, None])[0]]
+        if around and inside[min(around, key=lambda other: spheres[other].radius)] == inside[tag]:
+            raise _one_part(tag, inside[tag])
     balls = [(centres[tag], shape.radius, min(near, turn * shape.radius, gaps[tag])) for tag, shape in spheres.items()]
     for number in range(RETRIES):
         factor = 0.97**number
@@ -191,8 +201,9 @@ def _curves(
     def points_on(tag: str, size: float) -> list[Array]:
         try:
             return shapes[tag].curves(size, turn, box)
-        except ProblemError as error:
-            raise MeshError(f'Interface "{tag}": {error}') from error
+        except (ProblemError, DataError) as error:
+            kind = DataError if isinstance(error, DataError) else MeshError
+            raise kind(f'Interface "{tag}": {error}') from error
 
     curves = {tag: points_on(tag, near) for tag in shapes}
     gaps = dict.fromkeys(shapes, near)
@@ -265,69 +276,11 @@ def _on_sides(
     return found
 
 
-def _rectangle(box: list[tuple[float, float]]) -> Array:
-    (left, right), (bottom, top) = box
-    return np.array([[left, right, right, left], [bottom, bottom, top, top]])
-
-
-def _box(domain: Any) -> list[tuple[float, float]]:
-    if isinstance(domain, Polygon):
-        return [(float(row.min()), float(row.max())) for row in domain.corners]
-    try:
-        pairs = [(float(low), float(high)) for low, high in domain]
-    except (TypeError, ValueError):
-        pairs = []
-    if len(pairs) not in (2, 3) or not all(-math.inf < low < high < math.inf for low, high in pairs):
-        raise MeshError(
-            f"The domain is a Polygon, or pairs (low, high) with low < high for two or three axes, got {domain!r}."
-        )
-    return pairs
-
-
-def _shapes(interface: Any, dim: int) -> dict[str, Shape]:
-    if not isinstance(interface, Mapping) or not interface:
-        raise MeshError(
-            f"fitted_mesh takes the interfaces of a problem, as {{tag: Interface(...)}}, got {interface!r}."
-        )
-    for tag, item in interface.items():
-        if not isinstance(tag, str) or not tag or not isinstance(item, Interface):
-            raise MeshError(f"An interface is an Interface(...) with a tag, a string, got {tag!r}: {item!r}.")
-    return {tag: still_shape(tag, item, dim) for tag, item in interface.items()}
-
-
-def still_shape(tag: str, interface: Interface, dim: int) -> Shape:
-    """The shape of an interface in the plane or in space; raises MeshError where there is none."""
-    shape = interface.shape
-    if isinstance(shape, Moving):
-        raise MeshError(f'Interface "{tag}": a mesh cannot follow a moving interface.')
-    if shape is None:
-        raise MeshError(f'Interface "{tag}" has no shape, so that no mesh can be fitted to it.')
-    if dim not in shape.dims:
-        raise MeshError(
-            f'Interface "{tag}": {type(shape).__name__} is a shape in {shape.dims[0]} dimensions, the domain has {dim}.'
-        )
-    return shape
-
-
-def _check_tags(interface: Mapping[str, Interface], outside: Any, sides: set[str]) -> None:
-    insides = {item.inside for item in interface.values()}
-    if not isinstance(outside, str):
-        raise MeshError(f"outside is the tag of a part, a string, got {outside!r}.")
-    if outside in insides:
-        raise MeshError(f'"{outside}" names the part outside of all interfaces and one inside; rename one of them.')
-    for tag in interface:
-        if tag in sides or tag == "boundary":
-            raise MeshError(f'"{tag}" names an interface and a boundary of the domain; rename the interface.')
-    for tag in [outside, *insides]:
-        if tag in interface or tag in sides or tag == "boundary":
-            raise MeshError(f'"{tag}" names both a part and a boundary; rename the part.')
-
-
-def _positive(value: Any, name: str) -> float:
-    number: Any = value
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < number < math.inf:
-        raise MeshError(f"fitted_mesh: {name} must be a positive number, got {value!r}.")
-    return float(number)
+def _one_part(tag: str, part: str) -> MeshError:
+    return MeshError(
+        f'Interface "{tag}" has the part "{part}" on both of its sides; give the inner one of two interfaces '
+        "another tag `inside`."
+    )
 
 
 def _touches(tag: str, gap: float, place: Array) -> MeshError:
