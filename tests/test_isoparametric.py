@@ -11,6 +11,7 @@ from scipy.integrate import dblquad
 import pdecontrol as pc
 from pdecontrol.errors import DataError, MeshError, ProblemError
 from pdecontrol.field import Field, draw
+from pdecontrol.mesh.cut import cut
 from pdecontrol.mesh.elements import cell_lagrange, facet_lagrange
 from pdecontrol.mesh.lagrange import Lagrange
 from pdecontrol.mesh.mesh import known
@@ -293,7 +294,8 @@ def test_bends_are_renumbered_where_points_are_merged():
 
 def test_maps_on_bent_and_straight_cells_have_other_fingerprints():
     stated = poisson(tracking=pc.Tracking(1.0))
-    prints = [pc.discretise(stated, mesh, pc.Embedded(degree=2)).fingerprint for mesh in (disc(3), bent(disc(3)))]
+    meshes = ringed(4), bent(ringed(4), "gamma", 0.5)
+    prints = [pc.discretise(stated, mesh, pc.Embedded(degree=2)).fingerprint for mesh in meshes]
     assert prints[0] != prints[1]
 
 
@@ -316,6 +318,14 @@ def test_edges_inside_are_bent_too():
 def embedded():
     pytest.importorskip("dolfinx", reason="the distributed engine needs dolfinx")
     return bent_cells().answers(pc.Embedded(degree=2))
+
+
+def test_meshes_are_cut_with_their_bends():
+    for tag, radius, copies in (("boundary", 1.0, 1), ("gamma", 0.5, 2)):
+        mesh = bent(ringed(6), tag, radius)
+        halves = cut(mesh, {"gamma": "inside"})
+        assert np.abs(halves.volumes - mesh.volumes).max() <= 1e-15
+        assert halves.bends[0].shape[1] == copies * mesh.bends[0].shape[1]
 
 
 class TestDistributed:

@@ -15,8 +15,7 @@ PACKAGES="python3-dolfinx-real python3-petsc4py-real openmpi-bin python3-scipy p
 python3-pytest python3-pytest-xdist python3-hypothesis python3-venv python3-setuptools python3-zarr python3-tqdm \
 python3-threadpoolctl"
 WHEELS="scikit-fem meshio checkpoint_schedules" # not in Debian, or tied to its h5py; pure Python, so that the pip outside can fetch them
-TESTS="tests/test_dolfinx.py tests/test_parabolic.py tests/test_memory.py tests/test_arrays.py tests/test_rounding.py tests/test_isoparametric.py tests/test_mpi.py \
- tests/test_fitted_meshes.py"
+TESTS="tests/test_dolfinx.py tests/test_parabolic.py tests/test_memory.py tests/test_arrays.py tests/test_rounding.py tests/test_isoparametric.py tests/test_mpi.py tests/test_fitted_meshes.py"
 
 stop() {
     echo "make matrix: $*" >&2

@@ -8,8 +8,9 @@ import numpy as np
 
 from ..arrays import Array, Indices
 from ..errors import MeshError
-from .cells import facets_of, number_columns
+from .cells import edge_key, edges_of, facets_of, number_columns
 from .mesh import Mesh, known
+from .quadratic import Bends
 
 OUTER = "+"  # ends the tag of the outer side of an interface
 
@@ -26,7 +27,7 @@ def cut(mesh: Mesh, inside: Mapping[str, str]) -> Mesh:
     -------
     The mesh whose copies come last, in the order of what they are copies of. The tag of an interface has the facets on
     the inner side, the tag with a "+" at its end those on the outer side, in the same order. Both are missing in
-    "boundary", which is still that of the domain. The cells keep their numbers.
+    "boundary", which is still that of the domain. The cells keep their numbers, bent edges their places.
 
     Raises
     ------
@@ -60,7 +61,8 @@ def cut(mesh: Mesh, inside: Mapping[str, str]) -> Mesh:
         if tag in inside:
             boundaries[tag + OUTER] = boundaries[tag]
             boundaries[tag] = _renumbered(facets, before, after, moved, originals)
-    return known(np.hstack([mesh.points, mesh.points[:, originals]]), cells, mesh.parts, boundaries, False)
+    bends = mesh.bends and _bent_copies(mesh.bends, originals, count, cells)
+    return known(np.hstack([mesh.points, mesh.points[:, originals]]), cells, mesh.parts, boundaries, False, bends)
 
 
 def _checked(mesh: Mesh, tag: str, part: str, taken: dict[int, str]) -> Indices:
@@ -103,6 +105,16 @@ def _checked(mesh: Mesh, tag: str, part: str, taken: dict[int, str]) -> Indices:
                 f"which separates the part {part!r} from others too and has no such tag."
             )
     return vertices
+
+
+def _bent_copies(bends: Bends, originals: Indices, count: int, cells: Array) -> Bends:
+    """The bent edges in the new numbers: those of the interfaces twice, once on each side."""
+    edges, places = bends
+    copies = np.where(np.isin(edges, originals), count + np.searchsorted(originals, edges), edges)
+    every = np.hstack([np.array([a[0], b[1]]) for a in (edges, copies) for b in (edges, copies)])
+    keys, first = np.unique(edge_key(every[0], every[1], count + originals.size), return_index=True)
+    first = first[np.isin(keys, edges_of(cells, count + originals.size))]
+    return every[:, first], np.tile(places, 4)[:, first]
 
 
 def _place(mesh: Mesh, vertices: Array | int) -> list[float]:

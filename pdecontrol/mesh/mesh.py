@@ -35,9 +35,9 @@ class Mesh:
         facet that does not have them as vertex (hanging nodes). They are refused unless said otherwise: True merges
         the points at the same place, False leaves apart what touches, as the two sides of a slit. Functions of x and
         fields that are given as data have the same value on both sides.
-    bends : edges (2, k), vertex numbers, that are bent to go through places (dim, k) in their middle, in 2D and 3D.
-        Cells are then images of the reference cell under the quadratic map through their vertices and the middles of
-        their edges, and states have degree 2 or higher.
+    bends : edges (2, k), columns of vertex numbers, and the places (dim, k) of their middles, where cells are images
+        of straight ones under polynomials of degree 2, and states have degree 2 or higher; of plane and solid meshes.
+        None where all are straight.
 
     Raises
     ------
@@ -292,8 +292,7 @@ def known(
 ) -> Mesh:  # fmt: skip
     """A mesh from arrays that need no check."""
     mesh = object.__new__(Mesh)
-    values: dict[str, Any] = {"points": points, "cells": cells, "parts": parts, "boundaries": boundaries, "weld": weld}
-    values["bends"] = bends
+    values = {"points": points, "cells": cells, "parts": parts, "boundaries": boundaries, "weld": weld, "bends": bends}
     for name, value in values.items():
         object.__setattr__(mesh, name, value)
     return mesh
