@@ -144,6 +144,8 @@ AFFINE = [
     Case("2D, control P0", problem(control=pc.Distributed(element="P0")), square),
     Case("2D, P2, control P0 on a part", problem(control=pc.Distributed("patch", "P0")), square, 2),
     Case("2D, control on a part", problem(control=pc.Distributed("patch"), terms=[pc.L1(1e-3)]), square),
+    Case("2D, P2, variational control on a part", problem(
+        control=pc.Distributed("patch", "variational"), terms=[pc.Box(-3, 3)]), square, 2),
     Case("3D", problem(pc.Elliptic(reaction=2.0), {"bottom": pc.Dirichlet()}), cube),
     Case("3D, P2, control P0 on a part", problem(
         pc.Elliptic(), {"left": pc.Dirichlet(wave), "right": pc.Robin(positive, wave)},
@@ -217,6 +219,9 @@ AFFINE = [
         terms=[pc.Box({"bulk": -1.0, "shell": -0.2}, 3.0)]), rings),
     Case("jumps, P2, control P0 on a part, advection", problem(
         pc.Elliptic(KAPPA, 1.0, advection=rotation), {}, pc.Distributed("core", "P0"), interface=JUMPS), rings, 2),
+    Case("jumps, variational control", problem(
+        pc.Elliptic(KAPPA), control=pc.Distributed(element="variational"), interface=JUMPS,
+        terms=[pc.L1(1e-3), pc.Box({"bulk": -1.0, "shell": -0.2}, 3.0)]), rings),
     Case("control on an interface", problem(
         pc.Elliptic(KAPPA), {"right": pc.Dirichlet(wave)}, pc.Boundary("outer"), interface=JUMPS), rings),
     Case("control P0 on an interface, P2, observed on both sides", problem(
@@ -331,6 +336,8 @@ PARABOLIC = [
     Case("actuators in time, points over an interval", heat(
         times=UNEVEN, boundary=SQUARE, control=pc.Actuators([1.0, wave], on="patch"),
         tracking=pc.Tracking(1.0, points=[[0.3, 0.6], [0.2, 0.7]], times=(0.1, 0.2))), square),
+    Case("variational control in time, Crank-Nicolson", heat(
+        scheme=CN, initial=bump, control=pc.Distributed(element="variational"), terms=[pc.Box(-3, 3)]), square),
     Case("moving actuators", heat(
         scheme=CN, control=pc.Actuators([travelling, 1.0]), terms=[pc.Box(-1, 1)]), square),
     Case("initial value", heat(
