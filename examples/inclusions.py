@@ -2,8 +2,8 @@ r"""
 Inclusions of many shapes
 =========================
 
-A plate is to be warmed evenly and holds a disc, an ellipse, an L and two eggs of other materials, whose conductivities range
-over three decades. The :math:`L^1` term puts heat only where it pays.
+A plate is to be warmed evenly and holds a disc, an ellipse, an L and two eggs of other materials, whose
+conductivities range over three decades. The :math:`L^1` term puts heat only where it pays.
 
 .. math::
 
@@ -11,8 +11,8 @@ over three decades. The :math:`L^1` term puts heat only where it pays.
     -\operatorname{div}(\kappa \nabla y) = u \text{ in } (-1,1)^2, \quad
     [y] = [\kappa \partial_n y] = 0 \text{ on each } \Gamma_i, \quad y = 0 \text{ on the boundary}, \quad 0 \le u \le 10
 
-Each interface is stated by its shape. The eggs are one interface, where a function of x is zero. At a corner of the L the flux
-is not bounded, so that the order of states is less than 2 there, whatever their degree.
+Each interface is stated by its shape. The eggs are one interface, where a function of x is zero. At a corner of the L
+the flux is not bounded, so that the order of states is less than 2 there, whatever their degree.
 """
 
 from pathlib import Path

@@ -10,13 +10,13 @@ The control is added to the jump of the flux across a circle on which the diffus
     -\operatorname{div}(\kappa \nabla y) = f \text{ in } (-1,1)^2, \quad
     [\kappa \partial_n y] = g_1 + u \text{ on } \Gamma = \{r = \tfrac12\}, \quad \sin 2 \pi x_0 \le u \le 1
 
-with :math:`y` given on the boundary, :math:`\kappa = 1` inside of :math:`\Gamma` and 10 outside, :math:`n` pointing outwards
-and :math:`[w]` the value of :math:`w` outside minus that inside. Then
-:math:`\int_\Omega \kappa \nabla y \cdot \nabla v = \int_\Omega f v - \int_\Gamma (g_1 + u) v`, and the optimal control is
-:math:`u^* = \min(\max(p, \sin 2 \pi x_0), 1)`, with the adjoint state :math:`p` of plus sign. With
-:math:`S = (r^2 - \tfrac14) (x_0^2 - 1) (x_1^2 - 1)` the data are chosen such that :math:`p = -5 S / \kappa`, which vanishes on
-:math:`\Gamma`, that :math:`u^* = \max(\sin 2 \pi x_0, 0)` and that :math:`y^* = r^3 / \kappa`, outside plus the constant that
-makes it continuous.
+with :math:`y` given on the boundary, :math:`\kappa = 1` inside of :math:`\Gamma` and 10 outside, :math:`n` pointing
+outwards and :math:`[w]` the value of :math:`w` outside minus that inside. Then
+:math:`\int_\Omega \kappa \nabla y \cdot \nabla v = \int_\Omega f v - \int_\Gamma (g_1 + u) v`, and the optimal
+control is :math:`u^* = \min(\max(p, \sin 2 \pi x_0), 1)`, in which the adjoint state :math:`p` has a plus. With
+:math:`S = (r^2 - \tfrac14) (x_0^2 - 1) (x_1^2 - 1)` the data are chosen such that :math:`p = -5 S / \kappa`, which
+vanishes on :math:`\Gamma`, that :math:`u^* = \max(\sin 2 \pi x_0, 0)` and that :math:`y^* = r^3 / \kappa`, outside
+plus the constant that makes it continuous.
 
 M.-C. Lai, Y. Song, X. Yuan, H. Yue, T. Zeng, SIAM J. Sci. Comput. 47 (2025), arXiv 2308.06709.
 """
@@ -72,7 +72,9 @@ def main(output: Path | None = None, size: float = 0.02) -> pc.Result:
 
     space = result.control.space
     exact = space.interpolate(exact_control)
-    pc.report(f"||u - u*|| = {space.norm(result.control.array - exact) / space.norm(exact):.2e} ||u*|| on the interface")
+    pc.report(
+        f"||u - u*|| = {space.norm(result.control.array - exact) / space.norm(exact):.2e} ||u*|| on the interface"
+    )
     if output is not None:
         result.plot(output / "interface_control.png")
         result.save(output / "interface_control.npz")

@@ -2,7 +2,7 @@ r"""
 Heat in two materials, in time
 ==============================
 
-Heat is put into a square with a round inclusion that conducts a third as well.
+Heat is put into a square with a round inclusion that conducts it a third as well.
 
 .. math::
 
@@ -10,11 +10,11 @@ Heat is put into a square with a round inclusion that conducts a third as well.
     y_t - \operatorname{div}(\kappa \nabla y) = f + u \text{ in } (-1,1)^2, \quad
     [y] = [\kappa \partial_n y] = 0 \text{ on } \Gamma = \{r = \tfrac12\}, \quad -1 \le u \le 1
 
-over times in :math:`(0, \tfrac\pi2)`, with :math:`y = 0` on the boundary and at :math:`t = 0`, :math:`\kappa = 1` inside of
-:math:`\Gamma` and 3 outside. With :math:`S = (r^2 - \tfrac14) (x_0^2 - 1) (x_1^2 - 1)` the data are chosen such that
-:math:`y^* = -5 \sin(t) S / \kappa`, the adjoint state is :math:`5 \cos(t) S / \kappa`, and
-:math:`u^* = \min(\max(-5 \cos(t) S / \kappa, -1), 1)`. By the Crank-Nicolson scheme, controls are of second order at the middle
-of the steps.
+over times in :math:`(0, \tfrac\pi2)`, with :math:`y = 0` on the boundary and at :math:`t = 0`, :math:`\kappa = 1`
+inside of :math:`\Gamma` and 3 outside. With :math:`S = (r^2 - \tfrac14) (x_0^2 - 1) (x_1^2 - 1)` the data are chosen
+such that :math:`y^* = -5 \sin(t) S / \kappa`, the adjoint state is :math:`5 \cos(t) S / \kappa`, and
+:math:`u^* = \min(\max(-5 \cos(t) S / \kappa, -1), 1)`. By the Crank-Nicolson scheme, controls are of second order at
+the middle of the steps.
 
 M.-C. Lai, Y. Song, X. Yuan, H. Yue, T. Zeng, SIAM J. Sci. Comput. 47 (2025), arXiv 2308.06709.
 """

@@ -10,14 +10,14 @@ Across a circle the diffusion changes by a factor of ten, and state and flux hav
     -\operatorname{div}(\kappa \nabla y) = f + u \text{ in } (-1,1)^2, \quad
     [y] = g_0, \ [\kappa \partial_n y] = g_1 \text{ on } \Gamma = \{r = \tfrac12\}, \quad -1 \le u \le 1
 
-with :math:`y` given on the boundary, :math:`\kappa = 1` inside of :math:`\Gamma` and 10 outside, :math:`n` pointing outwards
-and :math:`[w]` the value of :math:`w` outside minus that inside. With
-:math:`S = (r^2 - \tfrac14) (x_0^2 - 1) (x_1^2 - 1)` the data are chosen such that :math:`y^* = e^{x_0 + x_1}` inside and
-:math:`\tfrac1{10} \sin x_0 \sin x_1` outside, the adjoint state is :math:`-5 S / \kappa`, and
+with :math:`y` given on the boundary, :math:`\kappa = 1` inside of :math:`\Gamma` and 10 outside, :math:`n` pointing
+outwards and :math:`[w]` the value of :math:`w` outside minus that inside. With
+:math:`S = (r^2 - \tfrac14) (x_0^2 - 1) (x_1^2 - 1)` the data are chosen such that :math:`y^* = e^{x_0 + x_1}` inside
+and :math:`\tfrac1{10} \sin x_0 \sin x_1` outside, the adjoint state is :math:`-5 S / \kappa`, and
 :math:`u^* = \min(\max(5 S / \kappa, -1), 1)`.
 
-States of degree 2, the default here, have cells with curved edges at the circle, and errors of order 3; so have variational
-controls. With ``backend="auto"`` the degree is 1, the circle a polygon, and the order 2.
+States of degree 2, the default here, have cells with curved edges at the circle, and errors of order 3; so have
+variational controls. With ``backend="auto"`` the degree is 1, the circle a polygon, and the order 2.
 """
 
 from pathlib import Path
@@ -27,6 +27,7 @@ import numpy as np
 import pdecontrol as pc
 
 KAPPA = {"inside": 1.0, "outside": 10.0}
+CURVED = pc.Embedded(degree=2)
 
 
 def bubble(x):
@@ -67,7 +68,7 @@ EXACT_CONTROL = {tag: lambda x, kappa=kappa: np.clip(5 * bubble(x) / kappa, -1, 
 
 
 def main(
-    output: Path | None = None, size: float = 0.04, backend: str | pc.Embedded | pc.Parallel = pc.Embedded(degree=2)
+    output: Path | None = None, size: float = 0.04, backend: str | pc.Embedded | pc.Parallel = CURVED
 ) -> pc.Result:
     """Solve the problem on a mesh of cells of a size and compare with the exact control."""
     source = {

@@ -2,24 +2,27 @@ r"""
 Leaks in a wall, seen from outside
 ==================================
 
-The wall of a vessel takes up heat at two leaks, which are to be found from temperatures farther out: those at the boundary of a
-disc around it, which the air warms.
+The wall of a vessel takes up heat at two leaks, which are to be found from temperatures farther out: those at the
+boundary of a disc around it, which the air warms.
 
 .. math::
 
-    \min_u \; \tfrac12 \|y - y_d\|_{L^2(r = 1)}^2 + \tfrac\alpha2 \|u\|_{L^2(\Gamma)}^2 + \beta \|u\|_{L^1(\Gamma)}, \quad
+    \min_u \; \tfrac12 \|y - y_d\|_{L^2(r = 1)}^2 + \tfrac\alpha2 \|u\|_{L^2(\Gamma)}^2
+    + \beta \|u\|_{L^1(\Gamma)}, \quad
     -\operatorname{div}(\kappa \nabla y) = 0 \text{ in } r < 1, \quad
     [\kappa \partial_n y] = u \text{ on } \Gamma = \{r = \tfrac12\}, \quad u \ge 0
 
-with :math:`\kappa \partial_n y + y = 0` at :math:`r = 1`, :math:`\kappa = 0.1` in the vessel and 1 around it, :math:`n` pointing
-outwards and :math:`[w]` the value of :math:`w` outside minus that inside: what flows to the wall from outside and not on to the
-inside. Where :math:`u = \cos k \theta`, the temperature at :math:`r = 1` is :math:`s_k \cos k \theta` with
+with :math:`\kappa \partial_n y + y = 0` at :math:`r = 1`, :math:`\kappa = 0.1` in the vessel and 1 around it,
+:math:`n` pointing outwards and :math:`[w]` the value of :math:`w` outside minus that inside: what flows to the wall
+from outside and not on to the inside. Where :math:`u = \cos k \theta`, the temperature at :math:`r = 1` is
+:math:`s_k \cos k \theta` with
 
 .. math::
 
     1 / s_k = 0.9 \, (k - 1) \, 2^{-k} - 1.1 \, (k + 1) \, 2^k
 
-so that :math:`y_d` is a series, and details of the wall are hardly seen. The :math:`L^1` term gives two leaks all the same.
+so that :math:`y_d` is a series, and details of the wall are hardly seen. The :math:`L^1` term gives two leaks all the
+same.
 """
 
 from pathlib import Path

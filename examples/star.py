@@ -2,8 +2,8 @@ r"""
 A star of another material
 ==========================
 
-The interface is a star with five arms, in whose valleys it is so curved that cells have to be small: their size is chosen by
-the angle by which the curve turns.
+The interface is a star with five arms, in whose valleys it is so curved that cells have to be small: their size is
+chosen by the angle by which the curve turns.
 
 .. math::
 
@@ -12,8 +12,8 @@ the angle by which the curve turns.
     [y] = [\kappa \partial_n y] = 0 \text{ on } \Gamma, \quad y = 0 \text{ on the boundary}, \quad -1 \le u \le 1
 
 where :math:`\Gamma` is the curve :math:`r = 0.5 + 0.2 \sin 5 \theta`, :math:`\kappa = 1` inside and 10 outside,
-:math:`f = 2 \kappa (2 - r^2)` and :math:`y_d = (1 - x_0^2) (1 - x_1^2)`. No exact solution is known; converged discretisations
-have :math:`\max u^* = 0.0198`, far from the bounds.
+:math:`f = 2 \kappa (2 - r^2)` and :math:`y_d = (1 - x_0^2) (1 - x_1^2)`. No exact solution is known; converged
+discretisations have :math:`\max u^* = 0.0198`, far from the bounds.
 
 M.-C. Lai, Y. Song, X. Yuan, H. Yue, T. Zeng, SIAM J. Sci. Comput. 47 (2025), arXiv 2308.06709.
 """

@@ -323,7 +323,10 @@ def test_example(name, tmp_path, capsys):
     assert capsys.readouterr().out
     written = {path.name for path in (tmp_path / "new folder").iterdir()}
     ending = "vtu" if result.state.space.levels is None else "xdmf"
-    beside = {f"{name}-{field}.{ending}" for field in ("control", "adjoint")} | {"interface_in_time.gif", "moving_target.gif"}
+    beside = {f"{name}-{field}.{ending}" for field in ("control", "adjoint")} | {
+        "interface_in_time.gif",
+        "moving_target.gif",
+    }
     assert written - beside == {f"{name}.png", f"{name}.npz", f"{name}.{ending}"}
     loaded = pc.load(tmp_path / "new folder" / f"{name}.npz")
     assert np.array_equal(loaded.control.array, result.control.array)
