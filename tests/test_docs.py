@@ -1,6 +1,7 @@
 """The pages of the documentation are tried as they are written."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,21 @@ def test_problems_in_time_and_nonlinear_ones():
     pytest.importorskip("dolfinx")
     exec(form, names)  # noqa: S102
     assert names["result"].success
+
+
+def test_problems_with_interfaces():
+    blocks, names = code("interfaces.rst"), {}
+    assert len(blocks) == 7
+    pytest.importorskip("gmsh", reason="fitted meshes need gmsh")
+    for block in blocks:
+        exec(block, names)  # noqa: S102
+    x, law = names["x"], names["law"]
+    assert all(names[name].success for name in ("result", "film", "curved"))
+    assert names["jump"] == pytest.approx(x[0], abs=5e-3)
+    assert 0.1 < (law == -1).mean() < 0.9 and names["optimal"].control.array == pytest.approx(law, abs=1e-6)
+    assert (names["flux"] * x / 0.5).sum(axis=0) == pytest.approx(1, abs=0.05)
+    assert set(names["many"].parts) == {"plate", "ellipse", "star", "block", "eggs"}
+    for mesh, interface in ((names["plate"], names["from_file"]), (names["disc"], names["by_tags"])):
+        problem = replace(names["on_gamma"], equation=pc.Elliptic(), interface=interface, control=pc.Distributed(),
+                          tracking=pc.Tracking(1.0))  # fmt: skip
+        assert pc.solve(problem, mesh).success

@@ -16,12 +16,18 @@ from pdecontrol.examples import (
     burgers,
     heat_sources,
     heaters,
+    inclusions,
+    interface_control,
+    interface_in_time,
+    interface_jumps,
+    interface_observed,
     inverse_heat,
     moving_target,
     regularisation_path,
     semilinear,
     semilinear_sparse,
     stadler,
+    star,
     three_dimensions,
     threshold,
     training_data,
@@ -219,6 +225,65 @@ def check_semilinear_sparse(output):
     return result
 
 
+def check_interface_jumps(output):
+    runs = [interface_jumps.main(size=0.2), interface_jumps.main(output, size=0.1)]
+    errors = [relative_error(result, interface_jumps.EXACT_CONTROL) for result in runs]
+    assert 5.6 < errors[0] / errors[1] < 11.4 and errors[1] < 3e-4  # order 3
+    polygons = [interface_jumps.main(size=size, backend="auto") for size in (0.1, 0.05)]
+    errors = [relative_error(result, interface_jumps.EXACT_CONTROL) for result in polygons]
+    assert 3 < errors[0] / errors[1] < 5 and errors[1] < 7e-3
+    return runs[1]
+
+
+def check_interface_control(output):
+    coarse, fine = interface_control.main(size=0.1), interface_control.main(output, size=0.05)
+    errors = [relative_error(result, interface_control.exact_control) for result in (coarse, fine)]
+    assert 3 < errors[0] / errors[1] < 5 and errors[1] < 1.5e-3
+    return fine
+
+
+def check_star(output):
+    result = star.main(output, size=0.05)
+    u, space = result.control.array, result.control.space
+    # from cells of degree 2 with curved edges and the size 0.0125
+    assert result.objective == pytest.approx(0.0719371, rel=5e-4)
+    assert space.norm(u) == pytest.approx(0.0122153, rel=5e-3)
+    assert u.max() == pytest.approx(0.01983, abs=1e-4)
+    return result
+
+
+def check_inclusions(output):
+    result = inclusions.main(output, size=0.05)
+    u, space = result.control.array, result.control.space
+    # extrapolated from the sizes 0.025 and 0.0125
+    assert result.objective == pytest.approx(0.76807, abs=1e-4)
+    assert space.norm(u) == pytest.approx(12.869, abs=0.02)
+    assert space.integral(u == 0) / 4 == pytest.approx(0.327, abs=0.005)
+    assert space.integral(u == 10) / 4 == pytest.approx(0.1925, abs=0.003)
+    assert result.certificate.relative <= 1e-6
+    return result
+
+
+def check_interface_observed(output):
+    coarse, fine = interface_observed.main(n=16), interface_observed.main(output, n=32)
+    # from Fourier series of controls with 2048 values
+    assert fine.objective == pytest.approx(4.8603903e-4, rel=1e-5)
+    assert extrapolated(coarse.control.array.max(), fine.control.array.max()) == pytest.approx(1.5317, rel=5e-3)
+    u, space = fine.control.array, fine.control.space
+    assert space.integral(u) == pytest.approx(0.480449, rel=1e-4)
+    assert space.norm(u) == pytest.approx(0.706621, rel=4e-3)
+    assert space.integral(u == 0) / np.pi == pytest.approx(0.8086, abs=0.02)
+    return fine
+
+
+def check_interface_in_time(output):
+    coarse, fine = interface_in_time.main(size=0.2, steps=5), interface_in_time.main(output, size=0.1, steps=10)
+    exact = {tag: interface_in_time.exact_control(kappa) for tag, kappa in interface_in_time.KAPPA.items()}
+    errors = [relative_error(result, exact) for result in (coarse, fine)]
+    assert 3 < errors[0] / errors[1] < 5 and errors[1] < 0.04
+    return fine
+
+
 CHECKS = {
     "bang_bang": check_bang_bang,
     "bilinear": check_bilinear,
@@ -228,12 +293,18 @@ CHECKS = {
     "burgers": check_burgers,
     "heat_sources": check_heat_sources,
     "heaters": check_heaters,
+    "inclusions": check_inclusions,
+    "interface_control": check_interface_control,
+    "interface_in_time": check_interface_in_time,
+    "interface_jumps": check_interface_jumps,
+    "interface_observed": check_interface_observed,
     "inverse_heat": check_inverse_heat,
     "moving_target": check_moving_target,
     "regularisation_path": check_regularisation_path,
     "semilinear": check_semilinear,
     "semilinear_sparse": check_semilinear_sparse,
     "stadler": check_stadler,
+    "star": check_star,
     "three_dimensions": check_three_dimensions,
     "threshold": check_threshold,
 }
@@ -242,7 +313,7 @@ CHECKS = {
 def test_every_example_of_the_folder_is_checked():
     folder = Path(examples.__path__[0])
     assert {path.stem for path in folder.glob("*.py")} - {"__init__", "training_data"} == set(CHECKS)
-    assert len(CHECKS) == 16
+    assert len(CHECKS) == 22
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -252,7 +323,10 @@ def test_example(name, tmp_path, capsys):
     assert capsys.readouterr().out
     written = {path.name for path in (tmp_path / "new folder").iterdir()}
     ending = "vtu" if result.state.space.levels is None else "xdmf"
-    beside = {f"{name}-{field}.{ending}" for field in ("control", "adjoint")} | {"moving_target.gif"}
+    beside = {f"{name}-{field}.{ending}" for field in ("control", "adjoint")} | {
+        "interface_in_time.gif",
+        "moving_target.gif",
+    }
     assert written - beside == {f"{name}.png", f"{name}.npz", f"{name}.{ending}"}
     loaded = pc.load(tmp_path / "new folder" / f"{name}.npz")
     assert np.array_equal(loaded.control.array, result.control.array)

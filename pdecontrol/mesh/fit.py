@@ -31,8 +31,8 @@ class Mismatch(NamedTuple):
 def check_fit(mesh: Mesh, tag: str, interface: Interface) -> None:
     """Raise MeshError with the largest mismatch, unless the facets of a boundary follow Gamma and its sides are right.
 
-    The vertices of a facet of length h may be off Gamma by h / 8 |n1 - n2| + 1e-6 h, where n1 and n2 are the normals of
-    the shape at its ends: so much is between a chord and its arc. On one side of each facet are cells of the part
+    The vertices of a facet of length h may be off Gamma by h / 8 ||n1 - n2|| + 1e-6 h, where n1 and n2 are the normals
+    of the shape at its ends: so much is between a chord and its arc. On one side of each facet are cells of the part
     `inside`; they, and all of this part that are connected with them, have their middles inside the shape, those on
     the other side outside. The facets are closed, and no point of Gamma is far from them.
 

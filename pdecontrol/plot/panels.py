@@ -68,8 +68,9 @@ def draw_bound(axes: Axes, elements: Lagrange | None, array: Array) -> None:
     elif len(elements.vertices) == 1:
         _draw_lines(axes, *linear_pieces(elements, array), BOUND, "dashed")
     elif len(elements.vertices) == len(elements.simplices) == 2:
-        for _, x, values in _arcs(elements, array):
-            _draw_lines(axes, np.stack([x[:-1], x[1:]])[None], values, BOUND, "dashed")
+        for _, x, values in _arcs(elements, np.where(np.isfinite(array), array, np.nan)):
+            ends = np.stack([x[:-1], x[1:]])  # one line, so that dashes go on from facet to facet
+            _draw_lines(axes, ends.T.reshape(1, -1, 1), values.T.reshape(-1, 1), BOUND, "dashed")
     axes.set_ylim(view)
 
 
@@ -106,7 +107,7 @@ def graph_axes(figure: Any, position: Any, label: str) -> Axes:
 
 
 def _draw_lines(axes: Axes, points: Array, values: Array, color: str = LINE, style: str = "solid") -> None:
-    segments = np.stack([points[0].T, values.T], axis=2)[np.isfinite(values).all(axis=0)]
+    segments = np.stack([points[0].T, values.T], axis=2)[np.isfinite(values).any(axis=0)]
     width, cap = (1.6, "round") if style == "solid" else (1.0, "butt")
     axes.add_collection(LineCollection(list(segments), colors=color, linewidths=width, capstyle=cap, linestyles=style))
     axes.autoscale_view()

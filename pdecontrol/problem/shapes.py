@@ -27,7 +27,7 @@ STEP = 1e-5  # of differences
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Circle(Shape):
-    """|x - centre| = radius in the plane.
+    """||x - centre|| = radius in the plane.
 
     Examples
     --------
@@ -57,7 +57,7 @@ class Circle(Shape):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sphere(Shape):
-    """|x - centre| = radius in space.
+    """||x - centre|| = radius in space.
 
     Examples
     --------

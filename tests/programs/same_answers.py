@@ -14,12 +14,18 @@ from pdecontrol.examples import (
     burgers,
     heat_sources,
     heaters,
+    inclusions,
+    interface_control,
+    interface_in_time,
+    interface_jumps,
+    interface_observed,
     inverse_heat,
     moving_target,
     regularisation_path,
     semilinear,
     semilinear_sparse,
     stadler,
+    star,
     three_dimensions,
     threshold,
 )
@@ -36,6 +42,9 @@ SMALL = {
     semilinear: {"n": 12}, bilinear: {"n": 4}, boundary_in_time: {"n": 6}, heaters: {"n": 8, "steps": 12},
     inverse_heat: {"n": 10, "steps": 4, "alpha": 0.1}, moving_target: {"n": 8, "steps": 4, "alpha": 2e-3},
     semilinear_sparse: {"n": 4}, three_dimensions: {"n": 6}, threshold: {"n": 16},
+    inclusions: {"size": 0.2}, interface_control: {"size": 0.2}, interface_in_time: {"size": 0.3, "steps": 4},
+    interface_jumps: {"size": 0.2, "backend": pc.Parallel(degree=2)}, interface_observed: {"n": 8, "alpha": 1e-2},
+    star: {"size": 0.2},
 }  # fmt: skip
 
 
