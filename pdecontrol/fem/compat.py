@@ -129,20 +129,16 @@ def cell_dofs(space: Any) -> NDArray[np.int64]:
 
 def cell_vertices(mesh: Any) -> NDArray[np.int64]:
     """The number (cells, dim + 1), in the arrays that the mesh was made from, of the vertices of every cell."""
-    corners = _cell_nodes(mesh)[:, : mesh.topology.dim + 1]
-    return np.asarray(mesh.geometry.input_global_indices, dtype=np.int64)[corners]
-
-
-def _cell_nodes(mesh: Any) -> NDArray[np.int32]:
-    """The nodes of the geometry (cells, vertices and, where cells are quadratic, middles of edges)."""
     geometry = mesh.geometry
     dofs = geometry.dofmaps[0] if hasattr(geometry, "dofmaps") else geometry.dofmap
     if callable(dofs):
         dofs = dofs(0)
     if not isinstance(dofs, np.ndarray):
         dofs = dofs.array
-    cells = mesh.topology.index_map(mesh.topology.dim)
-    return np.asarray(dofs).reshape(cells.size_local + cells.num_ghosts, -1)
+    cells, corners = mesh.topology.index_map(mesh.topology.dim), mesh.topology.dim + 1
+    count = cells.size_local + cells.num_ghosts
+    nodes = np.asarray(dofs).reshape(count, -1 if count else corners)  # the middles of edges come after the vertices
+    return np.asarray(geometry.input_global_indices, dtype=np.int64)[nodes[:, :corners]]
 
 
 def quadrature_rule(dim: int, order: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -174,10 +170,12 @@ def reference_element(dim: int, degree: int) -> Any:
     return basix.create_element(basix.ElementFamily.P, kind, degree, basix.LagrangeVariant.gll_warped)
 
 
-def write_functions(mesh: Any, functions: list[Any], times: Iterable[float], path: Path, degree: int) -> None:
+def write_functions(
+    mesh: Any, functions: list[Any], times: Iterable[float], path: Path, degree: int, highest: int
+) -> None:
     """Write functions of the degree on a mesh to an .xdmf file, or a .bp file (VTX).
 
-    In .xdmf, higher degrees become 1 or, where cells are quadratic, 2.
+    In .xdmf, higher degrees become the highest that is wanted: that of the cells.
 
     They are written at times that ascend, and have their values of each when `times` gives it.
     """
@@ -191,7 +189,7 @@ def write_functions(mesh: Any, functions: list[Any], times: Iterable[float], pat
             for t in times:
                 file.write(t)
         return
-    written, highest = functions, 1 if _cell_nodes(mesh).shape[1] == mesh.topology.dim + 1 else 2
+    written = functions
     if degree > highest:
         low_space = lagrange_space(mesh, highest)
         written = [fem.Function(low_space) for _ in functions]

@@ -261,7 +261,8 @@ class DolfinxEngine(Engine):
                 yield t
 
         degree = 0 if piecewise else self.degree
-        compat.write_functions(self.states.domain, list(functions.values()), times(), path, degree)
+        highest = 1 if self.mesh.bends is None else 2
+        compat.write_functions(self.states.domain, list(functions.values()), times(), path, degree, highest)
 
     def probe(self, points: Array) -> sp.csr_matrix:
         states, own = self.states, slice(0, self.states.owned_cells)
