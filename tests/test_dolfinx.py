@@ -224,7 +224,7 @@ def test_functions_are_written_when_the_engine_is_gone(name, monkeypatch, tmp_pa
     assert engine() is None
     written = []
 
-    def write_functions(_, functions, times, path, degree):
+    def write_functions(_, functions, times, path, degree, highest):
         (function,) = functions
         assert (path.name, function.name) == ("field.xdmf", which)
         written.extend((t, function, np.array(function.x.array), degree) for t in times)

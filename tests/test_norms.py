@@ -66,7 +66,7 @@ def test_norms_are_from_above_and_within_two_per_cent(case):
 
 
 def test_all_kinds_of_norms_are_tested():
-    assert len(TRACKED) == 47
+    assert len(TRACKED) == 56
 
 
 def test_the_norm_of_diffusion_takes_six_solves():
