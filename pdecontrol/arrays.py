@@ -127,3 +127,10 @@ def at_time(data: Any, t: float | None, name: str) -> Any:
 def undivided(data: Any) -> Any:
     """Data as they are, but for a function divided among processes: that is made whole on each of them."""
     return data.undivided() if hasattr(data, "undivided") else data
+
+
+def on_sides(data: Any, members: Mapping[str, Indices]) -> Any:
+    """Data as they are, but for a function with two values on interfaces: that has, at points of which `members` has
+    those in each part, the values on the side of that part.
+    """
+    return data.on_sides(members) if hasattr(data, "on_sides") else data

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arrays import Array, real_array
+from .arrays import Array, Indices, real_array
 from .errors import DataError
 from .files import discard, settle, stage
 from .parallel import Group
@@ -75,6 +75,10 @@ class Field:
         """
         return self.space.gradient(self.array, points, self.name, t, side)
 
+    def on_sides(self, members: Mapping[str, Indices]) -> Sided:
+        """The function as data: at points of which `members` has those of each part, it has the values on that side."""
+        return Sided(self, members)
+
     @property
     def takes_time(self) -> bool:
         """Whether it is a function of space and time."""
@@ -118,6 +122,27 @@ class Field:
         if not np.isfinite(self.array).all():
             raise DataError(f"{self.name} has values that are NaN or infinite.")
         return self.array
+
+
+@dataclass(frozen=True, eq=False)
+class Sided:
+    """A function at points of which `members` has those of each part, with values on the side of the smallest one."""
+
+    field: Field
+    members: Mapping[str, Indices]
+
+    @property
+    def takes_time(self) -> bool:
+        return self.field.takes_time
+
+    def __call__(self, points: Array, t: float | None = None) -> Array:
+        result, elements = self.field(points, t), self.field.space.base.whole.elements
+        parts = {} if elements is None else {tag: own for tag, own in elements.parts.items() if tag in self.members}
+        for tag in sorted(parts, key=lambda tag: -parts[tag].size):
+            own = self.members[tag]
+            own = own[elements.contains(points[:, own], tag)]  # type: ignore[union-attr]
+            result[own] = self.field(points[:, own], t, side=tag)
+        return result
 
 
 def draw(fields: Mapping[str, Field], path: str | Path | None = None) -> Figure | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Data, Indices, Piecewise, real_array, sample, undivided
+from .arrays import Array, Data, Indices, Piecewise, on_sides, real_array, sample, undivided
 from .errors import DataError
 from .layout import Layout, digest
 from .mesh.lagrange import Lagrange
@@ -152,7 +152,7 @@ class Space:
         """
         if isinstance(data, Mapping):
             return self._piecewise(data, name, infinite)
-        one: Data = undivided(data)
+        one: Data = on_sides(undivided(data), self.base.members)
         if self.levels is not None:
             count = self.base.count
             with self.group.agree():
@@ -182,7 +182,10 @@ class Space:
         for tag, item in data.items():
             chosen = base.members[tag]
             layout = base.layout and replace(base.layout, keys=base.layout.keys[:, chosen])
-            part = Space(np.ones(chosen.size), points=base.nodes[:, chosen], diameter=base.scale, layout=layout)
+            part = Space(
+                np.ones(chosen.size), points=base.nodes[:, chosen], diameter=base.scale, layout=layout,
+                members={tag: np.arange(chosen.size)},
+            )  # fmt: skip
             if self.levels is not None:
                 part = part.over(self.times, self.levels.weights, self.levels.times.edges)
             values = part.interpolate(item, f"{name} on {tag!r}", infinite).reshape(len(rows), chosen.size)

@@ -52,7 +52,7 @@ MUTANTS = {
         "mesh/fit.py", "wrong = shape.contains(x) != expected", "wrong = shape.contains(x) & False",
         ("test_fitted_meshes.py::test_a_file_that_fits_and_one_that_does_not",)),
     "vertices off an interface": Mutant(
-        "mesh/fit.py", "allowed = lengths / 8 *", "allowed = lengths *",
+        "mesh/fit.py", "turn / 8 if degree", "turn if degree",
         ("test_fitted_meshes.py::test_vertices_may_be_off_gamma_by_what_is_between_chord_and_arc",)),
     "turning of curves": Mutant(
         "problem/curves.py", "0.97 * np.minimum(size, turn /", "0.97 * np.minimum(size, 1.2 * turn /",

@@ -299,6 +299,24 @@ def test_vertices_may_be_off_gamma_by_what_is_between_chord_and_arc():
 
 
 @needs_gmsh
+def test_vertices_are_nearer_to_gamma_where_its_edges_are_bent():
+    mesh = pc.fitted_mesh(SQUARE, CIRCLE, 0.2)
+    x = mesh.points[:, mesh.facets("gamma")]
+    allowed = np.linalg.norm(x[:, 0] - x[:, 1], axis=0).max() ** 4 / 512 / 0.5**3
+    check_fit(mesh, "gamma", pc.Interface(pc.Circle(0.5 + 0.9 * allowed)), degree=2)
+    for backend in (pc.Embedded(1), pc.Embedded(2)):
+        problem = pc.ControlProblem(
+            pc.Elliptic(), pc.Distributed(), pc.Tracking(1.0), [pc.Tikhonov(1.0)], {"boundary": pc.Dirichlet()},
+            {"gamma": pc.Interface(pc.Circle(0.501))},
+        )  # fmt: skip
+        if backend.degree == 1:
+            assert pc.solve(problem, mesh, backend).success
+        else:
+            with pytest.raises(MeshError, match=r"a vertex is off Gamma by 0\.001"):
+                pc.solve(problem, mesh, backend)
+
+
+@needs_gmsh
 def test_the_largest_mismatch_is_told():
     mesh = pc.fitted_mesh(SQUARE, STAR, 0.1)
     vertices, item = np.unique(mesh.facets("gamma")), STAR["gamma"]

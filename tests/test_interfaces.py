@@ -209,6 +209,11 @@ def crossing():
     return mesh.tag_interface("gamma", "inside").tag_interface("delta", "other")
 
 
+def around():
+    mesh = pc.disc(8).tag_part("inside", lambda x: np.hypot(*x) > 0.5)
+    return mesh.tag_interface("gamma", "inside")
+
+
 def swapped():
     mesh = disc(8)
     return pc.Mesh(mesh.points, mesh.cells, {"inside": [0, 1, 2]}, {"gamma": mesh.facets("gamma")})
@@ -221,6 +226,7 @@ def swapped():
         (lambda: disc(4), {"gamma": "core"}, "interface 'gamma': the mesh has no part 'core'"),
         (broken_off, {"gamma": "inside"}, "interface 'gamma' has gaps: it ends at the facet around x = "),
         (touching, {"gamma": "inside"}, "interface 'gamma' touches the boundary of the domain at x = "),
+        (around, {"gamma": "inside"}, "interface 'gamma': the part 'inside' lies on its outer side"),
         (crossing, {"gamma": "inside", "delta": "other"}, "the interfaces 'gamma' and 'delta' meet at x = "),
         (
             swapped,
@@ -264,12 +270,23 @@ def test_wrong_statements_are_refused(change, message):
         (lambda: replace(stated(), equation=pc.Elliptic({"inside": 1.0, "outside": 0.0})), "must be positive, it is 0"),
         (lambda: replace(stated(), interface={}, control=pc.Boundary("gamma")), "controls act there on an Interface"),
         (lambda: stated(inside="core"), "the mesh has no part 'core'"),
+        (lambda: stated(inside="outside"), "the part 'outside' lies on its outer side"),
+        (lambda: stated(pc.Actuators([1.0], on="gamma+")), "Actuators control on 'gamma\\+': .*; take on='gamma'"),
+        (lambda: stated(tracking=pc.Tracking([0.0, 0.0], points=[[0.1, 0.5], [0.2, 0.0]])),
+         "the point x = \\[0.5, 0.0\\] is on the interface 'gamma', where y has two values"),
         (lambda: replace(stated(), interface={"delta": pc.Interface()}), "interface 'delta': the mesh has no boundary"),
     ],
 )  # fmt: skip
 def test_wrong_data_are_named(problem, message):
     with pytest.raises((pc.ProblemError, pc.DataError, pc.MeshError), match=message):
         pc.solve(problem(), disc(4))
+
+
+def test_points_on_an_interface_are_tracked_where_the_state_has_one_value():
+    problem = stated(tracking=pc.Tracking([0.3], points=[[0.5], [0.0]]), value=0.0)
+    result = pc.solve(problem, disc(4), tol=1e-9)
+    sides = [result.state(np.array([[0.5], [0.0]]), side=side) for side in ("inside", "outside")]
+    assert sides[0] == pytest.approx(sides[1], rel=1e-10)
 
 
 def test_functions_have_two_values_on_interfaces_alone():

@@ -234,3 +234,35 @@ def test_what_has_no_sides_and_no_gradient():
     assert pc.Field(np.ones(2), made)(x) == [1.0]
     with pytest.raises(DataError, match=r"no side 'lower', the parts of its domain are \['right'\]"):
         edge(np.array([[1.0], [0.5]]), side="lower")
+
+
+TWO = {"inside": lambda x: x[0] - 3.0, "outside": lambda x: x[1] ** 2}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_functions_with_two_values_are_data_on_both_sides(backend):
+    if backend == "dolfinx":
+        pytest.importorskip("dolfinx")
+    box = [pc.Box({"inside": -2.0, "outside": 1.0}, {"inside": -1.0, "outside": 2.0})]
+    with pc.discretise(stated(terms=box), disc(6), backend) as map:
+        nodes, u = map.observation.factors[0], pc.solve(stated(terms=box), disc(6), backend).control
+        y = pc.Field(nodes.interpolate(TWO), map.solution)
+        assert np.ptp(u.array) >= 2.0
+        assert map.control.interpolate(u) == pytest.approx(u.array, abs=1e-9)
+        assert nodes.interpolate(y) == pytest.approx(y.array, abs=1e-9)
+        assert nodes.interpolate(dict.fromkeys(TWO, y)) == pytest.approx(y.array, abs=1e-9)
+        moving = pc.Field(np.concatenate([y.array, 2 * y.array]), map.solution.over([0.5, 1.0], [1.0, 1.0]))
+        over = nodes.over([0.5, 1.0], [1.0, 1.0])
+        assert over.interpolate(moving) == pytest.approx(moving.array, abs=1e-9)
+    with pc.discretise(stated(tracking=pc.Tracking(0.0, on="inside")), disc(12), backend) as finer:
+        nodes = finer.observation.factors[0]
+        missing = nodes.interpolate(y) - nodes.interpolate(TWO["inside"])
+        assert np.abs(missing).max() < 0.05  # 3 with values of the other side
+
+
+def test_functions_with_two_values_on_nested_interfaces_are_data():
+    several = {"inner": pc.Interface(inside="core"), "outer": pc.Interface(inside="bulk")}
+    with pc.discretise(problem(interface=several), rings()) as map:
+        nodes = map.observation.factors[0]
+        y = pc.Field(nodes.interpolate({"core": 1.0, "ring": 2.0, "shell": 3.0}), map.solution)
+        assert nodes.interpolate(y) == pytest.approx(y.array, abs=1e-9)

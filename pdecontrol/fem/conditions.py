@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..arrays import Array
-from ..errors import ProblemError
+from ..errors import DataError, ProblemError
+from ..mesh.cut import OUTER
+from ..mesh.elements import facet_lagrange
 from ..mesh.mesh import Mesh
 from ..problem import (
     Actuators,
@@ -117,7 +120,10 @@ def natural_conditions(problem: ControlProblem, sampler: Sampler) -> Natural:
 
 
 def check_conditions(problem: ControlProblem, mesh: Mesh) -> None:
-    """Conditions lie on the boundary and do not overlap; the control meets no Dirichlet condition."""
+    """Conditions lie on the boundary and do not overlap; the control meets no Dirichlet condition; y has one value at
+    the points where it is tracked.
+    """
+    _check_points(problem, mesh)
     conditions = list(problem.boundary.items())
     owners = _owners(conditions, mesh)
     control, on = problem.control, problem.control.on
@@ -125,6 +131,12 @@ def check_conditions(problem: ControlProblem, mesh: Mesh) -> None:
         return
     if isinstance(control, Actuators) and on not in mesh.boundaries:
         return
+    for tag in problem.interface:
+        if on == tag + OUTER:
+            raise ProblemError(
+                f"{type(control).__name__} control on {on!r}: an interface has one control, which is added to the jump "
+                f"of the flux; take on={tag!r}."
+            )
     if on not in mesh.boundaries:
         raise unknown(mesh, on, "boundary", "Boundary control")
     if on in problem.interface:
@@ -141,6 +153,20 @@ def check_conditions(problem: ControlProblem, mesh: Mesh) -> None:
                 f"{conditions[number][0]!r}: Dirichlet control is not supported. Give that part a Neumann or "
                 "Robin condition."
             )
+
+
+def _check_points(problem: ControlProblem, mesh: Mesh) -> None:
+    """Raise DataError for points of tracking on an interface where y jumps."""
+    tracking: Any = problem.tracking
+    for points in [item.points for item in tracking if item.points is not None and len(item.points) == mesh.dim]:
+        for tag, interface in problem.interface.items():
+            zero = isinstance(interface.value, Real) and interface.value == 0
+            on = np.zeros(0, dtype=bool) if zero else facet_lagrange(mesh, tag, 0).contains(points)
+            if on.any():
+                raise DataError(
+                    f"Tracking: the point x = {points[:, np.argmax(on)].tolist()} is on the interface {tag!r}, where y "
+                    f"has two values: move it to one side, or track y on {tag!r} or {tag + OUTER!r}."
+                )
 
 
 def _owners(conditions: list[tuple[str, Condition]], mesh: Mesh) -> dict[tuple[int, ...], int]:

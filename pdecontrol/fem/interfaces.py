@@ -14,7 +14,7 @@ def divided(problem: ControlProblem, mesh: Mesh, degree: int) -> Mesh:
     Raises MeshError where the mesh does not fit the shapes of the interfaces, or has none of their tags.
     """
     for tag, interface in problem.interface.items():
-        check_fit(mesh, tag, interface)
+        check_fit(mesh, tag, interface, degree)
     if not problem.interface:
         return mesh
     halves = cut(mesh, {tag: interface.inside for tag, interface in problem.interface.items()})

@@ -92,6 +92,11 @@ def _checked(mesh: Mesh, tag: str, part: str, taken: dict[int, str]) -> Indices:
             f"interface {tag!r}: of the two cells at the facet around x = {_place(mesh, facet)} {found} belong to the "
             f"part {part!r}, where one must."
         )
+    if _enclosed(mesh, near, np.tile(within, mesh.dim + 1) & np.isin(others, own)) < 0:
+        raise MeshError(
+            f"interface {tag!r}: the part {part!r} lies on its outer side; `inside` is the tag of the part that the "
+            "interface is around."
+        )
     loose = separating.copy()
     loose[own] = False
     columns = np.flatnonzero(loose[others])
@@ -105,6 +110,18 @@ def _checked(mesh: Mesh, tag: str, part: str, taken: dict[int, str]) -> Indices:
                 f"which separates the part {part!r} from others too and has no such tag."
             )
     return vertices
+
+
+def _enclosed(mesh: Mesh, cells: Indices, chosen: Array) -> float:
+    """dim! times the volume that the chosen facets of cells are around, negative where the cells are outside of it."""
+    facets = mesh.points[:, facets_of(mesh.cells[:, cells])[:, chosen]]
+    opposite, numbers = np.divmod(np.flatnonzero(chosen), cells.size)
+    within = mesh.points[:, None, mesh.cells[opposite, cells[numbers]]]
+    centre = facets.mean(axis=(1, 2), keepdims=True)
+    cones, own = (np.linalg.det(np.moveaxis(facets - tip, 2, 0)) for tip in (centre, within))
+    volumes = cones * np.sign(own)
+    total = float(volumes.sum())
+    return 0.0 if abs(total) < 1e-9 * np.abs(volumes).sum() else total  # of a point of an interval
 
 
 def _bent_copies(bends: Bends, originals: Indices, count: int, cells: Array) -> Bends:

@@ -28,7 +28,7 @@ class Mismatch(NamedTuple):
     what: str
 
 
-def check_fit(mesh: Mesh, tag: str, interface: Interface) -> None:
+def check_fit(mesh: Mesh, tag: str, interface: Interface, degree: int = 1) -> None:
     """Raise MeshError with the largest mismatch, unless the facets of a boundary follow Gamma and its sides are right.
 
     The vertices of a facet of length h may be off Gamma by h / 8 ||n1 - n2|| + 1e-6 h, where n1 and n2 are the normals
@@ -52,7 +52,7 @@ def check_fit(mesh: Mesh, tag: str, interface: Interface) -> None:
     shape = still_shape(tag, interface, mesh.dim)
     facets = mesh.facets(tag)
     try:
-        mismatches = [*_vertices(mesh, facets, shape), *_sides(mesh, tag, facets, shape, interface.inside)]
+        mismatches = [*_vertices(mesh, facets, shape, degree), *_sides(mesh, tag, facets, shape, interface.inside)]
         if not mismatches:
             mismatches = _uncovered(mesh, facets, shape)
     except ProblemError as error:
@@ -132,8 +132,8 @@ def snapped(mesh: Mesh, interface: Mapping[str, Interface]) -> Mesh:
     return known(points, mesh.cells, mesh.parts, mesh.boundaries, mesh.weld, mesh.bends)
 
 
-def _vertices(mesh: Mesh, facets: Array, shape: Shape) -> list[Mismatch]:
-    """Vertices that are farther from Gamma than a chord from its arc."""
+def _vertices(mesh: Mesh, facets: Array, shape: Shape, degree: int) -> list[Mismatch]:
+    """Vertices that are farther from Gamma than a chord, or parabola, from its arc."""
     vertices, numbers = np.unique(facets, return_inverse=True)
     numbers = numbers.reshape(facets.shape)
     x = mesh.points[:, vertices]
@@ -141,7 +141,8 @@ def _vertices(mesh: Mesh, facets: Array, shape: Shape) -> list[Mismatch]:
     pairs = list(combinations(range(len(facets)), 2))
     lengths = np.max([np.linalg.norm(x[:, numbers[a]] - x[:, numbers[b]], axis=0) for a, b in pairs], axis=0)
     turns = [np.linalg.norm(normals[:, numbers[a]] - normals[:, numbers[b]], axis=0) for a, b in pairs]
-    allowed = lengths / 8 * np.max(turns, axis=0) + 1e-6 * lengths
+    turn = np.max(turns, axis=0)
+    allowed = lengths * (turn / 8 if degree == 1 else turn**3 / 512) + 1e-6 * lengths
     off = np.unique(numbers[:, (distances[numbers] > allowed).any(axis=0)])
     return [Mismatch(distances[i], x[:, i], "a vertex is off Gamma") for i in off if distances[i] > allowed.min()]
 

@@ -161,8 +161,8 @@ class Lagrange:
             )
         return found, coordinates
 
-    def contains(self, points: Array) -> Array:
-        """Whether `evaluate` takes each of the points of shape (dim, p): booleans (p,).
+    def contains(self, points: Array, side: str | None = None) -> Array:
+        """Whether `evaluate` takes each of the points of shape (dim, p), on the side of a part: booleans (p,).
 
         Examples
         --------
@@ -171,7 +171,8 @@ class Lagrange:
         >>> cell_lagrange(unit_interval(2), 1).contains([[0.5, 1.5]]).tolist()
         [True, False]
         """
-        return self._geometry.locate(self._checked(points))[2]
+        points = self._checked(points)
+        return (self._geometry.locate(points) if side is None else self._sides[side].locate(points, _BEYOND))[2]
 
     def nodal(self, array: Array) -> Array:
         """Values at the vertices, shape (nv,), NaN at those of no simplex.
