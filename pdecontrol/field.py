@@ -48,7 +48,7 @@ class Field:
         side : the tag of a part of the mesh, such as "inside": the values are those of the function on this part, in it
             and on its edge, and a little beyond, to points of a curve that the edge approximates. So they are near the
             facets, with the tag of the boundary or interface that a control is on. Without a side, at points of an
-            interface, they are those of one of its sides.
+            interface, they are those of its outer side.
 
         Raises DataError for points outside the domain, or the part, and for times where there are no values. Under MPI
         all processes call it, each with its own points, and with the same time and side.

@@ -301,3 +301,53 @@ def test_a_map_is_that_of_a_problem_with_the_same_interfaces():
             pc.minimise(replace(stated(), interface={}), map)
         with pytest.raises(pc.ProblemError, match="the map belongs to another problem: its interface"):
             pc.minimise(stated(value=1.0), map)
+
+
+# -- what is read off --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_without_a_side_functions_on_interfaces_have_their_outer_values(backend):
+    with pc.discretise(stated(), disc(8), backend) as map:
+        y = map.field(map.control.zeros())
+    for share in (0.0, 0.3):  # vertices, and points between them
+        ends = 0.5 * np.array([np.cos(np.pi / 12 * np.arange(25)), np.sin(np.pi / 12 * np.arange(25))])
+        x = (1 - share) * ends[:, :-1] + share * ends[:, 1:]
+        assert np.abs(y(x) - y(x, side="outside")).max() < 1e-12
+        assert np.abs(y(x) - y(x, side="inside")).min() > 0.1
+    assert np.abs(y.gradient(x) - y.gradient(x, side="outside")).max() < 1e-10  # within a facet
+
+
+def test_controls_on_interfaces_are_evaluated_on_the_curve_too():
+    result = pc.solve(stated(pc.Boundary("gamma")), disc(16))
+    angle = np.linspace(0, 6, 100)
+    x = 0.5 * np.array([np.cos(angle), np.sin(angle)])
+    coarse = np.interp(angle, np.pi / 24 * np.arange(49), result.control(0.5 * np.array([
+        np.cos(np.pi / 24 * np.arange(49)), np.sin(np.pi / 24 * np.arange(49))])))  # fmt: skip
+    assert np.abs(result.control(x, side="gamma") - coarse).max() < 1e-2 * np.abs(coarse).max()
+    with pytest.raises(pc.DataError, match="outside of the domain"):
+        result.control(x)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_pieces_of_an_interface_are_seen_from_inside_and_by_a_plus_from_outside(backend):
+    mesh = disc(8)
+    facets = mesh.facets("gamma")
+    piece = facets[:, mesh.points[0, facets].mean(axis=0) > 0]
+    mesh = pc.Mesh(mesh.points, mesh.cells, mesh.parts, {"gamma": facets, "right": piece})
+    problem = stated(value=1.0, flux=0.0, tracking=[pc.Tracking(0.0, on="right"), pc.Tracking(0.0, on="right+")])
+    problem = replace(problem, equation=pc.Elliptic(), boundary={"boundary": pc.Dirichlet(0.0)})
+    with pc.discretise(problem, mesh, backend) as map:
+        inner, outer = map.observation.split(map.solve(map.control.zeros()))
+    assert inner.size == outer.size == piece.shape[1] + 1
+    assert np.abs(inner + 1).max() < 1e-12 and np.abs(outer).max() < 1e-12  # y = -1 inside and 0 outside
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_functions_given_part_by_part_are_interpolated_in_the_spaces_of_results(backend):
+    result = pc.solve(stated(), disc(16), backend)
+    for field in (result.state, result.adjoint, result.control):
+        values = field.space.interpolate({"inside": 1.0, "outside": 2.0})
+        assert set(values) == {1.0, 2.0} and field.space.norm(values) ** 2 == pytest.approx(
+            np.pi * (0.25 + 4 * 0.75), rel=2e-2
+        )

@@ -160,8 +160,8 @@ class DolfinxEngine(Engine):
             states.barycentric_nodes(),
         )  # fmt: skip
         layout = self._layout(states.keys, whole, None)
-        mass = self.matrix([constant_mass(self.cells)])
-        return Space(mass, points=self.nodes, diameter=self.mesh.diameter, layout=layout)
+        mass, members = self.matrix([constant_mass(self.cells)]), self.members_among(np.arange(self.size))
+        return Space(mass, points=self.nodes, diameter=self.mesh.diameter, layout=layout, members=members)
 
     def _layout(self, keys: Indices, whole: Callable[[], Space], control: Distributed | Boundary | None) -> Layout:
         """The layout of controls, or of states; it holds arrays alone, since results outlive engines."""

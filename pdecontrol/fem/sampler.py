@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, Data, Indices, at_time, call, sample, undivided
+from ..arrays import Array, Data, Indices, Piecewise, at_time, call, sample, undivided
 from ..errors import DataError, MeshError, ProblemError
 from ..layout import digest
 from ..mesh.mesh import Mesh
@@ -85,7 +85,7 @@ class Sampler:
         keys = region.keys if chosen is None else region.keys[:, chosen]
         self.digests.append((name, digest(self.engine.group, keys, np.zeros(keys.shape[1]))))
 
-    def at_nodes(self, data: Data, dofs: Indices, name: str) -> Array:
+    def at_nodes(self, data: Piecewise, dofs: Indices, name: str) -> Array:
         space = self.engine.nodal(dofs, np.ones(dofs.size))
         values = space.interpolate(at_time(data, self.time, name), name)
         rounded = np.round(space.nodes / self._mesh.diameter * 1e9).astype(np.int64)

@@ -222,7 +222,8 @@ class SkfemEngine(Engine):
         return multigrid_solver(block, counter, points / self.mesh.diameter, excess)
 
     def solution(self) -> Space:
-        return Space(self.matrix([constant_mass(self.cells)]), self.elements)
+        mass, members = self.matrix([constant_mass(self.cells)]), self.members_among(np.arange(self.size))
+        return Space(mass, self.elements, members=members)
 
     def nodal(self, dofs: Indices, mass: Any) -> Space:
         members = self.members_among(dofs)

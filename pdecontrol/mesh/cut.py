@@ -25,9 +25,9 @@ def cut(mesh: Mesh, inside: Mapping[str, str]) -> Mesh:
 
     Returns
     -------
-    The mesh whose copies come last, in the order of what they are copies of. The tag of an interface has the facets on
-    the inner side, the tag with a "+" at its end those on the outer side, in the same order. Both are missing in
-    "boundary", which is still that of the domain. The cells keep their numbers, bent edges their places.
+    The mesh, with copies last, in the order of what they are copies of. The tag of an interface, or of a piece of
+    one, has the facets on the inner side, the tag with a "+" at its end those on the outer side, likewise. They
+    are no part of "boundary", which is still that of the domain. Cells keep their numbers, bent edges their places.
 
     Raises
     ------
@@ -57,10 +57,10 @@ def cut(mesh: Mesh, inside: Mapping[str, str]) -> Mesh:
     moved = (facets_of(mesh.cells[:, near]) != after).any(axis=0)
     boundaries = {}
     for tag, facets in mesh.boundaries.items():
-        boundaries[tag] = _renumbered(facets, before, after, ~moved, originals)
-        if tag in inside:
-            boundaries[tag + OUTER] = boundaries[tag]
-            boundaries[tag] = _renumbered(facets, before, after, moved, originals)
+        inner, outer = (_renumbered(facets, before, after, wanted, originals) for wanted in (moved, ~moved))
+        boundaries[tag] = inner
+        if (inner != outer).any(axis=0).all():  # an interface, or a piece of one
+            boundaries[tag + OUTER] = outer
     bends = mesh.bends and _bent_copies(mesh.bends, originals, count, cells)
     return known(np.hstack([mesh.points, mesh.points[:, originals]]), cells, mesh.parts, boundaries, False, bends)
 

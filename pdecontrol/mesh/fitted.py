@@ -47,7 +47,7 @@ def fitted_mesh(
     interface : for each tag an interface with a shape: any one of the plane, spheres in a box.
     size : the length of edges away from the interfaces.
     near : the length of edges at the interfaces, at most `size`, which it is unless given. Where interfaces come near
-        to each other or to the boundary, edges are as short as their distance.
+        to each other or to the boundary, edges are as short as their distance, at least a tenth of `near`.
     turn : the angle in radians by which an interface may turn from one vertex to the next. Unless given, 0.5, and less
         where `near` is less than a twentieth of the domain, in proportion.
     grading : how much edges grow with the distance from the interfaces, an edge of length h to h + grading * distance.
@@ -285,17 +285,19 @@ def _one_part(tag: str, part: str) -> MeshError:
 
 def _touches(tag: str, gap: float, place: Array) -> MeshError:
     where = f"near x = {place.round(6).tolist()}"
-    if gap <= 0:
+    if gap <= 1e-12:
         return MeshError(f'Interface "{tag}" leaves the domain or touches its boundary {where}.')
     return MeshError(
-        f'Interface "{tag}" comes as near as {gap:.2g} to the boundary of the domain, {where}; give a smaller size.'
+        f'Interface "{tag}" comes as near as {gap:.2g} to the boundary of the domain, {where}; give near= no more than '
+        "ten times that."
     )
 
 
 def _cross(one: str, other: str, gap: float, place: Array) -> MeshError:
     where = f"near x = {place.round(6).tolist()}"
-    if gap <= 0:
+    if gap <= 1e-12:
         return MeshError(f'Interfaces "{one}" and "{other}" cross or touch {where}.')
     return MeshError(
-        f'Interfaces "{one}" and "{other}" come as near as {gap:.2g} to each other {where}; give a smaller size.'
+        f'Interfaces "{one}" and "{other}" come as near as {gap:.2g} to each other {where}; give near= no more than '
+        "ten times that."
     )

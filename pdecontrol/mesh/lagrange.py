@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 
 from ..arrays import Array, Indices, real_array, transposed
 from ..errors import DataError
+from .cells import number_columns
 from .quadratic import EDGES, Bends
 from .simplices import Simplices
 
@@ -146,6 +147,7 @@ class Lagrange:
         where = "outside of the domain of the function"
         if side is None:
             found, coordinates, inside = self._geometry.locate(points)
+            self._prefer_outer(points, found, coordinates)
         else:
             if side not in self.parts:
                 raise DataError(f"the function has no side {side!r}, the parts of its domain are {list(self.parts)}.")
@@ -160,6 +162,28 @@ class Lagrange:
                 f"x = {points[:, first].tolist()}; evaluate at points of {'it' if side else 'the domain'} only."
             )
         return found, coordinates
+
+    def _prefer_outer(self, points: Array, found: Indices, coordinates: Array) -> None:
+        """Of points on interfaces take the simplices on the outer side, in place."""
+        if not self.parts or self.degree == 0:
+            return
+        copies, opposite = self._opposite
+        on = np.flatnonzero((copies[self.simplices[:, found]] | (np.abs(coordinates) < 1e-9)).all(axis=0))
+        if not on.size or not opposite.size:
+            return
+        outer = Simplices(self.vertices, self.simplices[:, opposite], self.bends)
+        numbers, others, inside = outer.locate(points[:, on])
+        found[on[inside]], coordinates[:, on[inside]] = opposite[numbers[inside]], others[:, inside]
+
+    @cached_property
+    def _opposite(self) -> tuple[Array, Indices]:
+        """Whether vertices repeat the place of one before, as on inner sides of interfaces; simplices at the latter."""
+        first, numbers = number_columns(self.vertices)
+        copies = first[numbers] != np.arange(numbers.size)
+        at = np.zeros(copies.size, dtype=bool)
+        at[first[numbers[copies]]] = True
+        simplices = at[self.simplices].any(axis=0) & ~copies[self.simplices].any(axis=0)
+        return copies, np.flatnonzero(simplices)
 
     def contains(self, points: Array, side: str | None = None) -> Array:
         """Whether `evaluate` takes each of the points of shape (dim, p), on the side of a part: booleans (p,).

@@ -12,6 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from ..arrays import Array
@@ -91,7 +92,7 @@ def draw_colours(figure: Figure, position: Any, elements: Lagrange, array: Array
         else:
             style["shading"] = "gouraud"
             colours = axes.tripcolor(*corners, triangles, values.ravel(), rasterized=True, **style)
-            axes.add_collection(LineCollection(list(_seams(elements).transpose(2, 1, 0)), colors="0.3", linewidths=0.4))
+            draw_seams(axes, elements)
         axes.margins(0.0)
     axes.update_datalim(elements.vertices.T)
     axes.autoscale_view()
@@ -172,6 +173,13 @@ def linear_pieces(elements: Lagrange, array: Array) -> tuple[Array, Array]:
 def _halves(elements: Lagrange) -> Array:
     """The nodes of the simplices that those of degree 2 are cut into."""
     return np.hstack([elements.dofs[list(child)] for child in _CHILDREN[len(elements.simplices)]])
+
+
+def draw_seams(axes: Axes, elements: Lagrange) -> None:
+    """Draw interfaces as thin lines, with halos that show on dark colours."""
+    halo = withStroke(linewidth=1.2, foreground="white", alpha=0.6)
+    segments = list(_seams(elements).transpose(2, 1, 0))
+    axes.add_collection(LineCollection(segments, colors="0.1", linewidths=0.5, path_effects=[halo]))
 
 
 def _seams(elements: Lagrange) -> Array:

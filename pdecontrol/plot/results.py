@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from ..arrays import Array
-from .colours import Paint, draw_colours
+from .colours import Paint, draw_colours, draw_seams
 from .figures import Block, arranged, block
 from .moving import draw_any, draw_bound_in_time, draw_strip, in_curves, in_strips
 from .panels import LINE, Panel, draw_bound, draw_panel, written
@@ -85,8 +85,10 @@ def draw_result(
         if sensors is not None:
             _draw_sensors(of_state, state, sensors)
         _bounded(of_control, control, bounds)
-        if sets is not None:
-            _draw_sets(figure, (2, columns, 4), sets)
+        shown = [] if sets is None else [of_control, _draw_sets(figure, (2, columns, 4), sets)]
+        if state[0] is not None and elements is not None and len(elements.vertices) == len(elements.simplices) - 1 == 2:
+            for axes in shown:
+                draw_seams(axes, state[0])
         _draw_history(figure.add_subplot(2, columns, (5, 6) if with_sets else 4), convergence)
     figure.suptitle(headline, fontsize=11)
     return written(figure, path)
@@ -150,7 +152,7 @@ def _sets(control: Panel, bounds: Sequence[Array | None], measures: Array) -> Se
     return Sets((elements, classes.reshape(rows.shape), times), handles)
 
 
-def _draw_sets(figure: Any, position: Any, sets: Sets) -> None:
+def _draw_sets(figure: Any, position: Any, sets: Sets) -> Axes:
     """Draw the sets on new axes."""
     elements, classes, times = sets.panel
     assert elements is not None
@@ -165,6 +167,7 @@ def _draw_sets(figure: Any, position: Any, sets: Sets) -> None:
         handles=sets.handles, fontsize=8, ncols=2, columnspacing=1.2, handlelength=1.2, frameon=False,
         loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=2.4,
     )  # fmt: skip
+    return axes
 
 
 def _draw_sets_in_strip(figure: Any, sets: Sets) -> None:

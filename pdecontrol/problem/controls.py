@@ -32,6 +32,10 @@ class Distributed(Stated):
 
     Notes
     -----
+    A "P1" control enters the equation as loads at nodes. Its own values there are more accurate than the function that
+    they stand for; but states of degree 2 are then of second order only, and their gradients of first. Take another
+    element where states of higher degree are meant to be more accurate.
+
     A variational control is not discretised: it is what the optimality condition makes of the adjoint state, of which
     integrals need the values at quadrature points, and these are the entries of its vectors. Its error is of the order
     of the states, 3 for those of degree 2, bounds that are active included; there are 3 to 24 values a cell. Between

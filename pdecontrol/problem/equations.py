@@ -122,7 +122,8 @@ class Parabolic(Stated):
     T, steps : the final time, and the number of steps of equal length from t_0 = 0.
     times : instead of these, t_0 < t_1 < .. < T.
     scheme : "backward-euler" or "crank-nicolson".
-    initial : y(t_0), a number, a function of x, a field, or an array (at the nodes).
+    initial : y(t_0), a number, a function of x, a field, or one of them for each tag of a part; or an array (at the
+        nodes).
     snapshots : limits the memory of nonlinear equations: at most so many time levels of a trajectory are kept (in
         products with a Hessian two vectors for each), and steps from them computed again where derivatives need them.
         Answers are the same, for more time (3 of 10 levels: several times as much); a `Result` has whole
@@ -146,7 +147,7 @@ class Parabolic(Stated):
     steps: int | None = None
     times: Any = None
     scheme: Scheme = "backward-euler"
-    initial: Data = 0.0
+    initial: Piecewise = 0.0
     snapshots: int | None = None
 
     def __post_init__(self) -> None:

@@ -255,10 +255,12 @@ class Polygon(Shape):
 class LevelSet(Shape):
     """function(x) = 0, a smooth curve in the plane or a surface in space; the function is negative inside.
 
+    `fitted_mesh` makes meshes for those of the plane; in space, a mesh of one's own is compared with the surface.
+
     Parameters
     ----------
     function : of x of shape (dim, n), returning n values. Near Gamma it is smooth and its gradient does not vanish.
-    gradient : of x, returning shape (dim, n); where it is not given, central differences of step 1e-5.
+    derivative : its gradient, of x, returning shape (dim, n); where it is not given, central differences of step 1e-5.
 
     Examples
     --------
@@ -327,7 +329,7 @@ class LevelSet(Shape):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Moving(Stated):
-    """Gamma(t), the boundary of the shape shape_at(t).
+    """Gamma(t), the boundary of the shape shape_at(t); finite elements refuse it, as no mesh follows it.
 
     Examples
     --------
