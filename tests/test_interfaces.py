@@ -364,3 +364,6 @@ def test_a_map_is_that_of_a_problem_with_the_same_interfaces():
             pc.minimise(replace(stated(), interface={}), map)
         with pytest.raises(pc.ProblemError, match="the map belongs to another problem: its interface"):
             pc.minimise(stated(value=1.0), map)
+        for other in ({"shape": pc.Circle(0.3)}, {"inside": "outside"}):
+            with pytest.raises(pc.ProblemError, match="the map belongs to another problem: its interface 'gamma' is"):
+                pc.minimise(stated(**other), map)
