@@ -38,7 +38,7 @@ def refuse_other(problem: ControlProblem, map: SolutionMap) -> None:
         known = system.problem.interface[tag]
         if (item.inside, repr(item.shape)) != (known.inside, repr(known.shape)):
             raise ProblemError(
-                f"the map belongs to another problem: its interface {tag!r} is {known!r}, that of this problem {item!r}."
+                f"the map belongs to another problem: its interface {tag!r} is {known!r}, here it is {item!r}."
             )
     other = System(problem, system.engine)
     if other.fingerprint == system.fingerprint:
