@@ -48,6 +48,22 @@ MUTANTS = {
         "fem/ties.py", "return functional + np.bincount(self._outer, functional[self.inner], functional.size)",
         "return functional",
         ("test_maps.py::test_adjoint[jumps]",)),
+    "edges bent on one side": Mutant(
+        "fem/interfaces.py", "for side in (tag, tag + OUTER):", "for side in (tag,):",
+        ("test_interfaces.py::test_quadratic_states_are_of_third_order_where_the_shape_is_stated[skfem]",)),
+    "jump of the flux at the initial time": Mutant(
+        "fem/evolution.py", "loaded += [item.flux for item in interface.values()]", "loaded += []",
+        ("test_interfaces.py::test_a_control_is_the_jump_of_the_flux_at_every_time[P1-skfem-1-crank-nicolson]",)),
+    "sign of actuators on an interface": Mutant(
+        "fem/control.py", "sign * np.stack(loads", "np.stack(loads",
+        ("test_interfaces.py::test_a_control_is_the_jump_of_the_flux_at_every_time[actuator-skfem-1-None]",)),
+    "sizes of loads without the jump of the flux": Mutant(
+        "fem/conditions.py", "load -= region.functional(values)\n        sizes += ",
+        "load -= region.functional(values)\n        sizes += 0 * ",
+        ("test_interfaces.py::test_the_jump_of_the_flux_is_part_of_the_sizes_that_rounding_is_told_from",)),
+    "largest part of a function with two values": Mutant(
+        "field.py", "key=lambda tag: -parts[tag].size", "key=lambda tag: parts[tag].size",
+        ("test_sides.py::test_functions_with_two_values_on_nested_interfaces_are_data",)),
     "sides of a mesh not compared with the shape": Mutant(
         "mesh/fit.py", "wrong = shape.contains(x) != expected", "wrong = shape.contains(x) & False",
         ("test_fitted_meshes.py::test_a_file_that_fits_and_one_that_does_not",)),

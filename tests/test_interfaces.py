@@ -159,6 +159,69 @@ def test_jumps_over_time_are_those_of_each_time():
             assert np.abs(nodal[outer] - nodal[inner] - (1 + t * halves.points[0, inner])).max() < 1e-12
 
 
+@pytest.mark.parametrize("scheme", [None, "backward-euler", "crank-nicolson"])
+@pytest.mark.parametrize("degree", [1, 2])
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "control", [pc.Boundary("gamma"), pc.Boundary("gamma", "P0"), pc.Actuators([1.0], on="gamma")],
+    ids=["P1", "P0", "actuator"],
+)  # fmt: skip
+def test_a_control_is_the_jump_of_the_flux_at_every_time(control, backend, degree, scheme):
+    def problem(flux):
+        """With a jump of the flux that is the same along the circle, and linear in time."""
+        steady, jump = pc.Elliptic({"inside": INSIDE, "outside": OUTSIDE}), (lambda x, t: flux * (1 + t))
+        equation = steady if scheme is None else pc.Parabolic(steady, T=0.5, steps=3, scheme=scheme)
+        interface = {"gamma": pc.Interface(pc.Circle(0.5), flux=flux if scheme is None else jump)}
+        given = stated(control, pc.Tracking(0.0))
+        return replace(given, equation=equation, interface=interface, boundary={"boundary": pc.Dirichlet()})
+
+    states = []
+    for flux in (1.0, 0.0):
+        with pc.discretise(problem(flux), disc(4), BACKENDS[backend](degree)) as map:
+            if scheme is None:
+                u = map.control.zeros() + 1.0
+            else:
+                u = np.repeat(1 + map.control.times, map.control.base.size)
+            states.append(map.solve((1 - flux) * u))
+    assert np.abs(states[0]).max() > 0.01
+    assert states[0] == pytest.approx(states[1], rel=1e-10, abs=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_quadratic_states_are_of_third_order_where_the_shape_is_stated(backend):
+    errors = []
+    for n in (4, 8, 16):
+        with pc.discretise(stated(shape=pc.Circle(0.5)), disc(n), BACKENDS[backend](2)) as map:
+            cells, inside = map.system.engine.cells, map.system.engine.members("inside")
+            x = cells.points(np.arange(cells.count))
+            exact = y_outside(x)
+            exact[inside] = y_inside(x[:, inside])
+            missing = cells.values(map.at(map.control.zeros()).state) - exact
+            errors.append(np.sqrt(cells.functional(missing**2).sum()))
+    assert 2.8 < observed_orders(errors, [4.0, 2.0, 1.0])[-1] < 3.2
+
+
+def test_the_jump_of_the_flux_is_part_of_the_sizes_that_rounding_is_told_from():
+    sizes = []
+    for jump in (-3.0, 0.0):
+        with pc.discretise(stated(flux=jump), disc(8)) as map:
+            sizes.append(map.system.equation.affine.load_size.sum())
+    edges = np.linalg.norm(np.subtract(*np.moveaxis(disc(8).points[:, disc(8).facets("gamma")], 1, 0)), axis=0)
+    assert sizes[0] - sizes[1] == pytest.approx(3.0 * edges.sum(), rel=1e-10)
+
+
+def test_an_initial_value_without_the_jump_is_warned_of():
+    equation = pc.Parabolic(stated().equation, T=1.0, steps=1)
+    given = replace(stated(value=1.0), equation=equation, boundary={"boundary": pc.Dirichlet()})
+    with pytest.warns(pc.InitialValueWarning, match="in its jump from that of an interface, at t = 0 by 1 at x = "):
+        pc.discretise(given, disc(4))
+
+
+def test_meshes_that_are_refined_for_the_estimate_follow_the_shape():
+    given = stated(tracking=pc.Tracking(1.0), shape=pc.Circle(0.5))
+    assert 0.0 < pc.solve(given, disc(8), discretisation=True).certificate.discretisation < 0.5
+
+
 def test_the_discretisation_error_is_estimated_with_two_values_on_interfaces():
     problem = stated(tracking=pc.Tracking(1.0), alpha=1e-1)
     results = [pc.solve(problem, disc(n), discretisation=True) for n in (8, 16)]
@@ -301,6 +364,9 @@ def test_a_map_is_that_of_a_problem_with_the_same_interfaces():
             pc.minimise(replace(stated(), interface={}), map)
         with pytest.raises(pc.ProblemError, match="the map belongs to another problem: its interface"):
             pc.minimise(stated(value=1.0), map)
+        for other in ({"shape": pc.Circle(0.3)}, {"inside": "outside"}):
+            with pytest.raises(pc.ProblemError, match="the map belongs to another problem: its interface 'gamma' is"):
+                pc.minimise(stated(**other), map)
 
 
 # -- what is read off --------------------------------------------------------------------------------------------------

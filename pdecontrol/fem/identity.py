@@ -34,6 +34,12 @@ def refuse_other(problem: ControlProblem, map: SolutionMap) -> None:
         raise ProblemError(
             f"the map belongs to another problem: its interfaces are {theirs}, those of this problem are {ours}."
         )
+    for tag, item in problem.interface.items():
+        known = system.problem.interface[tag]
+        if (item.inside, repr(item.shape)) != (known.inside, repr(known.shape)):
+            raise ProblemError(
+                f"the map belongs to another problem: its interface {tag!r} is {known!r}, here it is {item!r}."
+            )
     other = System(problem, system.engine)
     if other.fingerprint == system.fingerprint:
         return
