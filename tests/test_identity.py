@@ -295,6 +295,21 @@ def test_the_map_of_another_problem_is_refused(call):
         run(stated(equation=replace(stated().equation, reaction=0.25)))
 
 
+def test_the_march_of_another_problem_is_refused():
+    heat = pc.Parabolic(pc.Elliptic(source=lambda x, t: t * x[0]), T=1.0, steps=3)
+    problem = pc.ControlProblem(heat, pc.Distributed(), pc.Tracking(1.0), [pc.Tikhonov(1e-2)])
+    same = replace(heat, steady=pc.Elliptic(source=lambda x, t: x[0] * t))
+    others = [
+        replace(heat, steps=4), replace(heat, initial=1.0), replace(heat, steady=pc.Elliptic(reaction=1.0)), heat.steady,
+    ]  # fmt: skip
+    with pc.discretise(problem, pc.unit_square(4)) as map:
+        assert pc.minimise(replace(problem, equation=same), map).success
+        for other in others:
+            changed = replace(problem, equation=pc.Elliptic(reaction=1.0) if other is heat.steady else other)
+            with pytest.raises(ProblemError, match="the map belongs to another problem"):
+                pc.minimise(changed, map)
+
+
 def test_the_map_of_another_form_is_refused():
     pytest.importorskip("dolfinx")
     import ufl

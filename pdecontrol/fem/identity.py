@@ -8,10 +8,10 @@ from typing import Any
 from ..agreement import SITES, facts_of
 from ..errors import ProblemError
 from ..maps import SolutionMap
-from ..problem import ControlProblem, Tracking
+from ..problem import ControlProblem, Parabolic, Tracking
 from ..stacked import Stacked
+from .parabolic import ParabolicMap
 from .steady import SteadyMap
-from .system import System
 
 PIECES = ("equation", "boundary", "interface", "control")
 
@@ -24,28 +24,30 @@ def refuse_other(problem: ControlProblem, map: SolutionMap) -> None:
     """
     if isinstance(map, Stacked) and problem.equation is not None:
         raise ProblemError("a Stacked map observes an image of the control, which a problem with an equation does not.")
-    if not isinstance(map, SteadyMap) or _same_pieces(problem, map.system.problem):
+    if not isinstance(map, (SteadyMap, ParabolicMap)):
+        return
+    known = map.system if isinstance(map, SteadyMap) else map.evolution
+    if _same_pieces(problem, known.problem):
         return
     if problem.equation is None:
         raise ProblemError("the map is that of an equation, which this problem does not state.")
-    system = map.system
-    theirs, ours = (list(stated.interface) for stated in (system.problem, problem))
+    theirs, ours = (list(stated.interface) for stated in (known.problem, problem))
     if sorted(theirs) != sorted(ours):
         raise ProblemError(
             f"the map belongs to another problem: its interfaces are {theirs}, those of this problem are {ours}."
         )
     for tag, item in problem.interface.items():
-        known = system.problem.interface[tag]
-        if (item.inside, repr(item.shape)) != (known.inside, repr(known.shape)):
+        own = known.problem.interface[tag]
+        if (item.inside, repr(item.shape)) != (own.inside, repr(own.shape)):
             raise ProblemError(
-                f"the map belongs to another problem: its interface {tag!r} is {known!r}, here it is {item!r}."
+                f"the map belongs to another problem: its interface {tag!r} is {own!r}, here it is {item!r}."
             )
-    other = System(problem, system.engine)
-    if other.fingerprint == system.fingerprint:
+    in_time = [isinstance(stated.equation, Parabolic) for stated in (known.problem, problem)]
+    if in_time[0] == in_time[1] and type(known)(problem, known.engine).fingerprint == known.fingerprint:
         return
-    points, tables = system.engine.mesh.points, []
+    points, tables = known.engine.mesh.points, []
     with map.control.group.agree():
-        for stated in (system.problem, problem):
+        for stated in (known.problem, problem):
             observed = [
                 replace(item, target=0.0) if isinstance(item, Tracking) else item for item in stated.observations
             ]
