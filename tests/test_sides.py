@@ -1,6 +1,7 @@
 """Functions on one side of an interface: values, gradients, what is refused, files and figures."""
 
 import sys
+from pathlib import Path
 
 import meshio
 import numpy as np
@@ -8,7 +9,6 @@ import pytest
 from cases import box, cube, heat, interval, problem, rings, square, wave
 from test_interfaces import BACKENDS, disc, stated, y_inside, y_outside
 from test_isoparametric import bent, poisson, ringed
-from test_mpi import PROGRAMS, mpirun
 
 import pdecontrol as pc
 from pdecontrol.errors import DataError
@@ -16,7 +16,7 @@ from pdecontrol.mesh.elements import cell_lagrange
 from pdecontrol.space import Space
 from pdecontrol.verify import observed_orders
 
-sys.path.insert(0, str(PROGRAMS))
+sys.path.insert(0, str(Path(__file__).parent / "programs"))
 from variational import one_sided
 
 TURN = np.linspace(0.1, 6.2, 40)
@@ -209,7 +209,9 @@ def test_controls_on_interfaces_are_drawn_against_arc_length(tmp_path):
 def test_sides_on_two_ranks(tmp_path):
     pytest.importorskip("dolfinx")
     pytest.importorskip("mpi4py")
-    mpirun(2, PROGRAMS / "variational.py", tmp_path / "found.npz", "sides")
+    from test_mpi import mpirun
+
+    mpirun(2, Path(__file__).parent / "programs" / "variational.py", tmp_path / "found.npz", "sides")
     found, alone = np.load(tmp_path / "found.npz"), one_sided("skfem")
     for side in EXACT:
         assert np.abs(found[side] - alone[side]).max() <= 1e-9 * np.abs(alone[side]).max()

@@ -2,13 +2,13 @@
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import meshio
 import numpy as np
 import pytest
 from cases import heat, interval, problem, square, wave
 from test_isoparametric import bent, poisson, ringed
-from test_mpi import PROGRAMS, mpirun
 
 import pdecontrol as pc
 from pdecontrol.driver import estimate_discretisation
@@ -17,7 +17,7 @@ from pdecontrol.plot import pieces_around
 from pdecontrol.reference import box
 from pdecontrol.verify import adjoint_error, observed_orders
 
-sys.path.insert(0, str(PROGRAMS))
+sys.path.insert(0, str(Path(__file__).parent / "programs"))
 from variational import VARIATIONAL, answers
 
 VARIED = pc.Distributed(element="variational")
@@ -129,7 +129,9 @@ def serial():
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_entries_are_in_the_same_order_on_any_number_of_ranks(serial, ranks, tmp_path):
     pytest.importorskip("mpi4py")
-    mpirun(ranks, PROGRAMS / "variational.py", tmp_path / "found.npz")
+    from test_mpi import mpirun
+
+    mpirun(ranks, Path(__file__).parent / "programs" / "variational.py", tmp_path / "found.npz")
     found = np.load(tmp_path / "found.npz")
     assert len(serial) == 5 * len(VARIATIONAL)
     for what, array in serial.items():
