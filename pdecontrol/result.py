@@ -372,7 +372,10 @@ def _space(arrays: dict[str, Array], name: str) -> Space:
         elements = Lagrange(vertices, simplices, dofs, int(own["degree"]), own.get("nodes"), bends, parts)
     if "fit.indptr" in own:
         fit = sp.csr_matrix(_compressed(own, "fit"), shape=(own["fit.indptr"].size - 1, mass.size))
-    base = Space(mass, elements, own.get("points"), fit=fit)
+    members = {}
+    if elements is not None and fit is None:
+        members = {tag: np.unique(elements.dofs[:, cells]) for tag, cells in elements.parts.items()}
+    base = Space(mass, elements, own.get("points"), members=members, fit=fit)
     return base.over(own["times"], own["weights"], own.get("edges")) if "times" in own else base
 
 

@@ -413,9 +413,10 @@ def test_pieces_of_an_interface_are_seen_from_inside_and_by_a_plus_from_outside(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_functions_given_part_by_part_are_interpolated_in_the_spaces_of_results(backend):
+def test_functions_given_part_by_part_are_interpolated_in_the_spaces_of_results(backend, tmp_path):
     result = pc.solve(stated(), disc(16), backend)
-    for field in (result.state, result.adjoint, result.control):
+    loaded = pc.load(result.save(tmp_path / "jumps.npz"))
+    for field in (result.state, result.adjoint, result.control, loaded.state, loaded.control):
         values = field.space.interpolate({"inside": 1.0, "outside": 2.0})
         assert set(values) == {1.0, 2.0} and field.space.norm(values) ** 2 == pytest.approx(
             np.pi * (0.25 + 4 * 0.75), rel=2e-2

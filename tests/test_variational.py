@@ -211,3 +211,24 @@ def test_mistakes():
         pc.Distributed(element="P2")
     with pytest.raises(DataError, match="outside of the domain"):
         solved(4, 1).control([[2.0], [0.0]])
+
+
+def test_nodal_controls_make_quadratic_states_of_second_order_and_others_do_not():
+    # -Laplace y = 1 with y = -|x|^2/4, which is quadratic
+    def exact(x):
+        return -(x**2).sum(axis=0) / 4
+
+    def errors(element, n):
+        stated = pc.ControlProblem(
+            pc.Elliptic(), pc.Distributed(element=element), pc.Tracking(0.0), [pc.Tikhonov(1.0)],
+            {"boundary": pc.Dirichlet(exact)},
+        )  # fmt: skip
+        with pc.discretise(stated, pc.unit_square(n), pc.Embedded(degree=2)) as map:
+            y = map.field(np.ones(map.control.size))
+        x = np.random.default_rng(141421).uniform(size=(2, 2000))
+        slopes = y.gradient(x) + x / 2
+        return np.sqrt([np.mean((y(x) - exact(x)) ** 2), np.mean(slopes**2)])
+
+    orders = np.log2(errors("P1", 8) / errors("P1", 16))
+    assert 1.8 < orders[0] < 2.2 and 0.8 < orders[1] < 1.2
+    assert errors("P0", 8).max() < 1e-12 and errors("variational", 8).max() < 1e-12

@@ -25,8 +25,24 @@ __all__ = ["Circle", "Ellipse", "LevelSet", "Moving", "Polygon", "Shape", "Spher
 STEP = 1e-5  # of differences
 
 
+class Ball(Shape):
+    """A disc or a solid ball, by its centre and radius."""
+
+    radius: float
+    centre: Sequence[float]
+
+    def level(self, x: Array) -> Array:
+        return np.asarray(0.5 * (((x - column(self.centre)) ** 2).sum(axis=0) / self.radius - self.radius))
+
+    def gradient(self, x: Array) -> Array:
+        return np.asarray((x - column(self.centre)) / self.radius)
+
+    def project(self, x: Array) -> Array:
+        return np.asarray(column(self.centre) + self.radius * self.normal(x))
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Circle(Shape):
+class Circle(Ball):
     """||x - centre|| = radius in the plane.
 
     Examples
@@ -42,21 +58,12 @@ class Circle(Shape):
         check_number(self.radius, "the radius of a circle", positive=True)
         check_numbers(self.centre, "the centre of a circle", 2)
 
-    def level(self, x: Array) -> Array:
-        return _ball_level(x - column(self.centre), self.radius)
-
-    def gradient(self, x: Array) -> Array:
-        return np.asarray((x - column(self.centre)) / self.radius)
-
-    def project(self, x: Array) -> Array:
-        return np.asarray(column(self.centre) + self.radius * self.normal(x))
-
     def curves(self, size: float, turn: float, box: Box) -> list[Array]:
         return [closed_curve(lambda t: column(self.centre) + self.radius * direction(2 * np.pi * t), size, turn)]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Sphere(Shape):
+class Sphere(Ball):
     """||x - centre|| = radius in space.
 
     Examples
@@ -72,15 +79,6 @@ class Sphere(Shape):
     def __post_init__(self) -> None:
         check_number(self.radius, "the radius of a sphere", positive=True)
         check_numbers(self.centre, "the centre of a sphere", 3)
-
-    def level(self, x: Array) -> Array:
-        return _ball_level(x - column(self.centre), self.radius)
-
-    def gradient(self, x: Array) -> Array:
-        return np.asarray((x - column(self.centre)) / self.radius)
-
-    def project(self, x: Array) -> Array:
-        return np.asarray(column(self.centre) + self.radius * self.normal(x))
 
     def curves(self, size: float, turn: float, box: Box) -> list[Array]:
         raise ProblemError("A sphere is a surface: only shapes of the plane have curves.")
@@ -349,7 +347,3 @@ class Moving(Stated):
         if not isinstance(shape, Shape):
             raise ProblemError(f"a moving shape must return a shape at t = {t:.6g}, got {reprlib.repr(shape)}.")
         return shape
-
-
-def _ball_level(offset: Array, radius: float) -> Array:
-    return np.asarray(0.5 * ((offset**2).sum(axis=0) / radius - radius))
