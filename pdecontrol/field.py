@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -21,13 +21,29 @@ if TYPE_CHECKING:
     from .plot import Panel
 
 
+class Evaluable(Protocol):
+    """A function that is known at all points, on either side of interfaces."""
+
+    def evaluate(self, points: Array, side: str | None = None) -> Array:
+        """Values (n,) at points (dim, n)."""
+        ...
+
+    def gradient(self, points: Array, side: str | None = None) -> Array:
+        """Gradients (dim, n)."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Field:
-    """A function of a space: values, evaluation at points, export, plot."""
+    """A function of a space: values, evaluation at points, export, plot.
+
+    Where it has a `function`, its values elsewhere are the function's, and the vector has those at the nodes alone.
+    """
 
     array: Array
     space: Space
     name: str = "field"
+    function: Evaluable | None = None
 
     def __post_init__(self) -> None:
         array = real_array(self.array, self.name)
@@ -57,6 +73,8 @@ class Field:
         --------
         >>> result.state(points_of_gamma, side="outside")    # doctest: +SKIP
         """
+        if self.function is not None:
+            return self.function.evaluate(real_array(points, "points"), side)
         return self.space.evaluate(self.array, points, self.name, t, side)
 
     def gradient(self, points: Array, t: float | None = None, *, side: str | None = None) -> Array:
@@ -73,6 +91,8 @@ class Field:
         >>> first.gradient(np.array([[0.3], [0.6]])).round(12).tolist()
         [[1.0], [0.0]]
         """
+        if self.function is not None:
+            return self.function.gradient(real_array(points, "points"), side)
         return self.space.gradient(self.array, points, self.name, t, side)
 
     def on_sides(self, members: Mapping[str, Indices]) -> Sided:
@@ -93,7 +113,7 @@ class Field:
 
     def gather(self) -> Field:
         """The whole function on a single process: on rank 0, where it is divided; an empty one on others."""
-        return Field(self.space.gather(self.array), self.space.whole, self.name)
+        return Field(self.space.gather(self.array), self.space.whole, self.name, self.function)
 
     def undivided(self) -> Field:
         """The whole function on every process, each of which may then call it alone."""

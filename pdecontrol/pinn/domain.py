@@ -1,0 +1,149 @@
+"""Rectangles with inclusions: where points lie, and the data that parts have there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..arrays import Array, sample
+from ..errors import DataError, ProblemError
+from ..problem import ControlProblem, Interface, Shape
+
+
+class Places(NamedTuple):
+    """Points (2, n), and for each interface whether they count as inside of it (k, n), on it as its inner side."""
+
+    points: Array
+    inside: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """A rectangle with the inclusions of a problem.
+
+    Parameters
+    ----------
+    box : (low, high) for each of the two axes.
+    interface : the interfaces of the problem, by tag, each with a shape that stands still.
+    outside : the tag of the part that is in no interface.
+
+    Notes
+    -----
+    A point belongs to the part `inside` of the innermost interface around it.
+    """
+
+    box: tuple[tuple[float, float], ...]
+    interface: Mapping[str, Interface]
+    outside: str
+
+    @property
+    def diameter(self) -> float:
+        return float(np.linalg.norm([high - low for low, high in self.box]))
+
+    @property
+    def tags(self) -> list[str]:
+        """The parts of the domain."""
+        return list(dict.fromkeys([*(item.inside for item in self.interface.values()), self.outside]))
+
+    def places(self, points: Array, side: str | None = None) -> Places:
+        """Where points lie; those of a side count to the part with this tag, if they are on the edge of it."""
+        inside = np.zeros((len(self.interface), points.shape[1]), dtype=bool)
+        for row, item in zip(inside, self.interface.values(), strict=True):
+            row[:] = shape_of(item).contains(points)
+        places = Places(points, inside)
+        return places if side is None else self._moved(places, side)
+
+    def on(self, tag: str, points: Array, inner: bool) -> Places:
+        """Points of an interface on one of its sides."""
+        places = self.places(points)
+        places.inside[list(self.interface).index(tag)] = inner
+        return places
+
+    def part(self, places: Places, tag: str) -> Array:
+        """Whether places are in a part."""
+        member = np.zeros(places.points.shape[1], dtype=bool)
+        order = self._order
+        for number, (row, item) in enumerate(zip(places.inside, self.interface.values(), strict=True)):
+            if item.inside == tag:
+                within = [j for j in range(len(order)) if number in order[j]]
+                member |= row & ~places.inside[within].any(axis=0)
+        return member | ~places.inside.any(axis=0) if tag == self.outside else member
+
+    def values(self, data: Any, places: Places, name: str, default: float | None = None) -> Array:
+        """Values (n,) of a number or a function, or of one for each part; those of bounds may be infinite."""
+        infinite = "bound" in name
+        if not isinstance(data, Mapping):
+            return sample(data, places.points, self.diameter, name, infinite)
+        result = np.full(places.points.shape[1], np.nan if default is None else default)
+        for tag, item in data.items():
+            if tag not in self.tags:
+                raise DataError(f"{name}: there is no part {tag!r} here, the parts are {self.tags}.")
+            chosen = self.part(places, tag)
+            result[chosen] = sample(item, places.points[:, chosen], self.diameter, f"{name} on {tag!r}", infinite)
+        if np.isnan(result).any():
+            where = places.points[:, np.argmax(np.isnan(result))].round(6).tolist()
+            raise DataError(f"{name}: the parts {list(data)} leave out the point x = {where}: give all a value.")
+        return result
+
+    @property
+    def _order(self) -> list[set[int]]:
+        """For each interface the numbers of those around it."""
+        shapes = [shape_of(item) for item in self.interface.values()]
+        samples = [shape.curves(self.diameter, 1.0, self.box)[0][:, :1] for shape in shapes]
+        return [
+            {i for i, shape in enumerate(shapes) if i != j and bool(shape.contains(samples[j])[0])}
+            for j in range(len(shapes))
+        ]
+
+    def _moved(self, places: Places, side: str) -> Places:
+        """The places on the other side of an interface near which they are, where that belongs to the part."""
+        if side not in self.tags:
+            raise DataError(f"the function has no side {side!r}, the parts of its domain are {self.tags}.")
+        near = 1e-2 * self.diameter
+        for row, item in zip(places.inside, self.interface.values(), strict=True):
+            wrong = np.flatnonzero(~self.part(places, side))
+            close = wrong[shape_of(item).distance(places.points[:, wrong]) < near]
+            row[close] = ~row[close]
+            back = close[~self.part(places, side)[close]]
+            row[back] = ~row[back]
+        left = ~self.part(places, side)
+        if left.any():
+            first = int(np.argmax(left))
+            raise DataError(
+                f"{left.sum()} of {left.size} points are not in the part {side!r}, the first is point {first} at "
+                f"x = {places.points[:, first].tolist()}; evaluate at points of it only."
+            )
+        return places
+
+
+def shape_of(item: Interface) -> Shape:
+    """The shape of an interface that has one."""
+    assert isinstance(item.shape, Shape)
+    return item.shape
+
+
+def domain_of(problem: ControlProblem, box: Any) -> Domain:
+    """The rectangle of a problem with its inclusions; raises ProblemError for shapes that are missing or move."""
+    try:
+        sides = tuple((float(low), float(high)) for low, high in box)
+    except (TypeError, ValueError):
+        sides = ()
+    if len(sides) != 2 or not all(-np.inf < low < high < np.inf for low, high in sides):
+        raise ProblemError(f"method='pinn' takes a rectangle, [(low, high), (low, high)], for the domain, got {box!r}.")
+    for tag, item in problem.interface.items():
+        if not isinstance(item.shape, Shape):
+            raise ProblemError(f"interface {tag!r}: a trial space needs a shape that stands still, got {item.shape!r}.")
+    insides = {item.inside for item in problem.interface.values()}
+    named = {tag for data in _mappings(problem) for tag in data} - insides
+    if len(named) > 1:
+        raise ProblemError(f"the data name the parts {sorted(named)} outside of all interfaces, where there is one.")
+    return Domain(sides, problem.interface, next(iter(named), "outside"))
+
+
+def _mappings(problem: ControlProblem) -> list[Mapping[str, Any]]:
+    """Data that are given part by part."""
+    pieces: list[Any] = [problem.equation, *problem.observations, *problem.terms]
+    return [value for piece in pieces for value in vars(piece).values() if isinstance(value, Mapping)]
