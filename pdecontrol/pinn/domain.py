@@ -4,31 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arrays import Array, sample
+from ..arrays import Array, at_time, on_sides, sample
 from ..errors import DataError, ProblemError
-from ..problem import ControlProblem, Interface, Shape
+from ..problem import ControlProblem, Interface, Moving, Parabolic, Polygon, Shape
 
 
 class Places(NamedTuple):
-    """Points (2, n), and for each interface whether they count as inside of it (k, n), on it as its inner side."""
+    """Points (2, n) at a time, and for each interface whether they count as inside of it (k, n), on it as its inner
+    side.
+    """
 
     points: Array
     inside: Array
+    t: float | None = None
+
+    def only(self, chosen: Any) -> Places:
+        """Some of the points."""
+        return Places(self.points[:, chosen], self.inside[:, chosen], self.t)
 
 
 @dataclass(frozen=True, eq=False)
 class Domain:
-    """A rectangle with the inclusions of a problem.
+    """A rectangle with the inclusions of a problem, and a span of time where the equation is parabolic.
 
     Parameters
     ----------
     box : (low, high) for each of the two axes.
-    interface : the interfaces of the problem, by tag, each with a shape that stands still.
+    interface : the interfaces of the problem, by tag, each with a shape.
     outside : the tag of the part that is in no interface.
+    span : (t_0, T), or None.
 
     Notes
     -----
@@ -38,6 +47,7 @@ class Domain:
     box: tuple[tuple[float, float], ...]
     interface: Mapping[str, Interface]
     outside: str
+    span: tuple[float, float] | None = None
 
     @property
     def diameter(self) -> float:
@@ -48,34 +58,49 @@ class Domain:
         """The parts of the domain."""
         return list(dict.fromkeys([*(item.inside for item in self.interface.values()), self.outside]))
 
-    def places(self, points: Array, side: str | None = None) -> Places:
+    @property
+    def moves(self) -> bool:
+        """Whether an interface moves."""
+        return any(isinstance(item.shape, Moving) for item in self.interface.values())
+
+    def shape(self, tag: str, t: float | None = None) -> Shape:
+        """The shape of an interface, at a time where it moves; at the initial one unless it is given."""
+        shape = self.interface[tag].shape
+        if isinstance(shape, Moving):
+            assert self.span is not None
+            shape = shape.at(self.span[0] if t is None else t)
+        assert isinstance(shape, Shape)
+        return shape
+
+    def places(self, points: Array, t: float | None = None, side: str | None = None) -> Places:
         """Where points lie; those of a side count to the part with this tag, if they are on the edge of it."""
         inside = np.zeros((len(self.interface), points.shape[1]), dtype=bool)
-        for row, item in zip(inside, self.interface.values(), strict=True):
-            row[:] = shape_of(item).contains(points)
-        places = Places(points, inside)
+        for row, tag in zip(inside, self.interface, strict=True):
+            row[:] = self.shape(tag, t).contains(points)
+        places = Places(points, inside, t)
         return places if side is None else self._moved(places, side)
 
-    def on(self, tag: str, points: Array, inner: bool) -> Places:
+    def on(self, tag: str, points: Array, inner: bool, t: float | None = None) -> Places:
         """Points of an interface on one of its sides."""
-        places = self.places(points)
+        places = self.places(points, t)
         places.inside[list(self.interface).index(tag)] = inner
         return places
 
     def part(self, places: Places, tag: str) -> Array:
         """Whether places are in a part."""
         member = np.zeros(places.points.shape[1], dtype=bool)
-        order = self._order
         for number, (row, item) in enumerate(zip(places.inside, self.interface.values(), strict=True)):
             if item.inside == tag:
-                within = [j for j in range(len(order)) if number in order[j]]
+                within = [j for j, around in enumerate(self._around) if number in around]
                 member |= row & ~places.inside[within].any(axis=0)
         return member | ~places.inside.any(axis=0) if tag == self.outside else member
 
     def values(self, data: Any, places: Places, name: str, default: float | None = None) -> Array:
         """Values (n,) of a number or a function, or of one for each part; those of bounds may be infinite."""
-        infinite = "bound" in name
+        infinite, data = "bound" in name, at_time(data, places.t, name)
         if not isinstance(data, Mapping):
+            if hasattr(data, "on_sides"):
+                data = on_sides(data, {tag: np.flatnonzero(self.part(places, tag)) for tag in self.tags})
             return sample(data, places.points, self.diameter, name, infinite)
         result = np.full(places.points.shape[1], np.nan if default is None else default)
         for tag, item in data.items():
@@ -88,10 +113,10 @@ class Domain:
             raise DataError(f"{name}: the parts {list(data)} leave out the point x = {where}: give all a value.")
         return result
 
-    @property
-    def _order(self) -> list[set[int]]:
+    @cached_property
+    def _around(self) -> list[set[int]]:
         """For each interface the numbers of those around it."""
-        shapes = [shape_of(item) for item in self.interface.values()]
+        shapes = [self.shape(tag) for tag in self.interface]
         samples = [shape.curves(self.diameter, 1.0, self.box)[0][:, :1] for shape in shapes]
         return [
             {i for i, shape in enumerate(shapes) if i != j and bool(shape.contains(samples[j])[0])}
@@ -100,12 +125,15 @@ class Domain:
 
     def _moved(self, places: Places, side: str) -> Places:
         """The places on the other side of an interface near which they are, where that belongs to the part."""
+        if side in self.interface:  # of what is only there, the inner side
+            places.inside[list(self.interface).index(side)] = True
+            return places
         if side not in self.tags:
             raise DataError(f"the function has no side {side!r}, the parts of its domain are {self.tags}.")
         near = 1e-2 * self.diameter
-        for row, item in zip(places.inside, self.interface.values(), strict=True):
+        for row, tag in zip(places.inside, self.interface, strict=True):
             wrong = np.flatnonzero(~self.part(places, side))
-            close = wrong[shape_of(item).distance(places.points[:, wrong]) < near]
+            close = wrong[self.shape(tag, places.t).distance(places.points[:, wrong]) < near]
             row[close] = ~row[close]
             back = close[~self.part(places, side)[close]]
             row[back] = ~row[back]
@@ -119,31 +147,31 @@ class Domain:
         return places
 
 
-def shape_of(item: Interface) -> Shape:
-    """The shape of an interface that has one."""
-    assert isinstance(item.shape, Shape)
-    return item.shape
-
-
 def domain_of(problem: ControlProblem, box: Any) -> Domain:
-    """The rectangle of a problem with its inclusions; raises ProblemError for shapes that are missing or move."""
+    """The rectangle of a problem with its inclusions; raises ProblemError for shapes that it cannot have."""
     try:
         sides = tuple((float(low), float(high)) for low, high in box)
     except (TypeError, ValueError):
         sides = ()
     if len(sides) != 2 or not all(-np.inf < low < high < np.inf for low, high in sides):
         raise ProblemError(f"method='pinn' takes a rectangle, [(low, high), (low, high)], for the domain, got {box!r}.")
+    levels = problem.equation.levels if isinstance(problem.equation, Parabolic) else None
     for tag, item in problem.interface.items():
-        if not isinstance(item.shape, Shape):
-            raise ProblemError(f"interface {tag!r}: a trial space needs a shape that stands still, got {item.shape!r}.")
+        if item.shape is None or isinstance(item.shape, Polygon):
+            raise ProblemError(f"interface {tag!r}: a trial space needs a smooth shape, got {item.shape!r}.")
+        if isinstance(item.shape, Moving) and levels is None:
+            raise ProblemError(f"interface {tag!r} moves, but the equation is a steady one: state a Parabolic one.")
     insides = {item.inside for item in problem.interface.values()}
     named = {tag for data in _mappings(problem) for tag in data} - insides
     if len(named) > 1:
         raise ProblemError(f"the data name the parts {sorted(named)} outside of all interfaces, where there is one.")
-    return Domain(sides, problem.interface, next(iter(named), "outside"))
+    span = None if levels is None else (float(levels[0]), float(levels[-1]))
+    return Domain(sides, problem.interface, next(iter(named), "outside"), span)
 
 
 def _mappings(problem: ControlProblem) -> list[Mapping[str, Any]]:
     """Data that are given part by part."""
-    pieces: list[Any] = [problem.equation, *problem.observations, *problem.terms]
+    equation = problem.equation
+    steady = [equation.steady] if isinstance(equation, Parabolic) else []
+    pieces: list[Any] = [equation, *steady, *problem.observations, *problem.terms]
     return [value for piece in pieces for value in vars(piece).values() if isinstance(value, Mapping)]

@@ -12,7 +12,7 @@ from ..arrays import Array
 
 @dataclass(frozen=True, eq=False)
 class Operator:
-    """(L N)_i = a_i N + b_i . grad N + c_i sum_k (d_ki . grad)^2 N + g_i at the inputs x_i of a network N, i = 1, .., n.
+    """(L N)_i = a_i N + b_i . grad N + c_i sum_k (d_ki . grad)^2 N + g_i at the inputs x_i of a network N, i = 1..n.
 
     All that an ansatz Y = g + h N(x, phi(x)) is asked for has this form: its values, gradients, Laplacians and fluxes
     at points are such functionals of N, with coefficients that are products of h, phi and their derivatives.

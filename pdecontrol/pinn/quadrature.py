@@ -15,7 +15,6 @@ from ..arrays import Array, Indices
 from ..mesh.cells import facets_of, number_columns
 from ..mesh.mesh import Mesh
 from ..problem import Interface, Shape
-from .domain import shape_of
 
 LEAST = 6  # points in each direction of small cells
 ARC = 16  # Chebyshev points, by which an arc of a fitted cell is a polynomial to rounding
@@ -53,7 +52,7 @@ def cell_rule(mesh: Mesh, interface: Mapping[str, Interface], count: int, more: 
     for tag, members in arcs.items():
         for own in np.unique(counts[members]).tolist():
             chosen = members[counts[members] == own]
-            shape = shape_of(interface[tag]) if tag else None
+            shape = _still(interface[tag]) if tag else None
             rules.append((*_cone_rule(corners[:, :, chosen], shape, own), np.repeat(owners[chosen], own**2)))
     points, weights, cells = (np.concatenate(arrays, axis=-1) for arrays in zip(*rules, strict=True))
     return Rule(points, weights, {tag: np.flatnonzero(np.isin(cells, part)) for tag, part in mesh.parts.items()})
@@ -75,11 +74,17 @@ def curve_rule(mesh: Mesh, tag: str, interface: Interface, count: int) -> Rule:
     """The rule of count points on each facet of an interface."""
     facets = mesh.facets(tag)
     t, share = roots_legendre(count)
-    shape = shape_of(interface)
+    shape = _still(interface)
     curve, slope = _along(mesh.points[:, facets], shape, 0.5 * (1 + t))
     points = curve.reshape(2, -1)
     weights = (np.linalg.norm(slope, axis=0) * 0.5 * share).ravel()
     return Rule(points, weights, {}, shape.normal(points))
+
+
+def _still(interface: Interface) -> Shape:
+    """The shape of an interface that stands still."""
+    assert isinstance(interface.shape, Shape)
+    return interface.shape
 
 
 def _cones(mesh: Mesh, interface: Mapping[str, Interface]) -> tuple[Array, Indices, dict[str, Indices]]:

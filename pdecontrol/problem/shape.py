@@ -23,6 +23,7 @@ class Shape(Stated, ABC):
     """{x : level(x) < 0}, a bounded region with the boundary Gamma, where the level vanishes."""
 
     dims: ClassVar[tuple[int, ...]] = (2,)  # of the spaces in which it lies
+    entire: ClassVar[bool] = False  # whether its level is smooth everywhere inside
 
     @abstractmethod
     def level(self, x: Array) -> Array:

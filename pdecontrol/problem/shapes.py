@@ -30,6 +30,7 @@ class Ball(Shape):
 
     radius: float
     centre: Sequence[float]
+    entire: ClassVar[bool] = True
 
     def level(self, x: Array) -> Array:
         return np.asarray(0.5 * (((x - column(self.centre)) ** 2).sum(axis=0) / self.radius - self.radius))
@@ -97,6 +98,7 @@ class Ellipse(Shape):
     semi_axes: tuple[float, float]
     centre: Sequence[float] = (0.0, 0.0)
     angle: float = 0.0
+    entire: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_numbers(self.semi_axes, "the semi-axes of an ellipse", 2)
