@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..arrays import Array
 from .ansatz import Ansatz
 from .layer import Layer
 from .sampling import around
