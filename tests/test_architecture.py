@@ -17,7 +17,7 @@ FLOORS = (
     ("plot", "export", "layout"), ("space",), ("field",), ("agreement", "reference", "interface_reference"),
     ("spectrum",), ("maps",), ("terms", "stacked", "linearised"), ("curvature", "verify"), ("certificate",),
     ("result",), ("solvers",),
-    ("fem",), ("starts",), ("optimise",), ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),
+    ("fem",), ("starts",), ("optimise",), ("pinn",), ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),
 )  # fmt: skip
 
 
