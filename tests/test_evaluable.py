@@ -116,6 +116,21 @@ def test_figures_and_files_have_the_nodal_values(tmp_path):
     assert moving.animate(tmp_path / "moving.gif").stat().st_size
 
 
+def test_a_saved_result_has_the_nodal_values(tmp_path):
+    problem = pc.ControlProblem(
+        equation=pc.Elliptic(reaction=1.0),
+        control=pc.Distributed(),
+        tracking=pc.Tracking(1.0),
+        terms=[pc.Tikhonov(1.0)],
+    )
+    solved = pc.solve(problem, pc.unit_square(2))
+    control = replace(solved.control, function=Wave())
+    back = pc.load(replace(solved, control=control).save(tmp_path / "result")).control
+    node = control.space.nodes[:, -1:]
+    assert np.array_equal(back.array, control.array) and back.function is None
+    assert back(node) == pytest.approx(control.array[-1:]) and abs(control(node) - back(node)) > 0.1
+
+
 def spaces(mesh):
     """Spaces in which both sides have values of their own, at the middles of edges too, and that of a part."""
     for elements in (broken_lagrange(mesh, 2), cell_lagrange(mesh, 0), cell_lagrange(mesh, 1, "outside")):
