@@ -59,7 +59,7 @@ class Collocation(Training):
                 status = Status.SOLVED
                 break
             old = new
-        note = f"collocation at {task.system.size} rows, {self.features} random features of scale {self.scale:g}"
+        note = f"collocation ({task.system.size} rows, {self.features} random features of scale {self.scale:g}"
         return Trained(Shallow(layer, c[0]), Shallow(layer, c[1]), steps, status, note)
 
 

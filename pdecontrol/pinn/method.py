@@ -26,7 +26,7 @@ from ..problem import (
     Tikhonov,
     check_number,
 )
-from ..result import History, Result, Row
+from ..result import History, Result, Row, Status
 from ..solvers.checkpoint import as_checkpoint
 from .ansatz import Ansatz, hard
 from .collocation import Collocation
@@ -128,7 +128,7 @@ def solve_by_networks(
         result = _by_galerkin(problem, state, adjoint, method, tol, shown, options)
     else:
         result = _by_training(problem, state, adjoint, method, training, tol, shown, options)
-    return replace(result, method=f"{result.method}{why}", seconds=perf_counter() - begin)
+    return replace(result, method=f"{result.method}{why})", seconds=perf_counter() - begin)
 
 
 def _chosen(problem: ControlProblem, domain: Domain, method: HardConstraint) -> tuple[str | Training, str]:
@@ -136,9 +136,9 @@ def _chosen(problem: ControlProblem, domain: Domain, method: HardConstraint) -> 
     if method.training != "auto":
         return method.training, ""
     if domain.span is None and can_fit(domain):
-        return "galerkin", "; Galerkin's method, as the equation is steady and its quadrature can be verified"
+        return "galerkin", "; as the equation is steady, with a quadrature that can be verified"
     why = "in time" if domain.span is not None else "without gmsh"
-    return "collocation", f"; collocation, as there is no verified quadrature {why}"
+    return "collocation", f"; as there is no verified quadrature {why}"
 
 
 # -- Galerkin's method ------------------------------------------------------------------------------------------------
@@ -161,12 +161,24 @@ def _by_galerkin(
     layer = map.layer
     networks = [Shallow(layer, map.basis @ field.array) for field in (result.state, result.adjoint)]
     note = (
-        f"hard constraints, {map.basis.shape[1]} of {count} random features of scale {scale:g}, {map.points} points of "
-        f"quadrature, {result.method}"
+        f"hard constraints, Galerkin's method ({map.basis.shape[1]} of {count} random features of scale {scale:g}, "
+        f"{map.points} points of quadrature; {result.method.split(' (')[0]}"
     )
     size = state.size / adjoint.size
     pair = Trial(state, networks[0]), Trial(adjoint, Shallow(layer, size * networks[1].outer))
-    return replace(result, method=note, **_fields(problem, *pair, shown))
+    norm, value = result.certificate.norm, result.certificate.objective
+    distance = np.inf if result.certificate.bound is None else result.certificate.bound / max(norm, 1e-300)
+    assumption = (
+        "nothing: no bound is known; relative to the control, the distance to the optimum among the trial functions is "
+        f"{distance:.1e}, and half of them have all but {map.missing(count // 2):.1e} of the energy of the others"
+    )
+    history = History()
+    for row in result.history:
+        history.append(row._replace(estimate=row.estimate / max(norm, 1e-300), bound=np.nan))
+    status = Status.SOLVED if result.status is Status.CONVERGED else result.status
+    certificate = Certificate(None, norm, None, value, assumption)
+    result = replace(result, method=note, certificate=certificate, status=status, history=history)
+    return replace(result, **_fields(problem, *pair, shown))
 
 
 def _map(problem: ControlProblem, state: Ansatz, count: int, scale: float, method: HardConstraint) -> GalerkinMap:
