@@ -86,14 +86,17 @@ class Domain:
         places.inside[list(self.interface).index(tag)] = inner
         return places
 
+    def innermost(self, places: Places) -> Array:
+        """The number (n,) of the innermost interface around each place, -1 where there is none."""
+        found = np.full(places.points.shape[1], -1)
+        for number in sorted(range(len(self.interface)), key=lambda number: len(self._around[number])):
+            found[places.inside[number]] = number
+        return found
+
     def part(self, places: Places, tag: str) -> Array:
         """Whether places are in a part."""
-        member = np.zeros(places.points.shape[1], dtype=bool)
-        for number, (row, item) in enumerate(zip(places.inside, self.interface.values(), strict=True)):
-            if item.inside == tag:
-                within = [j for j, around in enumerate(self._around) if number in around]
-                member |= row & ~places.inside[within].any(axis=0)
-        return member | ~places.inside.any(axis=0) if tag == self.outside else member
+        owners = [number for number, item in enumerate(self.interface.values()) if item.inside == tag]
+        return np.isin(self.innermost(places), owners + [-1] * (tag == self.outside))
 
     def values(self, data: Any, places: Places, name: str, default: float | None = None) -> Array:
         """Values (n,) of a number or a function, or of one for each part; those of bounds may be infinite."""

@@ -26,6 +26,12 @@ def bubble(domain: Domain, places: Places) -> Jet:
     return Jet(a * b, np.array([slopes[0] * b, a * slopes[1]]), curvatures[0] * b + a * curvatures[1], np.zeros(a.size))
 
 
+def label(domain: Domain, places: Places) -> Jet:
+    """z, a number for each part: 1 outside of all interfaces, and from -1 on inside of the first, the second, .."""
+    innermost = domain.innermost(places)
+    return constant(np.where(innermost < 0, 1.0, 2 * innermost / max(len(domain.interface), 1) - 1), innermost.size)
+
+
 class Kink:
     """phi, the third coordinate of networks: 1 outside of all interfaces, continuous, and with a kink at each.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,50 +12,13 @@ from ..arrays import Array
 from ..errors import ProblemError
 from ..problem import Boundary, ControlProblem, Elliptic, Linear, Parabolic, Tikhonov, Tracking
 from .ansatz import Ansatz
+from .block import Apply, Block
+from .conditions import conditions
 from .domain import Places
 from .jet import STEP
 from .operator import Operator, stacked
 from .projection import Projection, projection
 from .sampling import Sample, Sides
-
-Apply = Callable[[Operator], Array]  # L N of a network, its offset included
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """Rows sum_k L_k N + factor v - load = 0, with a network N; v is the other one's, or the control made of it.
-
-    Parameters
-    ----------
-    name : what the rows say.
-    of_state : whether N is that of the state, or of the adjoint state.
-    operators : the L_k, each with n points.
-    load, factor : (n,); no factor where nothing of the other network is there.
-    other : v of the other network.
-    control : the projection, where v is the control.
-    """
-
-    name: str
-    of_state: bool
-    operators: tuple[Operator, ...]
-    load: Array
-    factor: Array | None = None
-    other: Operator | None = None
-    control: Projection | None = None
-
-    def residual(self, own: Apply, other: Apply) -> Array:
-        """The values (n,) of the rows."""
-        total = sum(own(operator) for operator in self.operators) - self.load
-        if self.other is not None:
-            v = other(self.other)
-            total += self.factor * (v if self.control is None else self.control.value(v))
-        return np.asarray(total)
-
-    def weighted(self, weight: float) -> Block:
-        """The rows times a number."""
-        operators = tuple(operator.times(weight) for operator in self.operators)
-        factor = None if self.factor is None else weight * self.factor
-        return replace(self, operators=operators, load=weight * self.load, factor=factor)
 
 
 class System:
@@ -91,7 +54,8 @@ class System:
         for tag, pieces in sample.curves.items():
             blocks += [self._flux(tag, pieces, True), self._flux(tag, pieces, False)]
         if soft is not None:
-            blocks += self._soft(sample, *soft)
+            blocks += conditions(problem, state, sample, True, *soft)
+            blocks += conditions(problem, adjoint, sample, False, *soft)
         self.blocks: tuple[Block, ...] = tuple(
             block.weighted(1 / np.sqrt(block.load.size)) for block in blocks if block.load.size
         )
@@ -178,10 +142,6 @@ class System:
             return block
         projected = self._projection(controlled) if of_state else None
         return replace(block, factor=np.concatenate(factors), other=stacked(others), control=projected)
-
-    def _soft(self, sample: Sample, boundary: float, value: float) -> list[Block]:
-        """Y = h0 on the boundary, [Y] = g0, Y(t_0) = y_0, and zero for P, P(T) = 0: rows where nothing else says it."""
-        raise NotImplementedError
 
     # -- data -------------------------------------------------------------------------------------------------------
 
