@@ -36,7 +36,7 @@ class Lifting:
     Raises
     ------
     DataError
-        If data are not smooth along a side, or initial values do not match them.
+        If data are not smooth along a side, sides do not match at a corner, or initial values do not match them.
     """
 
     def __init__(
@@ -134,7 +134,15 @@ class Lifting:
         lows, widths = np.array([(low, high - low) for low, high in self._domain.box]).T
         (left, right), (bottom, top) = sides
         ends = np.array(self._domain.box[1])
-        (c00, c01), (c10, c11) = left(ends)[0], right(ends)[0]
+        (c00, c01), (c10, c11) = corners = left(ends)[0], right(ends)[0]
+        along = np.transpose([bottom(np.array(self._domain.box[0]))[0], top(np.array(self._domain.box[0]))[0]])
+        if np.abs(along - corners).max() > 1e-10 * max(np.abs(along).max(), np.abs(corners).max()):
+            k = np.unravel_index(np.argmax(np.abs(along - corners)), (2, 2))
+            place = [self._domain.box[axis][end] for axis, end in enumerate(k)]
+            raise DataError(
+                f"the Dirichlet values on {SIDES[0][k[0]]!r} and {SIDES[1][k[1]]!r} differ at the corner x = {place}: "
+                f"{corners[k[0]][k[1]]:.6g} and {along[k]:.6g}; a trial space needs values that match."
+            )
 
         def blend(points: Array) -> Jet:
             s, t = (points - lows[:, None]) / widths[:, None]

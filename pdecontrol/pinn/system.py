@@ -17,7 +17,7 @@ from .conditions import conditions
 from .domain import Places
 from .jet import STEP
 from .operator import Operator, stacked
-from .projection import Projection, projection
+from .projection import Projection, controlled, projection
 from .sampling import Sample, Sides
 
 
@@ -147,10 +147,7 @@ class System:
 
     def _diffusion(self, places: Places) -> tuple[Array, Array]:
         """kappa (n,) and grad kappa / kappa (2, n), by differences on the side where the places are."""
-        kappa = self.domain.values(self._steady.diffusion, places, "diffusion")
-        if np.any(kappa <= 0):
-            where = places.points[:, np.argmax(kappa <= 0)].round(6).tolist()
-            raise ProblemError(f"diffusion must be positive, it is {kappa.min():.6g} at x = {where}.")
+        kappa = self.domain.positive(self._steady.diffusion, places, "diffusion")
         slope, step = np.zeros(places.points.shape), STEP * self.domain.diameter
         for axis, unit in enumerate(step * np.eye(2)[:, :, None]):
             at = [
@@ -168,30 +165,24 @@ class System:
         for item in self.problem.observations:
             if (item.on in self.domain.interface) != (tag is not None) or (tag is not None and item.on != tag):
                 continue
-            member = np.ones(load.size) if item.on is None or tag is not None else self._member(places, item.on)
+            chosen = np.ones(load.size, dtype=bool)
+            if item.on is not None and tag is None:
+                chosen = self.domain.part(places, item.on)
             if isinstance(item.times, tuple):
-                member = member * (item.times[0] <= (places.t or 0.0) <= item.times[1])
+                chosen = chosen & (item.times[0] <= (places.t or 0.0) <= item.times[1])
             if isinstance(item, Tracking):
-                target = np.zeros(load.size)
-                chosen = member > 0
-                target[chosen] = self.domain.values(item.target, places.only(chosen), "the target of Tracking")
-                factor += item.weight * member
-                load -= item.weight * member * target
+                factor[chosen] += item.weight
+                target = self.domain.values(item.target, places.only(chosen), "the target of Tracking")
+                load[chosen] -= item.weight * target
             else:
-                load += member * self.domain.values(item.weight, places, "the weight of Linear")
+                load[chosen] += self.domain.values(item.weight, places.only(chosen), "the weight of Linear")
         return factor, load
 
     def _controlled(self, places: Places) -> Array:
-        """Where a control on the domain acts."""
-        on = self.problem.control.on
+        """1 where a control on the domain acts, and 0 elsewhere."""
         if isinstance(self.problem.control, Boundary):
             return np.zeros(places.points.shape[1])
-        return np.ones(places.points.shape[1]) if on is None else self._member(places, on)
-
-    def _member(self, places: Places, tag: str) -> Array:
-        if tag not in self.domain.tags:
-            raise ProblemError(f"there is no part or interface {tag!r}, the parts are {self.domain.tags}.")
-        return self.domain.part(places, tag).astype(float)
+        return controlled(self.problem, self.domain, places).astype(float)
 
     def _projection(self, pieces: Sequence[Places]) -> Projection:
         found = [projection(self.problem, self.domain, places) for places in pieces]
