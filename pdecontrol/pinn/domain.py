@@ -95,8 +95,8 @@ class Domain:
 
     def part(self, places: Places, tag: str) -> Array:
         """Whether places are in a part."""
-        owners = [number for number, item in enumerate(self.interface.values()) if item.inside == tag]
-        return np.isin(self.innermost(places), owners + [-1] * (tag == self.outside))
+        named = [*(item.inside == tag for item in self.interface.values()), tag == self.outside]  # the last for -1
+        return np.asarray(np.array(named)[self.innermost(places)])
 
     def values(self, data: Any, places: Places, name: str, default: float | None = None) -> Array:
         """Values (n,) of a number or a function, or of one for each part; those of bounds may be infinite."""

@@ -48,10 +48,11 @@ class Lifting:
     ) -> None:
         self._domain, self._jumps, self._initial = domain, jumps, initial
         self._data = [[(conditions.get(name) or conditions["boundary"]).value for name in pair] for pair in SIDES]
-        given: list[Any] = [*self._data[0], *self._data[1], *jumps.values()]
-        self._changes = any(callable(item) and takes_time(item) for item in given)
+        around: list[Any] = [*self._data[0], *self._data[1]]
+        moving = any(callable(item) and takes_time(item) for item in around)
+        self._changes = moving or any(callable(item) and takes_time(item) for item in jumps.values())
         self._begin = None if initial is None else self._blend(None if domain.span is None else domain.span[0])
-        self._still = None if self._changes else self._begin or self._blend(None)
+        self._still = None if moving else self._begin or self._blend(None)
         if initial is not None:
             self._check_initial()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -117,7 +117,7 @@ class System:
         others, loads, factors, controlled = [], [], [], []
         control = self.problem.control
         for sides in pieces:
-            kappas = [self._diffusion(places)[0] for places in sides[:2]]
+            kappas = [self.domain.positive(self._steady.diffusion, places, "diffusion") for places in sides[:2]]
             weight = 1 / np.maximum(*kappas) / (1.0 if of_state else np.sqrt(self._tikhonov.alpha))
             for sign, kappa, places, found in zip((1, -1), kappas, sides[:2], (outer, inner), strict=True):
                 _, along, across = ansatz.first(places)
@@ -147,13 +147,14 @@ class System:
 
     def _diffusion(self, places: Places) -> tuple[Array, Array]:
         """kappa (n,) and grad kappa / kappa (2, n), by differences on the side where the places are."""
-        kappa = self.domain.positive(self._steady.diffusion, places, "diffusion")
-        slope, step = np.zeros(places.points.shape), STEP * self.domain.diameter
+        data, slope = self._steady.diffusion, np.zeros(places.points.shape)
+        kappa = self.domain.positive(data, places, "diffusion")
+        if not any(map(callable, data.values() if isinstance(data, Mapping) else [data])):
+            return kappa, slope
+        step = STEP * self.domain.diameter
         for axis, unit in enumerate(step * np.eye(2)[:, :, None]):
             at = [
-                self.domain.values(
-                    self._steady.diffusion, places._replace(points=places.points + k * unit), "diffusion"
-                )
+                self.domain.values(data, places._replace(points=places.points + k * unit), "diffusion")
                 for k in (1, -1, 2, -2)
             ]
             slope[axis] = (8 * (at[0] - at[1]) - (at[2] - at[3])) / (12 * step) / kappa
