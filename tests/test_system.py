@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from marks import needs_gmsh
 from scipy.linalg import lstsq
 from test_interface_reference import FIRST, NODES, differences
 from trial_cases import CASES, SQUARE, random_network
@@ -384,3 +385,19 @@ def test_the_reduced_gradient_is_alpha_u_plus_or_minus_p(control, time):
     slopes = (J[::2] - J[1::2]) / 2  # J is quadratic
     assert (np.abs(slopes - of_u - found.sign * of_p) <= 1e-3 * sizes).all()
     assert (np.abs(slopes - of_u + found.sign * of_p) > 0.1 * sizes).any()
+
+
+@needs_gmsh
+@pytest.mark.parametrize("control", [pc.Distributed(), pc.Boundary("gamma")], ids=["distributed", "interface"])
+def test_states_are_those_of_fitted_finite_elements(control):
+    problem = stated(control, False)
+    found = Collocated(problem, 700, 2.0, (4000, 500))
+    u = direction(np.random.default_rng(328509).uniform(-2, 2, (3, 4)))
+    coefficients = found.states([u])[0]
+    mesh = pc.fitted_mesh(SQUARE, problem.interface, 0.04)
+    with pc.discretise(problem, mesh, pc.Embedded(2)) as map:
+        state = map.field(map.control.interpolate(lambda x: u(x, None)))
+    x = np.random.default_rng(357911).uniform(-1, 1, (2, 800))
+    x = x[:, np.abs(np.hypot(*x) - 0.5) > 0.02]
+    y = found.value(coefficients, True, found.domain.places(x))
+    assert np.abs(y - state(x)).max() <= 2e-3 * np.abs(y).max()
