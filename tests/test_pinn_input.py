@@ -251,3 +251,21 @@ def test_what_is_right_is_taken():
     assert checked_domain(part, BOX).tags == ["inside", "outside"]
     turning = pc.Moving(lambda t: pc.Circle(0.3, (0.4 * np.cos(t), 0.4 * np.sin(t))))
     assert checked_domain(heat(turning), BOX).moves
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (lambda: stated(shape=pc.Circle(0.6, (0.5, 0))), "leaves the domain"),
+        (lambda: bounds(lambda x: x[0], lambda x: 0.5 + 0 * x[0]), "is above the upper bound 0.5"),
+        (lambda: stated(control=pc.Coefficient()), "not Coefficient"),
+    ],
+)
+def test_solve_refuses_before_any_work(state, message, monkeypatch):
+    def never(*_):
+        raise AssertionError("long work has begun")
+
+    monkeypatch.setattr("pdecontrol.pinn.method.hard", never)
+    monkeypatch.setattr("pdecontrol.pinn.method.mesh_of", never)
+    with pytest.raises(ProblemError, match=message):
+        pc.solve(state(), BOX, method="pinn")

@@ -13,12 +13,14 @@ import pdecontrol as pc
 from pdecontrol import interface_reference as reference
 from pdecontrol.pinn.ansatz import Ansatz, hard, soft
 from pdecontrol.pinn.checks import checked_domain
+from pdecontrol.pinn.collocation import Collocation
 from pdecontrol.pinn.features import random_features
 from pdecontrol.pinn.jet import Jet, constant
 from pdecontrol.pinn.lifting import Lifting
 from pdecontrol.pinn.projection import projection
 from pdecontrol.pinn.sampling import draw
 from pdecontrol.pinn.system import System
+from pdecontrol.pinn.training import Task
 from pdecontrol.problem import L1
 from pdecontrol.space import Space
 from pdecontrol.terms.control import ControlCost
@@ -401,3 +403,25 @@ def test_states_are_those_of_fitted_finite_elements(control):
     x = x[:, np.abs(np.hypot(*x) - 0.5) > 0.02]
     y = found.value(coefficients, True, found.domain.places(x))
     assert np.abs(y - state(x)).max() <= 2e-3 * np.abs(y).max()
+
+
+def error_of_control(exact, weights, seed):
+    """Of collocation with 250 features, hard where there are no weights of soft conditions."""
+    problem, near, generator = exact.problem, [(0.0, 0.0)], np.random.default_rng(seed)
+    domain = checked_domain(problem, SQUARE)
+    spaces = soft(domain, 1.0) if weights else hard(domain, Lifting(domain, problem.boundary, {"gamma": 0.0}), 1.0)
+    systems = [System(problem, *spaces, draw(domain, n, n // 8, n // 8, generator, near), weights) for n in (2000, 500)]
+    trained = Collocation(250, 2.0, near).train(Task(*systems, seed))
+    places = domain.places(np.stack(np.meshgrid(*2 * [np.linspace(-1, 1, 65)])).reshape(2, -1))
+    u = projection(problem, domain, places).value(trained.adjoint.apply(spaces[1].value(places)))
+    missing, wanted = u - exact.at(exact.control, places.points), exact.at(exact.control, places.points)
+    return np.linalg.norm(missing) / np.linalg.norm(wanted)
+
+
+def test_hard_conditions_beat_soft_ones_the_more_the_worse_their_weights_are():
+    found = {
+        weights: np.median([error_of_control(EXACT["circle"], weights, seed) for seed in (11, 12, 13)])
+        for weights in (None, (1.0, 1.0), (10.0, 10.0))
+    }
+    assert found[None] < 5e-4 and found[1.0, 1.0] < 5e-3
+    assert found[1.0, 1.0] > 8 * found[None] and found[1.0, 1.0] > 3 * found[10.0, 10.0] > 3 * found[None]
