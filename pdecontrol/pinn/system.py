@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Block:
     load, factor : (n,); no factor where nothing of the other network is there.
     other : v of the other network.
     control : the projection, where v is the control.
+    kind : whether they are an equation, the jump of a flux, or of values.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Block:
     factor: Array | None = None
     other: Operator | None = None
     control: Projection | None = None
+    kind: Literal["equation", "flux", "value"] = "equation"
 
     def residual(self, own: Apply, other: Apply) -> Array:
         """The values (n,) of the rows."""
@@ -172,7 +174,7 @@ class System:
                 factors.append(weight * factor)
                 others.append(self.state.value(places))
         name = f"the jump of the flux of the {'state' if of_state else 'adjoint state'} on {tag!r}"
-        block = Block(name, of_state, (stacked(outer), stacked(inner)), np.concatenate(loads))
+        block = Block(name, of_state, (stacked(outer), stacked(inner)), np.concatenate(loads), kind="flux")
         acts = isinstance(control, Boundary) and control.on == tag if of_state else bool(np.any(np.hstack(factors)))
         if not acts:
             return block
