@@ -58,6 +58,7 @@ class Status(Enum):
     OVERFLOW = (
         "numbers overflow, underflow or are NaN: choose units in which data, weights and controls are nearer to 1"
     )
+    DIVERGED = "training diverged, and these are the best weights that it had: take more points, or smaller steps"
     STOPPED = "the callback asked to stop"
     INTERRUPTED = "interrupted by the keyboard: a checkpoint= lets the run go on"
 

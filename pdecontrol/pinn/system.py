@@ -53,6 +53,11 @@ class Block:
             total += self.factor * (v if self.control is None else self.control.value(v))
         return np.asarray(total)
 
+    def slope(self, v: Array) -> Array:
+        """The derivative (n,) of the rows by v."""
+        assert self.factor is not None
+        return self.factor if self.control is None else self.factor * self.control.slope(v)
+
     def weighted(self, weight: float) -> Block:
         """The rows times a number."""
         operators = tuple(operator.times(weight) for operator in self.operators)
