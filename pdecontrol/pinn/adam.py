@@ -14,8 +14,9 @@ from ..arrays import Array
 from ..errors import ProblemError
 from ..problem import check_number
 from ..problem.stated import Stated
+from .archive import Stage
 from .deep import ACTIVATIONS, Activation, Deep, drawn
-from .monitor import Monitor, Stage
+from .monitor import Monitor
 from .system import Block
 from .training import Task, Trained, Training
 
@@ -39,7 +40,8 @@ class Adam(Stated, Training):
     weights : w_b of the state equation, of jumps of its flux, of the adjoint equation, and of jumps of its flux. Those
         jumps are measured by the larger kappa, see `System`. Conditions on values have the weight 1.
     activation : "tanh" or "sigmoid".
-    every : after how many steps the residual at the points held out is computed, and what is shown and saved.
+    seconds : the limit of time.
+    every : after how many steps the residual at the points held out is computed; so many steps of L-BFGS are one run.
     device : "auto" is CUDA where there is one, and the CPU else.
 
     Raises
@@ -55,7 +57,7 @@ class Adam(Stated, Training):
     Examples
     --------
     >>> Adam(widths=(50, 50), steps=2000, rates=[(0, 1e-3)], refinement=500)
-    Adam(widths=(50, 50), steps=2000, rates=[(0, 0.001)], refinement=500)
+    Adam(widths=(50, 50), steps=2000, rates=((0, 0.001),), refinement=500)
     """
 
     widths: Sequence[int] = (100,)
@@ -64,7 +66,8 @@ class Adam(Stated, Training):
     refinement: int = 0
     weights: Sequence[float] = (3.0, 1.0, 1.0, 1.0)
     activation: Activation = "tanh"
-    every: int = 100
+    seconds: float = np.inf
+    every: int = 500
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
@@ -76,6 +79,8 @@ class Adam(Stated, Training):
             _check_count(width, "each of widths", 1)
         for name, least in (("steps", 0), ("refinement", 0), ("every", 1)):
             _check_count(getattr(self, name), name, least)
+        if self.seconds != np.inf:
+            check_number(self.seconds, "Adam: seconds", positive=True)
         begins = [pair[0] for pair in self.rates]
         if not begins or begins != sorted(begins) or begins[0] != 0:
             raise ProblemError(f"Adam: rates are pairs (step, rate) from step 0 on, in order, got {self.rates}.")
@@ -87,43 +92,45 @@ class Adam(Stated, Training):
             check_number(weight, "Adam: a weight", positive=True)
         if self.activation not in ACTIVATIONS:
             raise ProblemError(f"Adam: activation is 'tanh' or 'sigmoid', got {self.activation!r}.")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise ProblemError(f"Adam: device is 'auto', 'cpu' or 'cuda', got {self.device!r}.")
 
     def train(self, task: Task) -> Trained:
         try:
             from .loss import Loss
         except ImportError as error:
             raise ProblemError(f"Adam needs torch: pip install 'pdecontrol[torch]' ({error}).") from None
-        systems, generator = (task.system, task.held_out), np.random.default_rng(task.seed)
-        state, adjoint = (
-            drawn(ansatz.inputs, self.widths, self.activation, generator)
-            for ansatz in (task.system.state, task.system.adjoint)
-        )
+        systems, shape = (task.system, task.held_out), self._drawn(task, 0)
         scales = [system.scale for system in systems]
-        weights = [self._weight(block) for block in task.system.blocks]
-        loss = Loss(task.system, weights, (state, adjoint), self.device)
+        loss = Loss(task.system, [self._weight(block) for block in task.system.blocks], shape, self.device)
 
         def networks(theta: Array) -> tuple[Deep, Deep]:
-            size = state.flat.size
-            return state.at(theta[:size]), adjoint.at(theta[size:])
+            state, adjoint = shape
+            return state.at(theta[: state.flat.size]), adjoint.at(theta[state.flat.size :])
 
-        def stages(last: Stage | None) -> Iterator[Stage]:
-            flat = np.concatenate([state.flat, adjoint.flat])
-            begin = (
-                Iterate(0, flat, 0 * flat, 0 * flat)
-                if last is None
-                else Iterate(last.iteration, last.weights["theta"], last.rest["mean"], last.rest["square"])
-            )
+        def stages(start: int, last: Stage | None) -> Iterator[Stage]:
+            if last is None:
+                theta = np.concatenate([network.flat for network in self._drawn(task, start)])
+                begin = Iterate(0, theta, 0 * theta, 0 * theta)
+            else:
+                begin = Iterate(last.iteration, last.weights["theta"], last.rest["mean"], last.rest["square"])
             for at in self._iterates(loss, begin, last is None):
-                n_y, n_p = networks(at.theta)
-                sizes = [np.linalg.norm(system.residual(n_y.apply, n_p.apply)) for system in systems]
-                residual, held_out = (float(size / scale) for size, scale in zip(sizes, scales, strict=True))
+                functions = [network.apply for network in networks(at.theta)]
+                sizes = [float(np.linalg.norm(system.residual(*functions))) for system in systems]
+                residual, held_out = (size / scale for size, scale in zip(sizes, scales, strict=True))
                 yield Stage(at.step, residual, held_out, {"theta": at.theta}, {"mean": at.mean, "square": at.square})
 
-        method = repr(replace(self, refinement=0, device="auto"))
-        monitor = Monitor(task, method, self.steps + self.refinement, np.inf)
+        method = repr(replace(self, refinement=0, seconds=np.inf, device="auto"))
+        monitor = Monitor(task, method, self.steps + self.refinement, self.seconds)
         status, note = monitor.run(stages)
         assert monitor.best is not None
         return Trained(*networks(monitor.best.weights["theta"]), monitor.steps, status, note)
+
+    def _drawn(self, task: Task, start: int) -> list[Deep]:
+        """Random networks of the state and of the adjoint state."""
+        generator = np.random.default_rng([task.seed, start])
+        ansatzes = task.system.state, task.system.adjoint
+        return [drawn(ansatz.inputs, self.widths, self.activation, generator) for ansatz in ansatzes]
 
     def _weight(self, block: Block) -> float:
         if block.kind == "value":

@@ -17,7 +17,7 @@ from .lifting import SIDES
 from .sampling import chebyshev
 
 EXACT = 1e-8  # what conditions may miss, relative to the values
-KINK = 1e-6  # the smallest kink, relative to the slopes
+KINK = 1e-6  # the smallest kink, relative to the largest one and to the values
 GRID = 41  # points on each axis, at which signs and initial values are looked at
 
 
@@ -146,7 +146,7 @@ def given_kink(domain: Domain, phi: Mapping[str, Data]) -> Given:
                 size = max(np.abs(outer.value).max(), np.abs(inner.value).max())
                 _compare(loop, outer.value - inner.value, 0.0, size, f"the jump of phi on {tag!r}", "it must be")
                 slopes = np.abs(((outer.gradient - inner.gradient) * shape.normal(loop)).sum(axis=0))
-                if slopes.min() <= KINK * max(np.abs(outer.gradient).max(), np.abs(inner.gradient).max()):
+                if slopes.min() <= KINK * max(slopes.max(), size / domain.diameter):
                     where = loop[:, np.argmin(slopes)].round(6).tolist()
                     raise DataError(f"phi has no kink on {tag!r} at x = {where}, where its slope must jump.")
     return kink

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..arrays import Array, Data, Piecewise, sample
 from ..errors import DataError, ProblemError
-from ..problem import Dirichlet, Moving, Shape
+from ..problem import Dirichlet, Moving
 from .ansatz import Function
 from .domain import Domain, Places
 from .factors import SLOPE, loops_of
@@ -148,28 +148,29 @@ def _bump(domain: Domain, tag: str, seed: int) -> Callable[[Array], Jet]:
         raise ProblemError(f"interface {tag!r} moves: a learned phi is for interfaces that do not.")
     shape = domain.shape(tag)
     loops = loops_of(domain, tag, shape)
-    curve, sides = (np.hstack(found) for found in (loops, [np.roll(loop, -1, axis=1) - loop for loop in loops]))
-    box = np.array([curve.min(axis=1), curve.max(axis=1)]).T
+    corners, sides = (np.hstack(found) for found in (loops, [np.roll(loop, -1, axis=1) - loop for loop in loops]))
+    box = np.array([corners.min(axis=1), corners.max(axis=1)]).T
+    size = 0.5 * float((box[:, 1] - box[:, 0]).max())
     features, points = Features(box, seed), _uniform(box, seed, 2 * INSIDE)
-    inside = shape.contains(points)
-    area = np.mean(inside) * np.prod(box[:, 1] - box[:, 0])
+    points = points[:, shape.contains(points)]
+    area = np.prod(box[:, 1] - box[:, 0]) * points.shape[1] / (2 * INSIDE)
     laplacian = SLOPE * np.linalg.norm(sides, axis=0).sum() / area  # the mean of that of phi, by Gauss's theorem
-    values, slopes = _along(features, shape, curve)
-    solve = minimiser(np.vstack([values, slopes]), area * features.matrices(points[:, inside])[3])
-    ends = np.repeat([0.0, SLOPE], curve.shape[1])
-    coefficients = solve(ends, np.full(int(inside.sum()), area * laplacian))
-    between = shape.project(curve + 0.5 * sides)
-    missed = np.abs(np.vstack(_along(features, shape, between)) @ coefficients - ends).max()
-    if missed > EXACT * SLOPE:
-        raise ProblemError(f"interface {tag!r} is too crooked: a learned phi misses its kink by {missed:.1e}.")
+
+    def ends(curve: Array) -> tuple[Array, Array]:
+        """Values and normal derivatives of features at points, and what they must be."""
+        values, first, second, _ = features.matrices(curve)
+        normal = shape.normal(curve)[:, :, None]
+        slopes = normal[0] * first + normal[1] * second
+        return np.vstack([values, size * slopes]), np.repeat([0.0, size * SLOPE], len(values))
+
+    matrix, wanted = ends(np.hstack([corners, shape.project(corners + 0.5 * sides)]))
+    solve = minimiser(matrix, size**2 * features.matrices(points)[3])
+    coefficients = solve(wanted, np.full(points.shape[1], size**2 * laplacian))
+    matrix, wanted = ends(shape.project(corners + 0.25 * sides))
+    missed = np.abs(matrix @ coefficients - wanted).max() / (size * SLOPE)
+    if missed > EXACT:
+        raise ProblemError(f"interface {tag!r} is too crooked: a learned phi misses its kink by {missed:.1e} of it.")
     return lambda points: features.jet(coefficients, points)
-
-
-def _along(features: Features, shape: Shape, curve: Array) -> tuple[Array, Array]:
-    """Values and normal derivatives of features."""
-    values, first, second, _ = features.matrices(curve)
-    normal = shape.normal(curve)
-    return values, normal[0][:, None] * first + normal[1][:, None] * second
 
 
 def _uniform(box: Array, seed: int, count: int) -> Array:

@@ -28,7 +28,7 @@ class Loss:
     device : of the tensors; "auto" is CUDA where there is one.
     """
 
-    def __init__(self, system: System, weights: Sequence[float], networks: tuple[Deep, Deep], device: str) -> None:
+    def __init__(self, system: System, weights: Sequence[float], networks: Sequence[Deep], device: str) -> None:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
 
