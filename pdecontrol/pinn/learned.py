@@ -76,7 +76,16 @@ def minimiser(exact: Array, weak: Array) -> Callable[[Array, Array], Array]:
 
 
 def learned_factor(domain: Domain, seed: int = 1) -> Function:
-    """h = 0 on the boundary, and near to the product of cos(pi xi_i / 2) inside, xi from -1 to 1 in the rectangle."""
+    """h = 0 on the boundary, and near to the product of cos(pi xi_i / 2) inside, xi from -1 to 1 in the rectangle.
+
+    Examples
+    --------
+    >>> from pdecontrol.problem import Circle, Interface
+    >>> domain = Domain(((-1, 1), (-1, 1)), {"gamma": Interface(Circle(0.5))}, "outside")
+    >>> points = np.array([[0.0, 0.5, 1.0], [0.0, 0.0, 0.3]])
+    >>> np.abs(learned_factor(domain)(domain.places(points)).value).round(3).tolist()
+    [1.0, 0.707, 0.0]
+    """
     box = np.array(domain.box)
     low, high = box.T[:, :, None]
     features, inside = Features(box, seed), _uniform(box, seed, INSIDE)
@@ -94,7 +103,9 @@ def learned_lifting(
     initial: Piecewise | None = None,
     seed: int = 1,
 ) -> Lifting:
-    """g, see `Lifting`, with an extension B of boundary data that is nearly harmonic: B h0 = h0, Lap B h0 = 0.
+    """g, see `Lifting`, where the extension B h0 of boundary data is the network with B h0 = h0 and small weights.
+
+    Jumps and initial values are those of the data, without an approximation.
 
     Raises
     ------

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..arrays import Array
+from ..errors import ProblemError
 from .deep import Deep, carried
 from .operator import Operator, stacked
 from .projection import Projection
@@ -26,16 +27,24 @@ class Loss:
     weights : w_b for each block.
     networks : of the state and of the adjoint state, of which the shapes are taken.
     device : of the tensors; "auto" is CUDA where there is one.
+
+    Raises
+    ------
+    ProblemError
+        If there is no such device.
     """
 
     def __init__(self, system: System, weights: Sequence[float], networks: Sequence[Deep], device: str) -> None:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ProblemError("torch finds no CUDA device here: take device='cpu'.")
 
         def put(array: Array) -> Tensor:
             return torch.tensor(array, dtype=torch.float64, device=device)
 
         self._networks, self._put, self._weights = networks, put, tuple(weights)
+        self._first = networks[0].flat.size
         asked: tuple[list[Operator], list[Operator]] = ([], [])
         self._blocks = []
         for block in system.blocks:
@@ -58,9 +67,8 @@ class Loss:
         return total.item(), gradient.cpu().numpy()
 
     def _total(self, theta: Tensor) -> Tensor:
-        first, second = self._networks
-        size = first.flat.size
-        found = [self._asked[0](first.at(theta[:size])), self._asked[1](second.at(theta[size:]))]
+        parts = theta[: self._first], theta[self._first :]
+        found = [asked(net.at(part)) for asked, net, part in zip(self._asked, self._networks, parts, strict=True)]
         total = theta.new_zeros(())
         for weight, (own, rows, load, coupled) in zip(self._weights, self._blocks, strict=True):
             residual = sum(found[own][rows], -load)
