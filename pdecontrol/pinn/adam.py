@@ -52,7 +52,7 @@ class Adam(Stated, Training):
     Notes
     -----
     The defaults are those of M.-C. Lai, Y. Song, X. Yuan, H. Yue, T. Zeng, SIAM J. Sci. Comput. 47 (2025), for their
-    first example, where fluxes are not scaled, which for kappa = (1, 10) is ``weights=(3, 100, 1, 100)``.
+    first example, kappa = (1, 10), where fluxes are not scaled: their weight 1 is 100 here.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class Adam(Stated, Training):
     steps: int = 40_000
     rates: Sequence[tuple[int, float]] = PUBLISHED
     refinement: int = 0
-    weights: Sequence[float] = (3.0, 1.0, 1.0, 1.0)
+    weights: Sequence[float] = (3.0, 100.0, 1.0, 100.0)
     activation: Activation = "tanh"
     seconds: float = np.inf
     every: int = 500

@@ -43,6 +43,7 @@ class Loss:
         def put(array: Array) -> Tensor:
             return torch.tensor(array, dtype=torch.float64, device=device)
 
+        np.empty(31 << 17)  # once glibc has freed so much it keeps what is freed later, and a step takes a quarter less
         self._networks, self._put, self._weights = networks, put, tuple(weights)
         self._first = networks[0].flat.size
         asked: tuple[list[Operator], list[Operator]] = ([], [])
