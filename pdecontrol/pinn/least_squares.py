@@ -1,5 +1,7 @@
 """Least squares for all weights of two networks with one hidden layer: Jacobians by hand, damped steps, the iteration.
 
+The hidden weights begin at random, the outer ones with the solution of the linear problem for them. Then
+
     1.  J, r: the Jacobian and the residual at the weights w
     2.  (J^T J + mu D) d = -J^T r,  D = diag(J^T J)
     3.  w+ = w + d, or what a method makes of it;  mu grows until |r| decreases
@@ -35,7 +37,9 @@ from .operator import Operator
 from .system import Block, System
 from .training import Task, Trained, Training
 
-HIDDEN, OUTER = 1.5, 0.1  # sizes of random weights
+HIDDEN = 1.5  # size of random weights
+RIDGE = 1e-9  # of scaled normal equations for outer weights: neurons are nearly dependent
+DAMPING = 0.01  # the first mu
 TRIES = 30  # of larger mu, after which nothing improves
 TINY = 1e-14  # least of D, beside its sum
 WINDOW, GAIN = 50, 0.99  # |r| falls by this in so many iterations, or nothing improves
@@ -97,6 +101,21 @@ def by_outer(system: System, pair: Pair) -> Array:
     return _assembled(system, pair, widths, lambda network, operator: network.layer.matrix(operator))
 
 
+def solved(system: System, pair: Pair) -> Pair:
+    """The networks with the outer weights of least |r|, linearised at those that they have."""
+    matrix, r = by_outer(system, pair), pair.residual(system)
+    scale = np.linalg.norm(matrix, axis=0)
+    scale[scale == 0] = 1.0
+    matrix /= scale
+    factor = cho_factor(matrix.T @ matrix + RIDGE * np.eye(scale.size))
+    step = -cho_solve(factor, matrix.T @ r)
+    step -= cho_solve(factor, matrix.T @ (r + matrix @ step))
+    first, second = np.split(step / scale, [pair.state.outer.size])
+    return Pair(
+        Shallow(pair.state.layer, pair.state.outer + first), Shallow(pair.adjoint.layer, pair.adjoint.outer + second)
+    )
+
+
 def _assembled(system: System, pair: Pair, widths: list[int], part: Callable[[Shallow, Operator], Array]) -> Array:
     result, begin = np.zeros((system.size, sum(widths))), 0
     for block in system.blocks:
@@ -134,8 +153,8 @@ class LeastSquares(Training):
             raise ProblemError(f"{name} needs a limit, of seconds or of iterations.")
 
     @abstractmethod
-    def settled(self, system: System, pair: Pair) -> Pair:
-        """What the method makes of networks that are random, or come from a step."""
+    def accept(self, system: System, pair: Pair) -> Pair:
+        """What the method makes of the networks after a step."""
 
     def train(self, task: Task) -> Trained:
         monitor = Monitor(task, f"{type(self).__name__}(neurons={self.neurons})", self.iterations, self.seconds)
@@ -147,14 +166,13 @@ class LeastSquares(Training):
         system, scale, held_out = task.system, task.system.scale, task.held_out
         if last is None:
             generator = np.random.default_rng([task.seed, start])
-            pair = self.settled(
-                system, Pair(*(self._random(ansatz, generator) for ansatz in (system.state, system.adjoint)))
-            )
-            iteration, mu = 0, 1.0
+            random = Pair(self._random(system.state, generator), self._random(system.adjoint, generator))
+            pair = solved(system, random)
+            iteration, mu = 0, DAMPING
         else:
             pair, iteration, mu = Pair.from_arrays(last.weights), last.iteration, float(last.rest["damping"])
+        r = pair.residual(system)
         while True:
-            r = pair.residual(system)
             if last is None or iteration > last.iteration:
                 inside = float(np.linalg.norm(r)) / scale
                 outside = float(np.linalg.norm(pair.residual(held_out))) / held_out.scale
@@ -162,16 +180,16 @@ class LeastSquares(Training):
             found = self._step(system, pair, r, mu)
             if found is None:
                 return
-            (pair, mu), iteration = found, iteration + 1
+            (pair, r, mu), iteration = found, iteration + 1
 
     def _random(self, ansatz: Ansatz, generator: np.random.Generator) -> Shallow:
-        """A network with random weights."""
+        """A network with a random hidden layer."""
         weights = generator.uniform(-HIDDEN, HIDDEN, (ansatz.inputs, self.neurons))
         biases = generator.uniform(-HIDDEN, HIDDEN, self.neurons)
-        return Shallow(Layer(weights, biases), OUTER * generator.standard_normal(self.neurons))
+        return Shallow(Layer(weights, biases), np.zeros(self.neurons))
 
-    def _step(self, system: System, pair: Pair, r: Array, mu: float) -> tuple[Pair, float] | None:
-        """The networks after a step that reduces |r|, and the next mu; None where none does."""
+    def _step(self, system: System, pair: Pair, r: Array, mu: float) -> tuple[Pair, Array, float] | None:
+        """The networks after a step that reduces |r|, their r, and the next mu; None where none does."""
         j = np.hstack([by_hidden(system, pair), by_outer(system, pair)])  # 1
         normal, gradient, before, growth = j.T @ j, j.T @ r, float(r @ r), 2.0
         diagonal = np.diag(normal) + TINY * np.trace(normal)
@@ -179,10 +197,11 @@ class LeastSquares(Training):
             damped = normal + np.diag(mu * diagonal)
             with suppress(LinAlgError):  # of a matrix that is singular to rounding
                 d = -cho_solve(cho_factor(damped), gradient)  # 2
-                trial = self.settled(system, pair.moved(d))  # 3
-                after = float(np.sum(trial.residual(system) ** 2))
+                trial = self.accept(system, pair.moved(d))  # 3
+                new = trial.residual(system)
+                after = float(new @ new)
                 if after < before:
                     gain = (before - after) / (before - float(np.sum((r + j @ d) ** 2)))
-                    return trial, mu * float(max(1 / 3, 1 - (2 * gain - 1) ** 3))  # 4
+                    return trial, new, mu * float(max(1 / 3, 1 - (2 * gain - 1) ** 3))  # 4
             mu, growth = growth * mu, 2 * growth
         return None

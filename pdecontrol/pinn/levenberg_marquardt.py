@@ -31,5 +31,5 @@ class LevenbergMarquardt(LeastSquares):
     >>> training = LevenbergMarquardt(neurons=60, seconds=60.0)
     """
 
-    def settled(self, system: System, pair: Pair) -> Pair:
+    def accept(self, system: System, pair: Pair) -> Pair:
         return pair
