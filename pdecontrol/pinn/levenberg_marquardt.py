@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .least_squares import LeastSquares, Pair
+from .least_squares import LeastSquares
+from .pair import Pair
 from .system import System
 
 

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .least_squares import LeastSquares, Pair, solved
+from .least_squares import LeastSquares
+from .pair import Pair, solved
 from .system import System
 
 
