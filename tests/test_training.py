@@ -205,24 +205,25 @@ def made_up(*starts):
     ("starts", "status", "best", "note"),
     [
         ([[1.0, 0.5, (0.1, 0.2), (0.01, 0.7)]], Status.ITERATIONS, (0, 2), "3 iterations in"),
-        ([[1.0, 0.005]], Status.CONVERGED, (0, 1), "start 1: nothing improves after iteration 1"),
-        ([[1.0, np.nan], [0.9, 0.7]] + 2 * [[1.0]], Status.STALLED, (1, 1), "start 1: diverged, the residual is not"),
-        (STARTS * [[1.0, np.inf]], Status.DIVERGED, (0, 0), "start 4: diverged, the residual is not finite"),
+        ([[1.0, 0.5, 0.005]], Status.CONVERGED, (0, 2), "start 1 stalled in iteration 2"),
+        ([[1.0, 0.005], [1.0, 0.002, 0.004]], Status.CONVERGED, (1, 1), "start 1 stalled in iteration 1"),
+        ([[1.0, np.nan], [0.9, 0.7]] + 2 * [[1.0]], Status.STALLED, (1, 1), "start 1 diverged: the residual is not"),
+        (STARTS * [[1.0, np.inf]], Status.DIVERGED, (0, 0), "start 4 diverged: the residual is not finite"),
         (STARTS * [[1.0, 0.5, *(PATIENCE * [(0.1, 10.0)])]], Status.DIVERGED, (0, 1), "rose from 5.0e-01 in iteration"),
-        (STARTS * [[1.0, *(WINDOW * [0.999]), 0.1]], Status.STALLED, (0, 1), "nothing improved before iteration 50"),
-        ([[1.0, 0.5, KeyboardInterrupt]], Status.INTERRUPTED, (0, 1), "interrupted in iteration 1"),
-        ([[1.0, SMALL, KeyboardInterrupt]], Status.INTERRUPTED, (0, 1), "interrupted in iteration 1"),
+        (STARTS * [[1.0, *(WINDOW * [0.999]), 0.1]], Status.STALLED, (0, 1), "start 1 stalled in iteration 50"),
+        ([[1.0, 0.5, KeyboardInterrupt]], Status.INTERRUPTED, (0, 1), "1 iterations in"),
+        ([[1.0, SMALL, KeyboardInterrupt]], Status.INTERRUPTED, (0, 1), "1 iterations in"),
     ],
 )
 def test_how_trainings_end(starts, status, best, note):
-    monitor = monitor_of(3.0 if status is Status.ITERATIONS else 1000.0)
+    monitor = monitor_of(3.0 if status in (Status.ITERATIONS, Status.CONVERGED) else 1000.0)
     found, said = monitor.run(made_up(*starts))
     assert found is status and note in said
     assert tuple(monitor.best.weights["w"]) == best
 
 
 def test_no_weights_at_all_are_an_error():
-    with pytest.raises(ConvergenceError, match=r"no weights with a finite residual \(start 1: diverged"):
+    with pytest.raises(ConvergenceError, match="no weights with a finite residual: start 1 diverged"):
         monitor_of().run(made_up(*(STARTS * [[np.nan]])))
 
 
@@ -231,8 +232,8 @@ def test_an_interrupted_run_goes_on_from_its_file(tmp_path):
     first = monitor_of(checkpoint=checkpoint)
     assert first.run(made_up([1.0, np.nan], [0.9, 0.4, KeyboardInterrupt]))[0] is Status.INTERRUPTED
     second = monitor_of(5.0, checkpoint=checkpoint)
-    status, _ = second.run(made_up([1.0, np.nan], [0.9, 0.4, 0.3, 0.6, 0.2]))
-    assert status is Status.ITERATIONS and second.best.held_out == 0.3
+    status, note = second.run(made_up([1.0, np.nan], [0.9, 0.4, 0.3, 0.6, 0.2]))
+    assert "start 1 diverged" in note and status is Status.ITERATIONS and second.best.held_out == 0.3
     assert [(step.iteration, step.residual) for step in second.steps] == [
         (0, 1.0),
         (2, 0.9),

@@ -71,7 +71,8 @@ class LeastSquares(Training):
         return Trained(*Pair.from_arrays(monitor.best.weights), monitor.steps, status, note)
 
     def _stages(self, task: Task, start: int, last: Stage | None) -> Iterator[Stage]:
-        system, scale, held_out = task.system, task.system.scale, task.held_out
+        system, held_out = task.system, task.held_out
+        scales = system.scale, held_out.scale
         if last is None:
             generator = np.random.default_rng([task.seed, start])
             random = Pair(*(self._random(ansatz, generator) for ansatz in (system.state, system.adjoint)))
@@ -81,9 +82,9 @@ class LeastSquares(Training):
         r = pair.residual(system)
         while True:
             if last is None or iteration > last.iteration:
-                inside = float(np.linalg.norm(r)) / scale
-                outside = float(np.linalg.norm(pair.residual(held_out))) / held_out.scale
-                yield Stage(iteration, inside, outside, pair.arrays(), {"damping": np.array(mu)})
+                inside, outside = (float(np.linalg.norm(v)) for v in (r, pair.residual(held_out)))
+                rest = {"damping": np.array(mu)}
+                yield Stage(iteration, inside / scales[0], outside / scales[1], pair.arrays(), rest)
             found = self._step(system, pair, r, mu)
             if found is None:
                 return
