@@ -227,6 +227,11 @@ def test_no_weights_at_all_are_an_error():
         monitor_of().run(made_up(*(STARTS * [[np.nan]])))
 
 
+def test_an_interrupt_before_there_are_weights_is_one():
+    with pytest.raises(KeyboardInterrupt):
+        monitor_of().run(made_up([KeyboardInterrupt]))
+
+
 def test_an_interrupted_run_goes_on_from_its_file(tmp_path):
     checkpoint = Checkpoint(tmp_path / "training.npz", restart=True)
     first = monitor_of(checkpoint=checkpoint)

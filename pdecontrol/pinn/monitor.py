@@ -83,6 +83,8 @@ class Monitor:
                             self._start, self._offset, self._last = self._start + 1, self._iteration + 1, None
                             status = None
         except KeyboardInterrupt:
+            if self.best is None:
+                raise
             status = Status.INTERRUPTED
         self._save(always=True)
         self._printer.close(self.steps)
