@@ -37,13 +37,14 @@ class Stage(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """The last and the best stage, the history, the number of the start, and how many iterations are before it."""
+    """The last and the best stage, the history, the number of the start, the iterations before it, and what to note."""
 
     last: Stage
     best: Stage
     steps: list[Step]
     start: int
     offset: int
+    note: str
 
 
 class Archive:
@@ -62,7 +63,7 @@ class Archive:
     def write(self, saved: Saved) -> None:
         self._time, self._iteration = perf_counter(), saved.steps[-1].iteration
         header: dict[str, Any] = {"kind": "training", "fingerprint": self._fingerprint, "method": self._method}
-        header |= {"start": saved.start, "offset": saved.offset}
+        header |= {"start": saved.start, "offset": saved.offset, "note": saved.note}
         arrays = {"steps": np.array(saved.steps)}
         for name, stage in (("last", saved.last), ("best", saved.best)):
             header[name] = [stage.iteration, stage.residual, stage.held_out]
@@ -78,7 +79,7 @@ class Archive:
             header, arrays = read_arrays(self._path, "training")
             last, best = (_unpacked(name, header[name], arrays) for name in ("last", "best"))
             steps = [Step(int(row[0]), *row[1:].tolist()) for row in arrays["steps"]]
-            saved = Saved(last, best, steps, header["start"], header["offset"])
+            saved = Saved(last, best, steps, header["start"], header["offset"], header["note"])
         if not self._checkpoint.restart:
             if steps[-1].iteration:
                 raise ResultFileError(

@@ -1,4 +1,4 @@
-"""Random hidden layers whose outer weights are solved for: least squares in the strong form of the optimality system."""
+"""Random hidden layers whose outer weights are solved for: least squares in the strong optimality system."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from ..result import Status
 from .features import random_features
 from .layer import Layer
 from .network import Shallow
-from .system import Block, System
+from .system import Block
 from .training import Step, Task, Trained, Training
 
 STEPS = 50  # of Newton's method at most
 SETTLED = 0.9  # factor by which a step reduces the residual, if there is more to gain
 SHORTEST = 2.0**-20  # step of the line search
+REFINEMENTS = 2  # of each linear problem, which is known by its normal equations
 RIDGE = 1e-13  # of scaled normal equations
 
 
@@ -58,7 +59,7 @@ class Collocation(Training):
                 status = Status.SOLVED
                 break
             old = new
-        note = f"collocation at {task.system.size} rows, {self.features} random features of scale {self.scale:g}"
+        note = f"collocation ({task.system.size} rows, {self.features} random features of scale {self.scale:g}"
         return Trained(Shallow(layer, c[0]), Shallow(layer, c[1]), steps, status, note)
 
 
@@ -67,7 +68,8 @@ class Rows:
 
     def __init__(self, block: Block, layer: Layer) -> None:
         self.block = block
-        self.own = sum(layer.matrix(operator) for operator in block.operators)
+        first, *others = (layer.matrix(operator) for operator in block.operators)
+        self.own: Array = sum(others, first)
         self.load = block.load - sum(operator.offset for operator in block.operators)
         self.other = None if block.other is None else layer.matrix(block.other)
 
@@ -91,11 +93,24 @@ class Rows:
         return np.asarray(factor)[:, None] * self.other
 
 
-class Normal(NamedTuple):
-    """J'J and J'r of least squares."""
+class Linear(NamedTuple):
+    """A block at some weights: its residual and its derivatives by the weights of N and of the other network."""
 
-    matrix: Array
-    right: Array
+    of_state: bool
+    residual: Array
+    own: Array
+    coupling: Array | None
+
+    def forward(self, step: Array) -> Array:
+        """The derivative along a step (2, M) of the weights."""
+        own, other = step if self.of_state else step[::-1]
+        return self.own @ own if self.coupling is None else self.own @ own + self.coupling @ other
+
+    def backward(self, residual: Array) -> Array:
+        """Its transpose."""
+        own = self.own.T @ residual
+        other = np.zeros(own.size) if self.coupling is None else self.coupling.T @ residual
+        return np.array([own, other] if self.of_state else [other, own])
 
 
 def _norm(rows: Sequence[Rows], c: Array) -> float:
@@ -104,18 +119,16 @@ def _norm(rows: Sequence[Rows], c: Array) -> float:
 
 def _newton(rows: Sequence[Rows], c: Array, old: float) -> tuple[Array, float]:
     """One step for the active set at c, as long as the line search allows; the new weights and |r|."""
-    matrix, right = _normal(rows, c)
+    blocks = [Linear(item.block.of_state, item.residual(c), item.own, item.coupling(c)) for item in rows]
+    matrix = _normal(blocks, c.shape[1])
     scales = np.sqrt(matrix.diagonal())
     scales[scales == 0] = 1.0
-    scaled = matrix / scales / scales[:, None]
-    factor = _cholesky(scaled)
-
-    def solve(b: Array) -> Array:
-        return np.asarray(sl.cho_solve(factor, b / scales) / scales)
-
-    step = -solve(right)
-    step -= solve(right + matrix @ step)
-    step, length = step.reshape(c.shape), 1.0
+    factor = _cholesky(matrix / scales / scales[:, None])
+    step = np.zeros(c.shape)
+    for _ in range(REFINEMENTS):
+        right = sum(block.backward(block.residual + block.forward(step)) for block in blocks)
+        step -= (sl.cho_solve(factor, np.ravel(right) / scales) / scales).reshape(c.shape)
+    length = 1.0
     while length >= SHORTEST:
         new = _norm(rows, c + length * step)
         if new < (1 - 1e-4 * length) * old:
@@ -136,19 +149,15 @@ def _cholesky(matrix: Array) -> tuple[Array, bool]:
             ridge *= 10
 
 
-def _normal(rows: Sequence[Rows], c: Array) -> Normal:
-    """The normal equations in the order of state and adjoint state."""
-    count = c.shape[1]
-    matrix, right = np.zeros((2, count, 2, count)), np.zeros((2, count))
-    for block in rows:
-        i, j = (0, 1) if block.block.of_state else (1, 0)
-        residual, coupling = block.residual(c), block.coupling(c)
+def _normal(blocks: Sequence[Linear], count: int) -> Array:
+    """J'J, in the order of state and adjoint state."""
+    matrix = np.zeros((2, count, 2, count))
+    for block in blocks:
+        i, j = (0, 1) if block.of_state else (1, 0)
         matrix[i, :, i] += block.own.T @ block.own
-        right[i] += block.own.T @ residual
-        if coupling is not None:
-            mixed = block.own.T @ coupling
+        if block.coupling is not None:
+            mixed = block.own.T @ block.coupling
             matrix[i, :, j] += mixed
             matrix[j, :, i] += mixed.T
-            matrix[j, :, j] += coupling.T @ coupling
-            right[j] += coupling.T @ residual
-    return Normal(matrix.reshape(2 * count, 2 * count), right.ravel())
+            matrix[j, :, j] += block.coupling.T @ block.coupling
+    return matrix.reshape(2 * count, 2 * count)

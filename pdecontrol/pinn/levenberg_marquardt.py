@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .least_squares import LeastSquares, Pair
+from .least_squares import LeastSquares
+from .pair import Pair
 from .system import System
 
 
@@ -31,5 +32,5 @@ class LevenbergMarquardt(LeastSquares):
     >>> training = LevenbergMarquardt(neurons=60, seconds=60.0)
     """
 
-    def settled(self, system: System, pair: Pair) -> Pair:
+    def accept(self, system: System, pair: Pair) -> Pair:
         return pair

@@ -27,7 +27,7 @@ class Monitor:
 
     A start is given up, and another one made from other random weights, where it diverges (its residual is not finite,
     or at the points held out has been ten times its best value for twenty stages: too few points, or steps too large),
-    or where nothing improves (by 1 % within fifty stages) while the residual is not small yet.
+    or where nothing improves (by 1 % within fifty stages), unless it is good and half of the run is over.
 
     Parameters
     ----------
@@ -51,13 +51,14 @@ class Monitor:
         self.best: Stage | None = None
         self._last: Stage | None = None
         self._start = self._offset = 0  # the number of the start, and the iterations before it
+        self._note = ""  # on the starts that were given up
         self._limits = iterations, seconds
         self._file = None
         if task.checkpoint is not None:
             self._file = Archive(task.checkpoint, task, method)
             saved = self._file.read()
             if saved is not None:
-                self._last, self.best, self.steps, self._start, self._offset = saved
+                self._last, self.best, self.steps, self._start, self._offset, self._note = saved
         self._clock = perf_counter() - (self.steps[-1].seconds if self.steps else 0.0)
         self._printer = _Printer(task.progress, self._limits)
 
@@ -71,25 +72,27 @@ class Monitor:
         INTERRUPTED after Ctrl-C. Else ITERATIONS says that a limit cut the training short, STALLED that no start got
         any further, DIVERGED that the last one diverged. The note tells of each start that was given up.
         """
-        end = self._limit()
-        status, note = end or (None, "")
+        status = self._limit()
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 while status is None:
                     status, said = self._run(stages(self._start, self._last))
-                    note += f"start {self._start + 1}: {said}; " if status is not Status.ITERATIONS else said
-                    if status is not Status.ITERATIONS and self._again(status):
-                        self._start, self._offset, self._last = self._start + 1, self._iteration + 1, None
-                        status = None
+                    if status is not Status.ITERATIONS:
+                        self._note += f"start {self._start + 1} {said}; "
+                        if self._again:
+                            self._start, self._offset, self._last = self._start + 1, self._iteration + 1, None
+                            status = None
         except KeyboardInterrupt:
-            status, note = Status.INTERRUPTED, note + f"interrupted in iteration {self._iteration}"
+            if self.best is None:
+                raise
+            status = Status.INTERRUPTED
         self._save(always=True)
         self._printer.close(self.steps)
         if self.best is None:
-            raise ConvergenceError(f"training found no weights with a finite residual ({note.strip('; ')}).")
+            raise ConvergenceError(f"training found no weights with a finite residual: {self._note.strip('; ')}.")
         if self._small and status is not Status.INTERRUPTED:
             status = Status.CONVERGED
-        return status, note.strip("; ")
+        return status, f"{self._note}{self._iteration} iterations in {self.steps[-1].seconds:.3g} seconds"
 
     @property
     def _iteration(self) -> int:
@@ -103,14 +106,20 @@ class Monitor:
         """One start, up to a limit or until it gets no further."""
         for stage in stages:
             self._record(stage)
-            end = self._limit() or self._failure()
-            if end is not None:
-                return end
-        return Status.STALLED, f"nothing improves after iteration {self._iteration}"
+            status = self._limit()
+            if status is not None:
+                return status, ""
+            failure = self._failure()
+            if failure is not None:
+                return failure
+        return Status.STALLED, f"stalled in iteration {self._iteration}"
 
-    def _again(self, status: Status) -> bool:
-        """Whether another start may do better than one that ended so."""
-        return self._start + 1 < STARTS and not (status is Status.STALLED and self._small)
+    @property
+    def _again(self) -> bool:
+        """Whether another start may do better: not if there are good weights, and half of the run is over."""
+        iterations, seconds = self._limits
+        early = self._iteration < iterations / 2 and self.steps[-1].seconds < seconds / 2
+        return self._start + 1 < STARTS and (early or not self._small)
 
     def _record(self, stage: Stage) -> None:
         seconds = perf_counter() - self._clock
@@ -124,28 +133,27 @@ class Monitor:
         self._printer.show(step)
         self._save()
 
-    def _limit(self) -> tuple[Status, str] | None:
+    def _limit(self) -> Status | None:
         """Whether a limit is met."""
         iterations, seconds = self._limits
-        if self.steps and (self._iteration >= iterations or self.steps[-1].seconds >= seconds):
-            return Status.ITERATIONS, f"{self._iteration} iterations in {self.steps[-1].seconds:.3g} seconds"
-        return None
+        met = self.steps and (self._iteration >= iterations or self.steps[-1].seconds >= seconds)
+        return Status.ITERATIONS if met else None
 
     def _failure(self) -> tuple[Status, str] | None:
         """Whether the start diverges, or gets no further."""
         steps = [step for step in self.steps if step.iteration >= self._offset]
         last = steps[-1]
         if not _finite(last):
-            return Status.DIVERGED, f"diverged, the residual is not finite in iteration {last.iteration}"
+            return Status.DIVERGED, f"diverged: the residual is not finite in iteration {last.iteration}"
         best = min(steps, key=lambda step: step.held_out)
         if len(steps) > PATIENCE and min(step.held_out for step in steps[-PATIENCE:]) > RISE * best.held_out:
             return Status.DIVERGED, (
-                f"diverged, at points held out the residual rose from {best.held_out:.1e} in iteration "
+                f"diverged: at points held out the residual rose from {best.held_out:.1e} in iteration "
                 f"{best.iteration} to {last.held_out:.1e}, for lack of points or by large steps"
             )
         before = min((step.residual for step in steps[:-WINDOW]), default=np.inf)
         if min(step.residual for step in steps[-WINDOW:]) > GAIN * before:
-            return Status.STALLED, f"nothing improved before iteration {last.iteration}"
+            return Status.STALLED, f"stalled in iteration {last.iteration}"
         return None
 
     def _save(self, always: bool = False) -> None:
@@ -155,7 +163,7 @@ class Monitor:
             return
         try:
             steps = [step for step in self.steps if _finite(step)]
-            self._file.write(Saved(self._last, self.best, steps, self._start, self._offset))
+            self._file.write(Saved(self._last, self.best, steps, self._start, self._offset, self._note))
         except ResultFileError as error:  # the run is worth more, but for a path that never was one
             if self._iteration == 0:
                 raise

@@ -17,13 +17,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from scipy.linalg import cho_factor, cho_solve
-
-from .least_squares import LeastSquares, Pair, by_outer
+from .least_squares import LeastSquares
+from .pair import Pair, solved
 from .system import System
-
-RIDGE = 1e-9  # of scaled normal equations, in which neurons are nearly dependent
 
 
 @dataclass(frozen=True)
@@ -45,13 +41,5 @@ class VariableProjection(LeastSquares):
     >>> training = VariableProjection(neurons=40, iterations=100)
     """
 
-    def settled(self, system: System, pair: Pair) -> Pair:
-        matrix, r = by_outer(system, pair), pair.residual(system)
-        scale = np.linalg.norm(matrix, axis=0)
-        scale[scale == 0] = 1.0
-        matrix /= scale
-        factor = cho_factor(matrix.T @ matrix + RIDGE * np.eye(scale.size))
-        step = -cho_solve(factor, matrix.T @ r)
-        step -= cho_solve(factor, matrix.T @ (r + matrix @ step))
-        hidden = sum(network.layer.weights.size + network.layer.biases.size for network in pair)
-        return pair.moved(np.concatenate([np.zeros(hidden), step / scale]))
+    def accept(self, system: System, pair: Pair) -> Pair:
+        return solved(system, pair)
