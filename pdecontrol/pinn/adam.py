@@ -15,9 +15,9 @@ from ..errors import ProblemError
 from ..problem import check_number
 from ..problem.stated import Stated
 from .archive import Stage
+from .block import Block
 from .deep import ACTIVATIONS, Activation, Deep, drawn
 from .monitor import Monitor
-from .system import Block
 from .training import Task, Trained, Training
 
 FIRST, SECOND, SMALL = 0.9, 0.999, 1e-8  # of Adam: decay of the two means, and what is added to the root
