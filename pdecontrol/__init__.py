@@ -27,7 +27,11 @@ from .mesh.mesh import Mesh
 from .mesh.shapes import disc, unit_cube, unit_interval, unit_square
 from .optimise import certify, minimise
 from .parallel import report
-from .pinn.method import HardConstraint
+from .pinn.adam import Adam
+from .pinn.collocation import Collocation
+from .pinn.levenberg_marquardt import LevenbergMarquardt
+from .pinn.method import HardConstraint, SoftConstraint
+from .pinn.variable_projection import VariableProjection
 from .problem import (
     L1,
     Actuators,
@@ -71,6 +75,7 @@ __all__ = [
     "FISTA",
     "L1",
     "Actuators",
+    "Adam",
     "Adjoint",
     "AdvectionWarning",
     "Boundary",
@@ -79,6 +84,7 @@ __all__ = [
     "Checkpoint",
     "Circle",
     "Coefficient",
+    "Collocation",
     "ControlProblem",
     "ControlSamples",
     "Convection",
@@ -98,6 +104,7 @@ __all__ = [
     "InitialValueWarning",
     "Interface",
     "LevelSet",
+    "LevenbergMarquardt",
     "Linear",
     "Linearisation",
     "Mesh",
@@ -119,6 +126,7 @@ __all__ = [
     "SemismoothNewton",
     "Shape",
     "SingularEquationError",
+    "SoftConstraint",
     "SolutionMap",
     "Space",
     "Sphere",
@@ -127,6 +135,7 @@ __all__ = [
     "Status",
     "Tikhonov",
     "Tracking",
+    "VariableProjection",
     "Weak",
     "burgers",
     "certify",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import scipy.linalg as sl
@@ -39,6 +39,8 @@ class Collocation(Training):
     near : places in whose neighbourhood functions are not smooth.
     """
 
+    name: ClassVar[str] = "collocation"
+
     features: int
     scale: float
     near: Sequence[Sequence[float]] = ()
@@ -59,7 +61,7 @@ class Collocation(Training):
                 status = Status.SOLVED
                 break
             old = new
-        note = f"collocation ({task.system.size} rows, {self.features} random features of scale {self.scale:g}"
+        note = f"{task.system.size} rows, {self.features} random features of scale {self.scale:g}"
         return Trained(Shallow(layer, c[0]), Shallow(layer, c[1]), steps, status, note)
 
 
