@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,7 +58,30 @@ class Block:
         return replace(self, operators=operators, load=weight * self.load, factor=factor)
 
 
-class System:
+class Rows:
+    """r(Y, P) = 0 in blocks."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self.blocks = tuple(blocks)
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return sum(block.load.size for block in self.blocks)
+
+    def residual(self, state: Apply, adjoint: Apply) -> Array:
+        """r."""
+        return np.concatenate(
+            [block.residual(*((state, adjoint) if block.of_state else (adjoint, state))) for block in self.blocks]
+        )
+
+    @property
+    def scale(self) -> float:
+        """|r| for Y = P = 0 but for what the trial functions have anyway, relative to which residuals are small."""
+        return float(np.linalg.norm(self.residual(lambda op: op.offset, lambda op: op.offset)))
+
+
+class System(Rows):
     """r(Y, P) = 0, the optimality system of a problem at points, in blocks; |r|^2 is a mean of squares for each block.
 
     State and adjoint equations are divided by kappa, jumps of fluxes by the larger kappa, and those of the adjoint
@@ -92,25 +115,7 @@ class System:
             blocks += [self._flux(tag, pieces, True), self._flux(tag, pieces, False)]
         if soft is not None:
             blocks += self._soft(sample, *soft)
-        self.blocks: tuple[Block, ...] = tuple(
-            block.weighted(1 / np.sqrt(block.load.size)) for block in blocks if block.load.size
-        )
-
-    @property
-    def size(self) -> int:
-        """The number of rows."""
-        return sum(block.load.size for block in self.blocks)
-
-    def residual(self, state: Apply, adjoint: Apply) -> Array:
-        """r."""
-        return np.concatenate(
-            [block.residual(*((state, adjoint) if block.of_state else (adjoint, state))) for block in self.blocks]
-        )
-
-    @property
-    def scale(self) -> float:
-        """|r| for Y = P = 0 but for what the trial functions have anyway, relative to which residuals are small."""
-        return float(np.linalg.norm(self.residual(lambda op: op.offset, lambda op: op.offset)))
+        super().__init__([block.weighted(1 / np.sqrt(block.load.size)) for block in blocks if block.load.size])
 
     # -- the equations ----------------------------------------------------------------------------------------------
 
@@ -192,6 +197,9 @@ class System:
             where = places.points[:, np.argmax(kappa <= 0)].round(6).tolist()
             raise ProblemError(f"diffusion must be positive, it is {kappa.min():.6g} at x = {where}.")
         slope, step = np.zeros(places.points.shape), STEP * self.domain.diameter
+        given = self._steady.diffusion
+        if not any(map(callable, given.values() if isinstance(given, Mapping) else [given])):
+            return kappa, slope
         for axis, unit in enumerate(step * np.eye(2)[:, :, None]):
             at = [
                 self.domain.values(
