@@ -11,7 +11,7 @@ endif
 ARGS =
 VENV = .venv
 RUN = $(VENV)/bin/python
-PIP = $(RUN) -m pip --disable-pip-version-check install --quiet --constraint $(VENV)/constraints.txt
+PIP = $(RUN) -m pip --disable-pip-version-check install --quiet --constraint $(VENV)/constraints.txt --constraint tools/constraints.txt
 ENVIRONMENT = PYTHON="$(PYTHON)" DOLFINX="$(DOLFINX)" sh tools/environment.sh
 
 .NOTPARALLEL:

@@ -27,7 +27,7 @@ _FAMILIES = "pdecontrol.learn.families"
 _ENGINES = {"skfem": "scikit-fem", "dolfinx": "fenics-dolfinx"}
 _REMEDIES = {
     "numpy": "numpy", "scipy": "scipy", "scikit-fem": "scikit-fem", "matplotlib": "matplotlib", "meshio": "meshio",
-    "gmsh": "gmsh", "pyamg": "pyamg", "zarr": "zarr threadpoolctl tqdm",
+    "gmsh": "gmsh", "pyamg": "pyamg", "zarr": "zarr threadpoolctl tqdm", "torch": "torch",
 }  # fmt: skip
 
 

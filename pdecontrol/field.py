@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .arrays import Array, Indices, real_array
 from .errors import DataError
+from .evaluable import Evaluable, Frozen, Sided
 from .files import discard, settle, stage
 from .parallel import Group
 from .space import Space
+from .times import number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,23 +23,12 @@ if TYPE_CHECKING:
     from .plot import Panel
 
 
-class Evaluable(Protocol):
-    """A function that is known at all points, on either side of interfaces."""
-
-    def evaluate(self, points: Array, side: str | None = None) -> Array:
-        """Values (n,) at points (dim, n)."""
-        ...
-
-    def gradient(self, points: Array, side: str | None = None) -> Array:
-        """Gradients (dim, n)."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class Field:
     """A function of a space: values, evaluation at points, export, plot.
 
-    Where it has a `function`, its values elsewhere are the function's, and the vector has those at the nodes alone.
+    Where it has a `function`, its values and gradients at points are those of the function, at all times, and the
+    vector has the values at the nodes alone. Figures and files, saved results too, have nodal values alone.
     """
 
     array: Array
@@ -74,7 +65,7 @@ class Field:
         >>> result.state(points_of_gamma, side="outside")    # doctest: +SKIP
         """
         if self.function is not None:
-            return self.function.evaluate(real_array(points, "points"), side)
+            return self._known(self.function.evaluate, points, t, side)
         return self.space.evaluate(self.array, points, self.name, t, side)
 
     def gradient(self, points: Array, t: float | None = None, *, side: str | None = None) -> Array:
@@ -92,8 +83,13 @@ class Field:
         [[1.0], [0.0]]
         """
         if self.function is not None:
-            return self.function.gradient(real_array(points, "points"), side)
+            return self._known(self.function.gradient, points, t, side)
         return self.space.gradient(self.array, points, self.name, t, side)
+
+    def _known(self, take: Callable[..., Array], points: Array, t: float | None, side: str | None) -> Array:
+        """What is known everywhere, at points, and at a time where it depends on that."""
+        self.space.check_time([t], self.name)
+        return take(real_array(points, "points"), None if t is None else number(t), side)
 
     def on_sides(self, members: Mapping[str, Indices]) -> Sided:
         """The function as data: at points of which `members` has those of each part, it has the values on that side."""
@@ -107,9 +103,12 @@ class Field:
     def at(self, t: float) -> Field:
         """The function of space at a time t, of one of space and time; raises DataError where there are no values.
 
-        Between the times of its space it is linear, or constant on intervals, as controls are (see `Space.over`).
+        Between the times of its space it is linear, or constant on intervals, as controls are (see `Space.over`); its
+        `function` is taken at t itself.
         """
-        return Field(self.space.at(self.array, t), self.space.base, f"{self.name} at t = {t:g}")
+        array = self.space.at(self.array, t)
+        frozen = None if self.function is None else Frozen(self.function, float(t))
+        return Field(array, self.space.base, f"{self.name} at t = {t:g}", frozen)
 
     def gather(self) -> Field:
         """The whole function on a single process: on rank 0, where it is divided; an empty one on others."""
@@ -142,27 +141,6 @@ class Field:
         if not np.isfinite(self.array).all():
             raise DataError(f"{self.name} has values that are NaN or infinite.")
         return self.array
-
-
-@dataclass(frozen=True, eq=False)
-class Sided:
-    """A function at points of which `members` has those of each part, with values on the side of the smallest one."""
-
-    field: Field
-    members: Mapping[str, Indices]
-
-    @property
-    def takes_time(self) -> bool:
-        return self.field.takes_time
-
-    def __call__(self, points: Array, t: float | None = None) -> Array:
-        result, elements = self.field(points, t), self.field.space.base.whole.elements
-        parts = {} if elements is None else {tag: own for tag, own in elements.parts.items() if tag in self.members}
-        for tag in sorted(parts, key=lambda tag: -parts[tag].size):
-            own = self.members[tag]
-            own = own[elements.contains(points[:, own], tag)]  # type: ignore[union-attr]
-            result[own] = self.field(points[:, own], t, side=tag)
-        return result
 
 
 def draw(fields: Mapping[str, Field], path: str | Path | None = None) -> Figure | None:

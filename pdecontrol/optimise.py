@@ -130,8 +130,8 @@ def certify(problem: ControlProblem, control: Data | Field, map: SolutionMap) ->
     Parameters
     ----------
     problem : the problem whose optimum is meant.
-    control : a number, a function of x, a field, or an array, a whole vector of the map's control space, in the order
-        of `Field.gather`; feasible or not.
+    control : a number, a function of x, a field of any space, or known everywhere as that of a network, or an array, a
+        whole vector of the map's control space, in the order of `Field.gather`; feasible or not.
     map : the map whose optimum is meant, as `discretise` makes it of the exact equation.
 
     Examples

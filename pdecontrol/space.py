@@ -276,6 +276,14 @@ class Space:
         assert levels is not None
         return levels.times.at(rows, t)
 
+    def check_time(self, times: Sequence[float | None], name: str) -> None:
+        """Raise DataError unless all processes ask a function of time for one time, and others for none."""
+        given = set(map(repr, times))
+        if self.levels is None and given != {"None"}:
+            raise DataError(f"{name} does not depend on time: give it points alone.")
+        if self.levels is not None and (len(given) > 1 or "None" in given):
+            raise DataError(f"{name} depends on time: give points and a time t, the same on all processes.")
+
     # -- between the processes --------------------------------------------------------------------------------
 
     @cached_property
@@ -350,12 +358,10 @@ class Space:
     ) -> Array:  # fmt: skip
         """What a function of the whole space, its vector and points gives each process for its points."""
         if self.levels is not None or t is not None:
-            shared = len(set(self.group.collect(repr(t)))) == 1
+            times = self.group.collect(t)
             with self.group.agree():
-                if self.levels is None:
-                    raise DataError(f"{name} does not depend on time: give it points alone.")
-                if t is None or not shared:
-                    raise DataError(f"{name} depends on time: give points and a time t, the same on all processes.")
+                self.check_time(times, name)
+                assert t is not None
                 a = self.at(a, t)
             return self.base._sampled(a, points, name, None, side, values)
         sides, whole, array = set(self.group.collect(side)), self.whole, self.gather(a)

@@ -42,6 +42,8 @@ def control_on(map: SolutionMap, data: Data | Field, name: str) -> Array:
         return space.checked(data.array, name)
     if data.takes_time and space.levels is None:
         raise DataError(f"{name} depends on time, a control of this problem does not: take field.at(t), at a time t.")
+    if data.function is not None:
+        return _interpolated(data, space, name)
     whole, target = undivided(data), space.whole
 
     def fits() -> bool:

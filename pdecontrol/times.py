@@ -70,8 +70,7 @@ class Times:
 
     def at(self, rows: Array, t: float) -> Array:
         """The values at t of a function with rows (N, n) at the levels, at these a view; raises DataError outside."""
-        if not isinstance(t, Real):
-            raise DataError(f"a time is a number, and they are taken one by one: got {type(t).__name__}.")
+        t = number(t)
         first, last = self.span
         if not first - self._slack <= t <= last + self._slack:
             raise DataError(f"there are no values at t = {t:g}, but from t = {first:g} to {last:g}.")
@@ -159,6 +158,13 @@ class Levels:
                 f"({levels * count},), got {shape}{turned}."
             )
         return np.asarray(data).ravel()
+
+
+def number(t: Any) -> float:
+    """A time; raises DataError for what is no number."""
+    if not isinstance(t, Real):
+        raise DataError(f"a time is a number, and they are taken one by one: got {type(t).__name__}.")
+    return float(t)
 
 
 def shape_of(data: Any) -> tuple[int, ...]:

@@ -1,5 +1,7 @@
 """What tests need of a machine."""
 
+from importlib.util import find_spec
+
 import pytest
 
 
@@ -12,3 +14,4 @@ def gmsh_loads():
 
 
 needs_gmsh = pytest.mark.skipif(not gmsh_loads(), reason="gmsh cannot be loaded")
+needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not there")

@@ -14,10 +14,10 @@ ROOT = Path(pdecontrol.__file__).parent
 # From the ground floor up. What stands on a floor knows the floors below, and a room of several modules itself.
 FLOORS = (
     ("errors",), ("arrays", "counter"), ("files", "parallel", "times"), ("problem",), ("mesh",), ("linear",),
-    ("plot", "export", "layout"), ("space",), ("field",), ("agreement", "reference", "interface_reference"),
+    ("plot", "export", "layout"), ("space", "evaluable"), ("field",), ("agreement", "reference", "interface_reference"),
     ("spectrum",), ("maps",), ("terms", "stacked", "linearised"), ("curvature", "verify"), ("certificate",),
     ("result",), ("solvers",),
-    ("fem",), ("starts",), ("optimise",), ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),
+    ("fem",), ("starts",), ("optimise",), ("pinn",), ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),
 )  # fmt: skip
 
 

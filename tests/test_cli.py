@@ -20,15 +20,16 @@ def test_info_shows_versions(capsys):
     assert rows["engines"] == ("skfem, dolfinx" if find_spec("dolfinx") else "skfem")
 
 
-def test_info_says_how_to_install_what_is_missing(capsys, monkeypatch):
+@pytest.mark.parametrize("name", ["pyamg", "torch"])
+def test_info_says_how_to_install_what_is_missing(name, capsys, monkeypatch):
     def missing(package):
-        if package == "pyamg":
+        if package == name:
             raise PackageNotFoundError(package)
         return "1.0"
 
     monkeypatch.setattr(cli, "version", missing)
     assert cli.main(["info"]) == 0
-    assert "not installed: pip install pyamg\n" in capsys.readouterr().out
+    assert f"not installed: pip install {name}\n" in capsys.readouterr().out
 
 
 def test_version(capsys):

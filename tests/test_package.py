@@ -74,6 +74,7 @@ def test_every_environment_of_the_makefile_runs_every_example(name, tmp_path):
     steps = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     (extras,) = re.findall(r"--editable '\.\[(.*)\]'", steps)
     assert {"data", "mesh"} <= set(extras.split(",")) and f"touch {tmp_path}/run" in steps
+    assert "--constraint tools/constraints.txt" in steps
 
 
 def test_every_hierarchy_of_pyamg_is_reproducible():
@@ -104,6 +105,8 @@ def test_every_setting_stands_in_one_file():
     assert {section.split("-")[0] for section in settings.sections()} == {"mypy", "tool:pytest"}
     assert not [path.name for path in top.glob("*.ini")] + [path.name for path in top.glob("*ruff.toml")]
     extras = project["project"]["optional-dependencies"]
+    (pinned,) = re.findall(r"^torch==", (top / "tools" / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    assert all("torch]" in extras[name][0] for name in ("test", "docs")) and pinned not in extras["torch"][0]
     wanted = project["project"]["dependencies"] + [line for name in ("amg", "data", "mpi") for line in extras[name]]
     listed = re.findall(r"^  - ([\w-]+)", (top / "environment.yml").read_text(encoding="utf-8"), re.MULTILINE)
     assert {re.match(r"[\w-]+", line)[0] for line in wanted} <= set(listed) and "fenics-dolfinx" in listed

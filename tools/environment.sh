@@ -1,14 +1,14 @@
 #!/bin/sh
 # The environment .venv, for the Makefile. Where a Python with dolfinx is found, .venv is made on top of it.
 #
-#   tools/environment.sh packages   install Debian's dolfinx, and libraries for gmsh, where they are missing and that can be done
+#   tools/environment.sh packages   install Debian's dolfinx with a fast BLAS, and libraries for gmsh, where they are missing and that can be done
 #   tools/environment.sh make       make .venv, unless it is there and of the kind that is wanted
 #   tools/environment.sh report     say which tests could not run
 #
 # PYTHON names an interpreter; DOLFINX=no leaves dolfinx out.
 set -eu
 
-INSTALL="apt-get install --yes --no-install-recommends python3-dolfinx python3-petsc4py-real python3-venv"
+INSTALL="apt-get install --yes --no-install-recommends python3-dolfinx python3-petsc4py-real libopenblas0-pthread python3-venv"
 LIBRARIES="apt-get install --yes --no-install-recommends libgl1 libglu1-mesa libgomp1 libxcursor1 libxft2 libxinerama1"
 
 # dolfinx counts where it can be imported, with real numbers, by a Python that pdecontrol runs on.
@@ -54,6 +54,11 @@ advise_libraries() {
     fi
 } >&2
 
+advise_torch() {
+    echo "NOT RUN, for want of torch: the tests of trained networks. pip has it for Linux, Windows and Macs with arm64,"
+    echo "for the Pythons that https://pytorch.org names: make test PYTHON=..."
+} >&2
+
 packages() {
     dolfinx
     libraries
@@ -84,11 +89,15 @@ advise() {
 } >&2
 
 report() {
-    for missing in dolfinx gmsh; do
+    for missing in dolfinx gmsh torch; do
         ! .venv/bin/python -c "import $missing" 2>/dev/null || continue
         line="*******************************************************************************"
         printf '\n%s\n' "$line" >&2
-        if [ $missing = dolfinx ]; then advise; else advise_libraries; fi
+        case $missing in
+            dolfinx) advise ;;
+            gmsh) advise_libraries ;;
+            torch) advise_torch ;;
+        esac
         printf '%s\n' "$line" >&2
     done
 }

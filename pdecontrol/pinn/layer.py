@@ -36,13 +36,19 @@ class Layer:
     def matrices(self, operators: Sequence[Operator]) -> list[Array]:
         """Those of several operators with the same inputs, of which tanh is computed once."""
         t = self._hidden(operators[0].inputs)
-        first = 1 - t**2
+        first = t * t
+        np.subtract(1, first, out=first)
         result = []
         for operator in operators:
-            matrix = operator.value[:, None] * t
-            matrix += (operator.slope.T @ self.weights) * first
-            if operator.bend is not None:
-                matrix += operator.bend[:, None] * self._squares(operator) * (-2 * t * first)
+            if operator.bend is None:
+                matrix = operator.slope.T @ self.weights
+            else:  # s'' = -2 s s'
+                matrix = self._squares(operator)
+                matrix *= -2 * operator.bend[:, None]
+                matrix *= t
+                matrix += operator.slope.T @ self.weights
+            matrix *= first
+            matrix += operator.value[:, None] * t
             result.append(matrix)
         return result
 
@@ -78,5 +84,7 @@ class Layer:
         assert operator.directions is not None
         total = np.zeros((operator.size, self.count))
         for direction in operator.directions:
-            total += (direction.T @ self.weights) ** 2
+            along = direction.T @ self.weights
+            along *= along
+            total += along
         return total

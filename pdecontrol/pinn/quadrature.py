@@ -16,7 +16,7 @@ from ..mesh.cells import facets_of, number_columns
 from ..mesh.mesh import Mesh
 from ..problem import Interface, Shape
 
-LEAST = 6  # points in each direction of small cells
+LEAST = 0.6  # of the points in each direction of large cells, in small ones
 ARC = 16  # Chebyshev points, by which an arc of a fitted cell is a polynomial to rounding
 
 
@@ -37,17 +37,16 @@ class Rule:
     normals: Array | None = None
 
 
-def cell_rule(mesh: Mesh, interface: Mapping[str, Interface], count: int, more: int = 0) -> Rule:
+def cell_rule(mesh: Mesh, interface: Mapping[str, Interface], count: int) -> Rule:
     """The rule of count x count points on the largest cells of a mesh fitted to interfaces, less on others.
 
     A cell is a cone over its side on an interface, an arc c(t): x(s, t) = (1 - s) c(t) + s v with the opposite vertex
     v, and Gauss points in s and t; so the curves are met as they are, not as the mesh has them. Cells with several
-    sides on interfaces are cut at their middles. A finer rule, to compare with, has so many points `more` in all cells.
+    sides on interfaces are cut at their middles.
     """
     corners, owners, arcs = _cones(mesh, interface)
     sizes = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=0).max(axis=0)
-    fewer = np.ceil(count * (sizes / sizes.max()) ** 0.25)
-    counts = np.maximum(fewer, min(count, LEAST)).astype(int) + more
+    counts = np.ceil(count * np.maximum((sizes / sizes.max()) ** 0.25, LEAST)).astype(int)
     rules = []
     for tag, members in arcs.items():
         for own in np.unique(counts[members]).tolist():

@@ -1,0 +1,257 @@
+"""Galerkin's method in the span of random features: a small dense solution map, whose flux condition is natural."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from ..arrays import Array
+from ..errors import ConvergenceError, ProblemError
+from ..maps import Adjoint, Linearisation, SolutionMap
+from ..mesh.mesh import Mesh
+from ..problem import ControlProblem, Elliptic, Linear, Tracking
+from ..space import Space, product
+from .ansatz import Ansatz
+from .domain import Places
+from .layer import Layer
+from .quadrature import Rule, cell_rule, curve_rule
+
+AGREEMENT = 1e-3  # of the energies of functions by two rules
+CHUNK = 2_000  # points at a time
+CUT = 1e-13  # of the largest eigenvalue: what is smaller is lost to rounding
+FINER, MOST = 4, 28  # more Gauss points of the rule that verifies, and all of them at most
+SPARED = 0.05  # of the functions, which may be given up where two rules do not agree
+
+
+class Sampled(NamedTuple):
+    """A basis at the points of a rule: its values (n, m), and those of the lifting (n,)."""
+
+    rule: Rule
+    values: Array
+    lifting: Array
+
+
+class GalerkinMap(SolutionMap):
+    """S(u) = O y with a(y, v) = int (f + u) v - int_Gamma (g1 + u) v for all v in the span, y - g in the span.
+
+    The control is variational, values at quadrature points. The basis is orthonormal in the energy a, so that solving
+    is two products with matrices.
+
+    Parameters
+    ----------
+    problem : elliptic, with y given on the whole boundary of a rectangle.
+    ansatz, layer : the trial functions g + h sum_j c_j tanh(w_j . (x, phi) + b_j).
+    mesh : fitted to the interfaces, for the quadrature.
+    count : Gauss points in each direction of its cells.
+
+    Raises
+    ------
+    ConvergenceError
+        If a finer rule gives other energies: the features are too steep for this one.
+    """
+
+    affine = twice = True
+
+    def __init__(self, problem: ControlProblem, ansatz: Ansatz, layer: Layer, mesh: Mesh, count: int) -> None:
+        assert isinstance(problem.equation, Elliptic)
+        self.problem, self.ansatz, self.layer, self.domain = problem, ansatz, layer, ansatz.domain
+        self._equation, self._interface = problem.equation, problem.interface
+        self._cells, self.basis, count = self._orthonormal(mesh, count)
+        self.points = self._cells.weights.size
+        self._curves = {tag: curve_rule(mesh, tag, item, 2 * count) for tag, item in self._interface.items()}
+        self._sampled: dict[str | None, Sampled] = {}
+        self.sign = -1.0 if problem.control.on in self._interface else 1.0
+        self._controlled = self._at(problem.control.on)
+        rule = self._controlled.rule
+        self.control = Space(rule.weights, points=rule.points, diameter=self.domain.diameter, members=dict(rule.parts))
+        self._observe()
+        self.solution = Space(np.ones(self.basis.shape[1]))
+        self._load = self._loaded()
+
+    @property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        arrays = (self._load, self._controlled.values, *(matrix for matrix, _ in self._parts))
+        return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
+
+    def at(self, u: Array, start: Array | None = None, accuracy: float | None = None) -> GalerkinLinearisation:
+        return GalerkinLinearisation(self, self.control.checked(u, "the control"))
+
+    # -- the equation -------------------------------------------------------------------------------------------
+
+    def _orthonormal(self, mesh: Mesh, count: int) -> tuple[Rule, Array, int]:
+        """A rule, B (M, m) with B' A B = 1: eigenvectors of the energy A upon whose energy a finer rule agrees, and the
+        number of points in each direction.
+        """
+        rule = cell_rule(mesh, self._interface, count)
+        energy = self._energy(rule)
+        while count + FINER <= MOST:
+            finer = cell_rule(mesh, self._interface, count + FINER)
+            other = self._energy(finer)
+            eigenvalues, vectors = np.linalg.eigh(energy)
+            kept = eigenvalues > CUT * eigenvalues[-1]
+            values, vectors = eigenvalues[kept], vectors[:, kept]
+            differ = np.abs(np.einsum("ij,ij->j", vectors, (other - energy) @ vectors)) > AGREEMENT * values
+            lost = int(np.flatnonzero(differ)[-1]) + 1 if differ.any() else 0
+            if lost <= SPARED * values.size:
+                return rule, np.asarray(vectors[:, lost:] / np.sqrt(values[lost:])), count
+            count, rule, energy = count + FINER, finer, other
+        raise ConvergenceError(
+            f"the quadrature is too coarse for the features: of {values.size} functions {lost} have other energies by "
+            f"{count} Gauss points than by {count - FINER}; take a smaller scale."
+        )
+
+    def _energy(self, rule: Rule) -> Array:
+        """A_ij = a(psi_i, psi_j)."""
+        total = np.zeros(2 * (self.layer.count,))
+        for part, places in self._pieces(rule):
+            kappa, reaction = self._coefficients(places)
+            value, *slopes = self.ansatz.first(places)
+            for gradient in self.layer.matrices([slope.times(np.sqrt(rule.weights[part] * kappa)) for slope in slopes]):
+                total += gradient.T @ gradient
+            if reaction.any():
+                values = self.layer.matrix(value)
+                total += values.T @ (values * (rule.weights[part] * reaction)[:, None])
+        return total
+
+    def _coefficients(self, places: Places) -> tuple[Array, Array]:
+        kappa = self.domain.values(self._equation.diffusion, places, "diffusion")
+        if np.any(kappa <= 0):
+            where = places.points[:, np.argmax(kappa <= 0)].round(6).tolist()
+            raise ProblemError(f"diffusion must be positive, it is {kappa.min():.6g} at x = {where}.")
+        return kappa, self.domain.values(self._equation.reaction, places, "reaction", 0.0)
+
+    def _loaded(self) -> Array:
+        """The load (m,) of the source and of the jumps of the flux, less a(g, .)."""
+        load = np.zeros(self.layer.count)
+        for part, places in self._pieces(self._cells):
+            weights = self._cells.weights[part]
+            kappa, reaction = self._coefficients(places)
+            source, operators = (
+                self.domain.values(self._equation.source, places, "source", 0.0),
+                self.ansatz.first(places),
+            )
+            values, *gradients = self.layer.matrices(operators)
+            load += values.T @ (weights * (source - reaction * operators[0].offset))
+            for gradient, operator in zip(gradients, operators[1:], strict=True):
+                load -= gradient.T @ (weights * kappa * operator.offset)
+        total = self.basis.T @ load
+        for tag, item in self._interface.items():
+            values = self._at(tag).values
+            rule = self._curves[tag]
+            flux = self.domain.values(
+                item.flux, self.domain.on(tag, rule.points, True), f"the jump of the flux on {tag!r}"
+            )
+            total -= values.T @ (rule.weights * flux)
+        return np.asarray(total)
+
+    # -- the basis at points --------------------------------------------------------------------------------------
+
+    def _at(self, on: str | None) -> Sampled:
+        """The basis on the domain, a part, or the inner side of an interface."""
+        if on not in self._sampled:
+            if on is not None and on in self._interface:
+                rule = self._curves[on]
+                places = [self.domain.on(on, rule.points, True)]
+            else:
+                rule = self._cells if on is None else self._part(on)
+                places = [piece for _, piece in self._pieces(rule)]
+            found = [self._sample(piece) for piece in places]
+            self._sampled[on] = Sampled(rule, *(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+        return self._sampled[on]
+
+    def _sample(self, places: Places) -> tuple[Array, Array]:
+        """The basis (n, m) and the lifting (n,) at places."""
+        operator = self.ansatz.value(places)
+        return self.layer.matrix(operator) @ self.basis, operator.offset
+
+    def _part(self, tag: str) -> Rule:
+        if tag not in self._cells.parts:
+            raise ProblemError(f"there is no part or interface {tag!r}, the parts are {list(self._cells.parts)}.")
+        chosen = self._cells.parts[tag]
+        return Rule(self._cells.points[:, chosen], self._cells.weights[chosen], {tag: np.arange(chosen.size)})
+
+    def _pieces(self, rule: Rule) -> list[tuple[slice, Places]]:
+        """The points of a rule, so many at a time."""
+        starts = range(0, rule.weights.size, CHUNK)
+        parts = [slice(start, min(start + CHUNK, rule.weights.size)) for start in starts]
+        return [(part, self.domain.places(rule.points[:, part])) for part in parts]
+
+    # -- what is observed -----------------------------------------------------------------------------------------
+
+    def _observe(self) -> None:
+        """The space of observations and, for each of its parts, the matrix and the offset."""
+        self._parts, spaces = list[tuple[Array, Array]](), []
+        for item in self.problem.observations:
+            if isinstance(item, Tracking) and item.points is not None:
+                places = self.domain.places(item.points)
+                self._parts.append(self._sample(places))
+                spaces.append(Space(np.full(item.points.shape[1], item.weight), points=item.points))
+                continue
+            rule, values, lifting = self._at(item.on)
+            members, diameter = dict(rule.parts), self.domain.diameter
+            if isinstance(item, Tracking):
+                self._parts.append((values, lifting))
+                mass = item.weight * rule.weights
+                spaces.append(Space(mass, points=rule.points, diameter=diameter, members=members))
+            else:
+                assert isinstance(item, Linear)
+                places = self.domain.places(rule.points)
+                row = rule.weights * self.domain.values(item.weight, places, "the weight of Linear")
+                self._parts.append(((row @ values)[None], np.array([row @ lifting])))
+                spaces.append(Space(np.ones(1)))
+        self.observation = product(spaces)
+
+    # -- what linearisations take -----------------------------------------------------------------------------------
+
+    def coefficients(self, h: Array) -> Array:
+        """Of the solution for the load (h, v), or -(h, v) on an interface."""
+        return np.asarray(self.sign * (self._controlled.values.T @ (self._controlled.rule.weights * h)))
+
+    def gradient(self, c: Array) -> Array:
+        """The function with these coefficients where controls are, with that sign: the adjoint of `coefficients`."""
+        return np.asarray(self.sign * (self._controlled.values @ c))
+
+    def observed(self, c: Array, lifted: bool) -> Array:
+        """O of a function of the span, or of one with the lifting."""
+        return np.concatenate([matrix @ c + lifted * offset for matrix, offset in self._parts])
+
+    def functional(self, w: Array) -> Array:
+        """The coefficients of the function p with a(v, p) = <w, O v> for all v of the span."""
+        pieces = zip(self._parts, self.observation.factors, self.observation.split(w), strict=True)
+        return np.asarray(sum(matrix.T @ space.dual(piece) for (matrix, _), space, piece in pieces))
+
+    def state(self, u: Array) -> Array:
+        """The coefficients of y - g."""
+        return self._load + self.coefficients(u)
+
+
+class GalerkinLinearisation(Linearisation):
+    """The map at u."""
+
+    def __init__(self, map: GalerkinMap, u: Array) -> None:
+        self._map, self._u = map, u
+
+    @cached_property
+    def state(self) -> Array:
+        with self._map.solves.solving("state"):
+            return self._map.state(self._u)
+
+    @cached_property
+    def value(self) -> Array:
+        return self._map.observed(self.state, True)
+
+    def tangent(self, h: Array) -> Array:
+        with self._map.solves.solving("tangent"):
+            return self._map.observed(self._map.coefficients(h), False)
+
+    def solve_adjoint(self, w: Array, start: Array | None = None) -> Adjoint:
+        with self._map.solves.solving("adjoint"):
+            p = self._map.functional(w)
+            return Adjoint(self._map.gradient(p), 0.0, p)
+
+    def second(self, h: Array, w: Array, adjoint: Adjoint, outer: Callable[[Array], Array]) -> Array:
+        return self.solve_adjoint(outer(self.tangent(h))).gradient
