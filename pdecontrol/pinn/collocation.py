@@ -1,4 +1,4 @@
-"""Random hidden layers whose outer weights are solved for: least squares in the strong form of the optimality system."""
+"""Random hidden layers whose outer weights are solved for: least squares in the strong optimality system."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..result import Status
 from .features import random_features
 from .layer import Layer
 from .network import Shallow
-from .system import Block, System
+from .system import Block, Blocks
 from .training import Step, Task, Trained, Training
 
 STEPS = 50  # of Newton's method at most
@@ -46,20 +46,26 @@ class Collocation(Training):
         layer = random_features(
             task.system.state, self.features, self.scale, np.random.default_rng(task.seed), self.near
         )
-        begin, size = perf_counter(), task.system.scale
-        rows = [Rows(block, layer) for block in task.system.blocks]
-        c = np.zeros((2, self.features))
-        old, steps, status = _norm(rows, c), list[Step](), Status.ITERATIONS
-        for number in range(1, STEPS + 1):
-            c, new = _newton(rows, c, old)
-            held_out = float(np.linalg.norm(task.held_out.residual(*(Shallow(layer, own).apply for own in c))))
-            steps.append(Step(number, new / size, held_out / size, perf_counter() - begin))
-            if new > SETTLED * old:
-                status = Status.SOLVED
-                break
-            old = new
-        note = f"collocation at {task.system.size} rows, {self.features} random features of scale {self.scale:g}"
-        return Trained(Shallow(layer, c[0]), Shallow(layer, c[1]), steps, status, note)
+        trained = outer_weights(layer, task.system, task.held_out)
+        return trained._replace(note=f"{trained.note} of scale {self.scale:g}")
+
+
+def outer_weights(layer: Layer, system: Blocks, held_out: Blocks) -> Trained:
+    """The outer weights of state and adjoint state for one hidden layer."""
+    begin, size = perf_counter(), system.scale
+    rows = [Rows(block, layer) for block in system.blocks]
+    c = np.zeros((2, layer.count))
+    old, steps, status = _norm(rows, c), list[Step](), Status.ITERATIONS
+    for number in range(1, STEPS + 1):
+        c, new = _newton(rows, c, old)
+        other = float(np.linalg.norm(held_out.residual(*(Shallow(layer, own).apply for own in c))))
+        steps.append(Step(number, new / size, other / size, perf_counter() - begin))
+        if new > SETTLED * old:
+            status = Status.SOLVED
+            break
+        old = new
+    note = f"collocation at {system.size} rows, {layer.count} random features"
+    return Trained(Shallow(layer, c[0]), Shallow(layer, c[1]), steps, status, note)
 
 
 class Rows:

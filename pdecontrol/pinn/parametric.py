@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,20 +11,23 @@ import numpy as np
 from ..arrays import Array
 from ..errors import ConvergenceError, ProblemError
 from ..problem import ControlProblem, Dirichlet, Parametric, Tikhonov
-from .ansatz import Ansatz, hard
+from ..solvers.progress import Printer
+from .ansatz import hard
+from .collocation import outer_weights
 from .domain import domain_of
 from .features import through
 from .layer import Layer
 from .lifting import Lifting
-from .network import Shallow
+from .network import Network
 from .projection import projection
 from .sampling import draw
-from .system import Rows, System
+from .system import Block, Blocks, System, joined_blocks
+from .training import Step
 from .trial import Projected, Trial
 
 CHECKED = 20  # members drawn anew, on which a solution is judged
 LARGEST = 0.1  # of their residuals, relative to the data
-POINTS = 500  # at which it is, and a fourth as many on interfaces
+JUDGED = 500, 125  # points of a member in the interior and on interfaces, at which it is
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,28 +52,27 @@ class ParametricSolution:
     ----------
     family, box : the problems and their domain.
     state, adjoint : N(xi, phi, tau, mu) of both.
-    residual : of the optimality system at the points of the solution, relative to the data.
-    held_out : those of members drawn anew, by parameters and residual.
+    steps : of Newton's method, with residuals of the optimality systems, each relative to its data.
+    judged : parameters of members which were not used, with their residuals.
+    seed : of the points at which residuals are taken.
     """
 
     family: Parametric
     box: Any
-    state: Shallow
-    adjoint: Shallow
-    residual: float
+    state: Network
+    adjoint: Network
+    steps: Sequence[Step]
+    judged: Sequence[tuple[dict[str, float], float]]
     seed: int
-    held_out: Sequence[tuple[dict[str, float], float]] = ()
 
     def member(self, **parameters: float) -> Member:
         """The solution for parameters; raises ProblemError for those out of their ranges."""
-        problem = self.family.at(**parameters)
-        state, adjoint = _spaces(problem, self.box, self.family.scaled(parameters))
         generator = np.random.default_rng([self.seed, 1])
-        system = System(problem, state, adjoint, draw(state.domain, POINTS, POINTS // 4, 0, generator))
-        residual = float(np.linalg.norm(system.residual(self.state.apply, self.adjoint.apply))) / system.scale
-        dual = Trial(adjoint, self.adjoint)
-        control = Projected(dual, lambda places: projection(problem, state.domain, places))
-        return Member(problem, Trial(state, self.state), dual, control, residual)
+        system = _system(self.family, self.box, self.family.scaled(parameters), *JUDGED, generator)
+        adjoint = Trial(system.adjoint, self.adjoint)
+        control = Projected(adjoint, lambda places: projection(system.problem, system.domain, places))
+        residual = _residual(system, self.state, self.adjoint)
+        return Member(system.problem, Trial(system.state, self.state), adjoint, control, residual)
 
 
 def solve_family(
@@ -78,15 +80,17 @@ def solve_family(
     box: Any,
     features: int = 1000,
     members: int = 500,
-    points: int = 24,
-    on_interfaces: int = 8,
-    scale: float = 1.0,
+    points: int = 20,
+    on_interfaces: int = 6,
+    scale: float = 0.8,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> ParametricSolution:
     """The optimality systems of all members of a family, one least-squares problem in the span of random features.
 
-    Y = g + h N(xi, phi, mu) with the parameters mu, scaled to (-1, 1), as inputs: conditions are exact for all members,
-    and the residual is small in mean over all of them, each relative to its data.
+    Y = g + h N(xi, phi, mu) with the parameters mu, scaled to (-1, 1) or less, as inputs: conditions are exact for all
+    members, and the residual is small in mean over all of them, each relative to its data. Parameters whose ranges are
+    positive enter by their logarithms. Members are drawn the denser, the nearer to the ends of ranges.
 
     Parameters
     ----------
@@ -97,6 +101,7 @@ def solve_family(
     points, on_interfaces : of each member.
     scale : of the slopes of features.
     seed : of all that is random.
+    progress : whether to print it; None for a terminal after two seconds.
 
     Raises
     ------
@@ -112,23 +117,24 @@ def solve_family(
     True
     """
     generator = np.random.default_rng(seed)
-    systems = [
-        _system(family, box, -np.cos(np.pi * share), points, on_interfaces, generator)
-        for share in generator.uniform(size=(members, len(family.ranges)))
-    ]
-    rows = _together(systems)
+    used = -np.cos(np.pi * generator.uniform(size=(members, len(family.ranges))))
+    others = generator.uniform(-1, 1, (CHECKED, len(family.ranges)))
+    printer, systems = Printer(progress), list[System]()
+    for number, scaled in enumerate(used):
+        printer.step(number, members)
+        systems.append(_system(family, box, scaled, points, on_interfaces, generator))
+    held_out = [_system(family, box, scaled, *JUDGED, generator) for scaled in others]
     layer = _layer(systems, features, scale, generator)
-    state, adjoint, residual = collocate(rows, layer)
-    solution = ParametricSolution(family, box, state, adjoint, residual, seed)
-    drawn = map(family.unscaled, generator.uniform(-1, 1, (CHECKED, len(family.ranges))))
-    others = [(parameters, solution.member(**parameters).residual) for parameters in drawn]
-    worst = max(others, key=lambda item: item[1])
-    if not worst[1] <= LARGEST:
+    trained = outer_weights(layer, _together(systems), _together(held_out))
+    residuals = [_residual(system, trained.state, trained.adjoint) for system in held_out]
+    judged = list(zip(map(family.unscaled, others), residuals, strict=True))
+    worst, largest = max(judged, key=lambda item: item[1])
+    if not largest <= LARGEST:
         raise ConvergenceError(
-            f"the residual is {worst[1]:.2g} of the data for {worst[0]}, and {residual:.2g} at the points used: more "
-            "features, or more members with more points, or narrower ranges."
+            f"the residual is {largest:.2g} of the data for {worst}, and {trained.steps[-1].residual:.2g} at the "
+            "points used: more features, more members with more points, or narrower ranges."
         )
-    return replace(solution, held_out=others)
+    return ParametricSolution(family, box, trained.state, trained.adjoint, trained.steps, judged, seed)
 
 
 def _system(
@@ -136,29 +142,32 @@ def _system(
 ) -> System:
     """The optimality system of a member at points."""
     problem = family.at(**family.unscaled(scaled))
-    state, adjoint = _spaces(problem, box, scaled)
-    return System(problem, state, adjoint, draw(state.domain, points, on_interfaces, 0, generator))
-
-
-def _spaces(problem: ControlProblem, box: Any, parameters: Array) -> tuple[Ansatz, Ansatz]:
-    """The ansatz of state and adjoint state of a member."""
+    tikhonov = problem.term(Tikhonov)
+    if tikhonov is None:
+        raise ProblemError("collocation needs a Tikhonov term with alpha > 0.")
     domain = domain_of(problem, box)
     conditions = {tag: item for tag, item in problem.boundary.items() if isinstance(item, Dirichlet)}
     jumps = {tag: item.value for tag, item in problem.interface.items()}
     lifting = Lifting(domain, conditions, jumps, getattr(problem.equation, "initial", None))
-    tikhonov = problem.term(Tikhonov)
-    if tikhonov is None:
-        raise ProblemError("collocation needs a Tikhonov term with alpha > 0.")
-    state, adjoint = hard(domain, lifting, tikhonov.alpha)
-    return replace(state, parameters=parameters), replace(adjoint, parameters=parameters)
-
-
-def _together(systems: Sequence[System]) -> Rows:
-    """The rows of several systems, |r|^2 the mean of theirs, each relative to its data."""
-    weights = [1 / (system.scale * np.sqrt(len(systems))) for system in systems]
-    return Rows(
-        [block.weighted(weight) for system, weight in zip(systems, weights, strict=True) for block in system.blocks]
+    state, adjoint = (
+        replace(space, parameters=family.spread * scaled) for space in hard(domain, lifting, tikhonov.alpha)
     )
+    return System(problem, state, adjoint, draw(domain, points, on_interfaces, 0, generator))
+
+
+def _together(systems: Sequence[System]) -> Blocks:
+    """The rows of several systems, |r|^2 the mean of theirs, each relative to its data."""
+    found: dict[Any, list[Block]] = {}
+    for system in systems:
+        for block in system.blocks:
+            alike = found.setdefault((block.name, block.other is None), [])
+            alike.append(block.weighted(1 / (system.scale * np.sqrt(len(systems)))))
+    return Blocks([joined_blocks(blocks) for blocks in found.values()])
+
+
+def _residual(system: System, state: Network, adjoint: Network) -> float:
+    """|r|, relative to the data."""
+    return float(np.linalg.norm(system.residual(state.apply, adjoint.apply))) / system.scale
 
 
 def _layer(systems: Sequence[System], count: int, scale: float, generator: np.random.Generator) -> Layer:

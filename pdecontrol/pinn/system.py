@@ -15,7 +15,7 @@ from .ansatz import Ansatz
 from .domain import Places
 from .jet import STEP
 from .operator import Operator, stacked
-from .projection import Projection, projection
+from .projection import Projection, joined, projection
 from .sampling import Sample, Sides
 
 Apply = Callable[[Operator], Array]  # L N of a network, its offset included
@@ -58,8 +58,21 @@ class Block:
         return replace(self, operators=operators, load=weight * self.load, factor=factor)
 
 
-class Rows:
-    """r(Y, P) = 0 in blocks."""
+def joined_blocks(blocks: Sequence[Block]) -> Block:
+    """All the rows of blocks that say the same."""
+    first = blocks[0]
+    operators = tuple(map(stacked, zip(*(block.operators for block in blocks), strict=True)))
+    block = replace(first, operators=operators, load=np.concatenate([block.load for block in blocks]))
+    if first.other is None:
+        return block
+    others = stacked([block.other for block in blocks if block.other is not None])
+    controls = [block.control for block in blocks if block.control is not None]
+    factor = np.concatenate([block.factor for block in blocks if block.factor is not None])
+    return replace(block, factor=factor, other=others, control=joined(controls) if controls else None)
+
+
+class Blocks:
+    """r(Y, P) = 0 in blocks of rows."""
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         self.blocks = tuple(blocks)
@@ -81,7 +94,7 @@ class Rows:
         return float(np.linalg.norm(self.residual(lambda op: op.offset, lambda op: op.offset)))
 
 
-class System(Rows):
+class System(Blocks):
     """r(Y, P) = 0, the optimality system of a problem at points, in blocks; |r|^2 is a mean of squares for each block.
 
     State and adjoint equations are divided by kappa, jumps of fluxes by the larger kappa, and those of the adjoint
@@ -242,9 +255,7 @@ class System(Rows):
         return self.domain.part(places, tag).astype(float)
 
     def _projection(self, pieces: Sequence[Places]) -> Projection:
-        found = [projection(self.problem, self.domain, places) for places in pieces]
-        arrays = (np.concatenate([item[k] for item in found]) for k in (3, 4, 5))
-        return Projection(*found[0][:3], *arrays)
+        return joined([projection(self.problem, self.domain, places) for places in pieces])
 
 
 def _refuse(problem: ControlProblem, tikhonov: Tikhonov) -> None:

@@ -49,7 +49,9 @@ class Parametric(Stated):
         try:
             inspect.signature(make).bind(**dict.fromkeys(ranges, 0.0))
         except TypeError as error:
-            raise ProblemError(f"the function of Parametric does not take the parameters {list(ranges)}: {error}.") from error
+            raise ProblemError(
+                f"the function of Parametric does not take the parameters {list(ranges)}: {error}."
+            ) from error
         self.make, self.ranges = make, dict(ranges)
 
     def __repr__(self) -> str:
@@ -75,9 +77,9 @@ class Parametric(Stated):
             check_numbers([parameters[name]], f"the parameter {name!r}", 1)
             if not low <= parameters[name] <= high:
                 raise ProblemError(f"{name} = {parameters[name]:g} is not in its range from {low:g} to {high:g}.")
+        values = np.array([_measured(parameters[name], ends) for name, ends in self.ranges.items()])
         low, high = self._ends
-        values = np.array([np.log(parameters[name]) if ends[0] > 0 else parameters[name] for name, ends in self.ranges.items()])
-        return (2 * values - low - high) / (high - low)
+        return np.asarray((2 * values - low - high) / (high - low))
 
     def unscaled(self, scaled: Array) -> dict[str, float]:
         """Parameters by name from those (k,) between -1 and 1."""
@@ -89,5 +91,17 @@ class Parametric(Stated):
         }
 
     @property
+    def spread(self) -> Array:
+        """By how much (k,) functions of scaled parameters vary, at most 1: for positive ones log(high/low)/2."""
+        low, high = self._ends
+        positive = [ends[0] > 0 for ends in self.ranges.values()]
+        return np.where(positive, np.minimum((high - low) / 2, 1.0), 1.0)
+
+    @property
     def _ends(self) -> Array:
-        return np.array([np.log(ends) if ends[0] > 0 else ends for ends in self.ranges.values()]).T
+        return np.array([[_measured(end, ends) for end in ends] for ends in self.ranges.values()]).T
+
+
+def _measured(value: float, ends: tuple[float, float]) -> float:
+    """A parameter, or its logarithm where the range is positive."""
+    return float(np.log(value)) if ends[0] > 0 else value
