@@ -27,6 +27,7 @@ from .mesh.mesh import Mesh
 from .mesh.shapes import disc, unit_cube, unit_interval, unit_square
 from .optimise import certify, minimise
 from .parallel import report
+from .pinn.parametric import ParametricSolution, solve_parametric
 from .problem import (
     L1,
     Actuators,
@@ -47,6 +48,7 @@ from .problem import (
     Moving,
     Neumann,
     Parabolic,
+    Parametric,
     Polygon,
     Quasilinear,
     Robin,
@@ -104,6 +106,8 @@ __all__ = [
     "Neumann",
     "Parabolic",
     "Parallel",
+    "Parametric",
+    "ParametricSolution",
     "PdecontrolError",
     "Polygon",
     "PrimalDual",
@@ -141,6 +145,7 @@ __all__ = [
     "reference",
     "report",
     "solve",
+    "solve_parametric",
     "unit_cube",
     "unit_interval",
     "unit_square",

@@ -8,7 +8,7 @@ from pdecontrol.errors import ConvergenceError, ProblemError
 from pdecontrol.pinn.features import through
 from pdecontrol.pinn.layer import Layer
 from pdecontrol.pinn.network import Shallow
-from pdecontrol.pinn.parametric import _system, _together, solve_family
+from pdecontrol.pinn.parametric import _system, _together, solve_parametric
 from pdecontrol.problem import Parametric
 from pdecontrol.terms.control import soft
 
@@ -28,7 +28,7 @@ CIRCLES = family(radius=(0.4, 0.6), contrast=(4.0, 10.0))
 
 @pytest.fixture(scope="module")
 def solution():
-    return solve_family(CIRCLES, SQUARE, features=300, members=120, points=20, on_interfaces=6)
+    return solve_parametric(CIRCLES, SQUARE, features=300, members=120, points=20, on_interfaces=6)
 
 
 def error(function, exact, sides):
@@ -72,15 +72,26 @@ def test_members_are_judged_by_residuals_elsewhere(solution):
 def test_a_family_that_is_not_resolved_has_no_answer():
     wide = family(radius=(0.3, 0.7), contrast=(2.0, 20.0))
     with pytest.raises(ConvergenceError, match=r"of the data for {'radius': 0\.\d+, 'contrast'.*more features"):
-        solve_family(wide, SQUARE, features=20, members=30)
+        solve_parametric(wide, SQUARE, features=20, members=30)
 
 
 def test_a_weight_may_be_a_parameter():
-    found = solve_family(
+    found = solve_parametric(
         family(alpha=(0.1, 1.0), radius=(0.45, 0.5), contrast=(5.0, 6.0)), SQUARE, features=250, members=100
     )
     member, exact = found.member(alpha=0.3, radius=0.47, contrast=5.5), circle(0.47, 5.5, 0.3)
     assert error(member.control, exact, exact.control) < 3e-2
+
+
+def test_a_family_in_time():
+    heat = Parametric(lambda contrast: reference.heat(4, diffusion=(1.0, contrast)).problem, contrast=(2.0, 6.0))
+    found = solve_parametric(heat, SQUARE, features=200, members=70, points=40, on_interfaces=12)
+    member, exact = found.member(contrast=3.3), reference.heat(4, diffusion=(1.0, 3.3))
+    x = np.random.default_rng(17).uniform(-1, 1, (2, 500))
+    for function, sides in ((member.state, exact.state), (member.control, exact.control)):
+        pairs = [(function.evaluate(x, t), exact.at(sides, x, t)) for t in (0.0, 0.4, 0.8, 1.2, np.pi / 2)]
+        found, expected = np.swapaxes(pairs, 0, 1)
+        assert np.linalg.norm(found - expected) < 4e-2 * np.linalg.norm(expected)
 
 
 def test_systems_together_are_the_mean_of_theirs():
@@ -154,4 +165,4 @@ def test_families_that_are_refused(make, ranges, message):
 
 def test_what_is_no_problem_is_refused():
     with pytest.raises(ProblemError, match="must return a ControlProblem, got None"):
-        solve_family(Parametric(lambda a: None, a=(0.0, 1.0)), SQUARE)
+        solve_parametric(Parametric(lambda a: None, a=(0.0, 1.0)), SQUARE)

@@ -27,6 +27,7 @@ from .trial import Projected, Trial
 
 CHECKED = 20  # members drawn anew, on which a solution is judged
 LARGEST = 0.1  # of their residuals, relative to the data
+TIMES = 4  # of each member, where there is time
 JUDGED = 500, 125  # points of a member in the interior and on interfaces, at which it is
 
 
@@ -75,7 +76,7 @@ class ParametricSolution:
         return Member(system.problem, Trial(system.state, self.state), adjoint, control, residual)
 
 
-def solve_family(
+def solve_parametric(
     family: Parametric,
     box: Any,
     features: int = 1000,
@@ -112,7 +113,7 @@ def solve_family(
     --------
     >>> from pdecontrol import interface_reference
     >>> family = Parametric(lambda radius: interface_reference.circle(radius=radius).problem, radius=(0.4, 0.5))
-    >>> solution = solve_family(family, [(-1, 1), (-1, 1)], features=150, members=40)
+    >>> solution = solve_parametric(family, [(-1, 1), (-1, 1)], features=150, members=40)
     >>> solution.member(radius=0.45).residual < 0.1
     True
     """
@@ -152,7 +153,7 @@ def _system(
     state, adjoint = (
         replace(space, parameters=family.spread * scaled) for space in hard(domain, lifting, tikhonov.alpha)
     )
-    return System(problem, state, adjoint, draw(domain, points, on_interfaces, 0, generator))
+    return System(problem, state, adjoint, draw(domain, points, on_interfaces, 0, generator, slices=TIMES))
 
 
 def _together(systems: Sequence[System]) -> Blocks:

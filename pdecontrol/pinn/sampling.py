@@ -40,12 +40,13 @@ def draw(
     on_edges: int,
     generator: np.random.Generator,
     near: Sequence[Sequence[float]] = (),
+    slices: int = SLICES,
 ) -> Sample:
-    """So many points in the interior, on the interfaces and on the boundary, uniformly, with random times.
+    """So many points in the interior, on the interfaces and on the boundary, uniformly, at some random times.
 
     A fifth of those in the interior are clustered around the places `near`, where functions are not smooth.
     """
-    slices = 1 if domain.span is None else min(SLICES, count)
+    slices = 1 if domain.span is None else min(slices, count)
     curves: dict[str, list[Sides]] = {tag: [] for tag in domain.interface}
     sample = Sample([], curves, [])
     initial = {tag: loops_of(domain, tag, domain.shape(tag)) for tag in domain.interface}
