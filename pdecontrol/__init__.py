@@ -27,6 +27,7 @@ from .mesh.mesh import Mesh
 from .mesh.shapes import disc, unit_cube, unit_interval, unit_square
 from .optimise import certify, minimise
 from .parallel import report
+from .pinn.method import HardConstraint
 from .pinn.parametric import ParametricSolution, solve_parametric
 from .problem import (
     L1,
@@ -93,6 +94,7 @@ __all__ = [
     "Elliptic",
     "Embedded",
     "Field",
+    "HardConstraint",
     "History",
     "InitialValue",
     "InitialValueWarning",

@@ -24,6 +24,7 @@ from .maps import SolutionMap
 from .mesh.fit import snapped
 from .mesh.mesh import Mesh
 from .optimise import RunOptions, check_problem, comparable, minimise
+from .pinn.method import HardConstraint, solve_by_networks
 from .problem import ControlProblem, Parabolic, check_number
 from .result import Result
 from .solvers.checkpoint import as_checkpoint
@@ -78,9 +79,9 @@ def discretise(problem: ControlProblem, mesh: Mesh, backend: str | Backend = "au
 
 def solve(
     problem: ControlProblem,
-    mesh: Mesh,
+    mesh: Mesh | Sequence[tuple[float, float]],
     backend: str | Backend = "auto",
-    method: str | Method = "auto",
+    method: str | Method | HardConstraint = "auto",
     tol: float = 1e-6,
     *,
     discretisation: bool = False,
@@ -90,9 +91,10 @@ def solve(
 
     Parameters
     ----------
-    problem, mesh, backend : see `discretise`.
+    problem, mesh, backend : see `discretise`; networks take the sides of a rectangle, [(low, high), (low, high)], for
+        the mesh as well.
     method, tol, options : see `minimise`: atol, start, max_iterations, max_solves, callback, checkpoint,
-        checkpoint_seconds, restart, progress.
+        checkpoint_seconds, restart, progress. With "pinn" or a `HardConstraint` the problem is solved by networks.
     discretisation : also estimate the distance to the continuous optimum, by solving on the refined mesh (its solves
         and time are not counted in the result). For steady equations.
 
@@ -114,9 +116,17 @@ def solve(
     >>> result.success and result.certificate.relative <= 1e-6
     True
     """
+    if method == "pinn" or isinstance(method, HardConstraint):
+        if discretisation:
+            raise ProblemError(
+                "discretisation=True estimates the error of finite elements, which method='pinn' has not."
+            )
+        return solve_by_networks(problem, mesh, HardConstraint() if isinstance(method, str) else method, tol, **options)
     begin = perf_counter()
     own = {"method": method, "tol": tol, "discretisation": discretisation}
     compare(group_of(backend), "solve", own | comparable(options))
+    if not isinstance(mesh, Mesh):
+        raise MeshError(f"expected a mesh (unit_square(n), read_mesh(path), ..), got {_no_mesh(mesh)}.")
     if discretisation and isinstance(getattr(problem, "equation", None), Parabolic):
         raise ProblemError(
             "discretisation=True estimates the error of steady equations: for one in time, solve with twice the steps "

@@ -21,6 +21,8 @@ from .training import Step, Task, Trained, Training
 STEPS = 50  # of Newton's method at most
 SETTLED = 0.9  # factor by which a step reduces the residual, if there is more to gain
 SHORTEST = 2.0**-20  # step of the line search
+REFINEMENTS = 8  # of each linear problem, which is known by its normal equations
+EXACT = 1e-8  # relative difference of residuals that are alike
 RIDGE = 1e-13  # of scaled normal equations
 
 
@@ -55,12 +57,13 @@ def outer_weights(layer: Layer, system: Blocks, held_out: Blocks) -> Trained:
     begin, size = perf_counter(), system.scale
     rows = [Rows(block, layer) for block in system.blocks]
     c = np.zeros((2, layer.count))
-    old, steps, status = _norm(rows, c), list[Step](), Status.ITERATIONS
+    fixed, old = _fixed(rows, layer.count), _norm(rows, c)
+    steps, status = list[Step](), Status.ITERATIONS
     for number in range(1, STEPS + 1):
-        c, new = _newton(rows, c, old)
+        c, new, exact = _newton(rows, fixed, c, old)
         other = float(np.linalg.norm(held_out.residual(*(Shallow(layer, own).apply for own in c))))
         steps.append(Step(number, new / size, other / size, perf_counter() - begin))
-        if new > SETTLED * old:
+        if exact or new > SETTLED * old:
             status = Status.SOLVED
             break
         old = new
@@ -73,7 +76,8 @@ class Rows:
 
     def __init__(self, block: Block, layer: Layer) -> None:
         self.block = block
-        self.own = sum(layer.matrix(operator) for operator in block.operators)
+        first, *others = (layer.matrix(operator) for operator in block.operators)
+        self.own: Array = sum(others, first)
         self.load = block.load - sum(operator.offset for operator in block.operators)
         self.other = None if block.other is None else layer.matrix(block.other)
 
@@ -97,37 +101,75 @@ class Rows:
         return np.asarray(factor)[:, None] * self.other
 
 
-class Normal(NamedTuple):
-    """J'J and J'r of least squares."""
+class Linear(NamedTuple):
+    """A block at some weights: its residual and its derivatives by the weights of N and of the other network."""
 
-    matrix: Array
-    right: Array
+    of_state: bool
+    residual: Array
+    own: Array
+    coupling: Array | None
+
+    def forward(self, step: Array) -> Array:
+        """The derivative along a step (2, M) of the weights."""
+        own, other = step if self.of_state else step[::-1]
+        return self.own @ own if self.coupling is None else self.own @ own + self.coupling @ other
+
+    def backward(self, residual: Array) -> Array:
+        """Its transpose."""
+        own = self.own.T @ residual
+        other = np.zeros(own.size) if self.coupling is None else self.coupling.T @ residual
+        return np.array([own, other] if self.of_state else [other, own])
 
 
 def _norm(rows: Sequence[Rows], c: Array) -> float:
     return float(np.sqrt(sum(np.sum(block.residual(c) ** 2) for block in rows)))
 
 
-def _newton(rows: Sequence[Rows], c: Array, old: float) -> tuple[Array, float]:
-    """One step for the active set at c, as long as the line search allows; the new weights and |r|."""
-    matrix, right = _normal(rows, c)
-    scales = np.sqrt(matrix.diagonal())
-    scales[scales == 0] = 1.0
-    scaled = matrix / scales / scales[:, None]
-    factor = _cholesky(scaled)
-
-    def solve(b: Array) -> Array:
-        return np.asarray(sl.cho_solve(factor, b / scales) / scales)
-
-    step = -solve(right)
-    step -= solve(right + matrix @ step)
-    step, length = step.reshape(c.shape), 1.0
+def _newton(rows: Sequence[Rows], fixed: Array, c: Array, old: float) -> tuple[Array, float, bool]:
+    """One step for the active set at c, as long as the line search allows; the new weights and |r|, and whether that
+    is what the linear problem has, so that there is no more to gain.
+    """
+    blocks = [Linear(item.block.of_state, item.residual(c), item.own, item.coupling(c)) for item in rows]
+    matrix = fixed.copy()
+    for item, block in zip(rows, blocks, strict=True):
+        if item.block.control is not None and block.coupling is not None:
+            free = block.coupling.any(axis=1)
+            _couple(matrix, block.of_state, block.own[free], block.coupling[free])
+    matrix = matrix.reshape(c.size, c.size)
+    step = _least_squares(blocks, matrix)
+    least = np.sqrt(sum(np.sum((block.residual + block.forward(step)) ** 2) for block in blocks))
+    length = 1.0
     while length >= SHORTEST:
         new = _norm(rows, c + length * step)
         if new < (1 - 1e-4 * length) * old:
-            return c + length * step, new
+            return c + length * step, new, length == 1.0 and new <= (1 + EXACT) * least
         length /= 2
-    return c, old
+    return c, old, False
+
+
+def _least_squares(blocks: Sequence[Linear], matrix: Array) -> Array:
+    """The step (2, M) with the least |r + J step|, by conjugate gradients with the normal equations J'J, which a ridge
+    regularises, as preconditioner.
+    """
+    scales = np.sqrt(matrix.diagonal())
+    scales[scales == 0] = 1.0
+    factor = _cholesky(matrix / scales / scales[:, None])
+    residuals = [block.residual for block in blocks]
+    step = direction = np.zeros((2, scales.size // 2))
+    old = np.inf
+    for _ in range(REFINEMENTS):
+        slope = -np.sum([block.backward(r) for block, r in zip(blocks, residuals, strict=True)], axis=0)
+        preconditioned = (sl.cho_solve(factor, slope.ravel() / scales) / scales).reshape(step.shape)
+        new = float(np.vdot(slope, preconditioned))
+        if not new > 0:
+            break
+        direction = preconditioned + new / old * direction
+        images = [block.forward(direction) for block in blocks]
+        length = new / sum(np.vdot(image, image) for image in images)
+        step = step + length * direction
+        residuals = [r + length * image for r, image in zip(residuals, images, strict=True)]
+        old = new
+    return step
 
 
 def _cholesky(matrix: Array) -> tuple[Array, bool]:
@@ -142,19 +184,22 @@ def _cholesky(matrix: Array) -> tuple[Array, bool]:
             ridge *= 10
 
 
-def _normal(rows: Sequence[Rows], c: Array) -> Normal:
-    """The normal equations in the order of state and adjoint state."""
-    count = c.shape[1]
-    matrix, right = np.zeros((2, count, 2, count)), np.zeros((2, count))
-    for block in rows:
-        i, j = (0, 1) if block.block.of_state else (1, 0)
-        residual, coupling = block.residual(c), block.coupling(c)
-        matrix[i, :, i] += block.own.T @ block.own
-        right[i] += block.own.T @ residual
+def _fixed(rows: Sequence[Rows], count: int) -> Array:
+    """J'J, in the order of state and adjoint state (2, M, 2, M), without what depends on the active set."""
+    matrix = np.zeros((2, count, 2, count))
+    for item in rows:
+        i = 0 if item.block.of_state else 1
+        matrix[i, :, i] += item.own.T @ item.own
+        coupling = item.coupling(np.zeros((2, count))) if item.block.control is None else None
         if coupling is not None:
-            mixed = block.own.T @ coupling
-            matrix[i, :, j] += mixed
-            matrix[j, :, i] += mixed.T
-            matrix[j, :, j] += coupling.T @ coupling
-            right[j] += coupling.T @ residual
-    return Normal(matrix.reshape(2 * count, 2 * count), right.ravel())
+            _couple(matrix, item.block.of_state, item.own, coupling)
+    return matrix
+
+
+def _couple(matrix: Array, of_state: bool, own: Array, coupling: Array) -> None:
+    """Add what rows own @ c + coupling @ c' have in J'J besides own' own."""
+    i, j = (0, 1) if of_state else (1, 0)
+    mixed = own.T @ coupling
+    matrix[i, :, j] += mixed
+    matrix[j, :, i] += mixed.T
+    matrix[j, :, j] += coupling.T @ coupling

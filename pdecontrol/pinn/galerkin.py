@@ -60,7 +60,7 @@ class GalerkinMap(SolutionMap):
         assert isinstance(problem.equation, Elliptic)
         self.problem, self.ansatz, self.layer, self.domain = problem, ansatz, layer, ansatz.domain
         self._equation, self._interface = problem.equation, problem.interface
-        self._cells, self.basis, count = self._orthonormal(mesh, count)
+        self._cells, self.energy, self.basis, count = self._orthonormal(mesh, count)
         self.points = self._cells.weights.size
         self._curves = {tag: curve_rule(mesh, tag, item, 2 * count) for tag, item in self._interface.items()}
         self._sampled: dict[str | None, Sampled] = {}
@@ -80,11 +80,24 @@ class GalerkinMap(SolutionMap):
     def at(self, u: Array, start: Array | None = None, accuracy: float | None = None) -> GalerkinLinearisation:
         return GalerkinLinearisation(self, self.control.checked(u, "the control"))
 
+    def missing(self, count: int) -> float:
+        """The share of the energy of the adjoint state of a misfit of one that the first features do not have."""
+        left, sizes, _ = np.linalg.svd(self.basis.T @ self.energy[:, :count], full_matrices=False)
+        span = left[:, sizes > 1e-7 * sizes[0]]
+        c = self.functional(np.ones(self.observation.size))
+        return 1 - float(np.sum((span.T @ c) ** 2)) / self.energy_of_adjoint
+
+    @property
+    def energy_of_adjoint(self) -> float:
+        """a(p, p) of the adjoint state p of a misfit of one."""
+        return float(np.sum(self.functional(np.ones(self.observation.size)) ** 2))
+
     # -- the equation -------------------------------------------------------------------------------------------
 
-    def _orthonormal(self, mesh: Mesh, count: int) -> tuple[Rule, Array, int]:
-        """A rule, B (M, m) with B' A B = 1: eigenvectors of the energy A upon whose energy a finer rule agrees, and the
-        number of points in each direction.
+    def _orthonormal(self, mesh: Mesh, count: int) -> tuple[Rule, Array, Array, int]:
+        """A rule, the energy A, B (M, m) with B' A B = 1, and the number of points in each direction of cells.
+
+        Columns of B are eigenvectors of A, upon whose energy a finer rule agrees.
         """
         rule = cell_rule(mesh, self._interface, count)
         energy = self._energy(rule)
@@ -97,7 +110,7 @@ class GalerkinMap(SolutionMap):
             differ = np.abs(np.einsum("ij,ij->j", vectors, (other - energy) @ vectors)) > AGREEMENT * values
             lost = int(np.flatnonzero(differ)[-1]) + 1 if differ.any() else 0
             if lost <= SPARED * values.size:
-                return rule, np.asarray(vectors[:, lost:] / np.sqrt(values[lost:])), count
+                return rule, energy, np.asarray(vectors[:, lost:] / np.sqrt(values[lost:])), count
             count, rule, energy = count + FINER, finer, other
         raise ConvergenceError(
             f"the quadrature is too coarse for the features: of {values.size} functions {lost} have other energies by "

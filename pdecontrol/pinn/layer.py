@@ -38,13 +38,13 @@ class Layer:
         t = self._hidden(operators[0].inputs)
         first = t * t
         np.subtract(1, first, out=first)
-        result = []
+        result: list[Array] = []
         for operator in operators:
             if operator.bend is None:
-                matrix = operator.slope.T @ self.weights
+                matrix: Array = operator.slope.T @ self.weights
             else:  # s'' = -2 s s'
                 matrix = self._squares(operator)
-                matrix *= -2 * operator.bend[:, None]
+                matrix *= -2.0 * operator.bend[:, None]
                 matrix *= t
                 matrix += operator.slope.T @ self.weights
             matrix *= first

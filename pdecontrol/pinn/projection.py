@@ -39,7 +39,8 @@ class Projection(NamedTuple):
         """du/dp: -s/alpha strictly inside the box and off the kink, else zero."""
         v = self.alpha * self.reference - self.sign * p
         u = soft(v, self.beta) / self.alpha
-        return np.where((np.abs(v) > self.beta) & (u > self.lower) & (u < self.upper), -self.sign / self.alpha, 0.0)
+        smooth = (np.abs(v) > self.beta) | np.equal(self.beta, 0)
+        return np.where(smooth & (u > self.lower) & (u < self.upper), -self.sign / self.alpha, 0.0)
 
 
 def projection(problem: ControlProblem, domain: Domain, places: Places) -> Projection:
