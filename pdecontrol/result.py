@@ -36,8 +36,8 @@ class Status(Enum):
         "certify(problem, result.control, exact_map) tells how good the control is"
     )
     SOLVED = (
-        "the optimality system is solved to the residual that is stated, at points other than those it was solved at: "
-        "certify(problem, result.control, exact_map) tells how good the control is"
+        "the optimality system is solved by networks, and the certificate says what is left of it: certify(problem, "
+        "result.control, exact_map) tells how good the control is"
     )
     ITERATIONS = "the limit of iterations was met: raise max_iterations, loosen tol, or try another method"
     SOLVES = "the limit of solves was met: raise max_solves or loosen tol"
@@ -245,13 +245,18 @@ class Result:
             entries = entries._replace(panel=(pieces, own, times))
         by_gap = certificate.bound is None
         title = "relative duality gap" if by_gap else r"distance to the optimum, $\|u-u^*\|/\|u\|$"
+        tolerance, axis = self.tol, "PDE solves"
+        if self.status is Status.SOLVED:
+            title, tolerance, axis = "what is left of the optimality system, relative", np.nan, "steps"
         unit = 1.0 if by_gap or certificate.norm == 0.0 else certificate.norm
         return plot.draw_result(
             {"state $y$": self.state.panel, "control $u$": control, "adjoint state $p$": self.adjoint.panel},
             shown,
             entries,
             self.sensors,
-            plot.Convergence(title, self.tol, history["solves"], history["estimate"] / unit, history["bound"] / unit),
+            plot.Convergence(
+                title, tolerance, history["solves"], history["estimate"] / unit, history["bound"] / unit, axis
+            ),
             _headline(self),
             path,
         )
@@ -306,7 +311,9 @@ def load(path: str | Path) -> Result:
 def _headline(result: Result) -> str:
     """The method, how good the control is, the objective and the effort."""
     certificate = result.certificate
-    if certificate.optimal:
+    if result.status is Status.CONVERGED:
+        quality = "optimum of an inexact map"
+    elif certificate.optimal:
         quality = "$u = 0$ shown optimal"
     elif certificate.relative == 0.0:
         quality = "certified $u = u^*$ up to rounding"
@@ -317,7 +324,8 @@ def _headline(result: Result) -> str:
     else:
         quality = "no certificate"
     method = result.method.split(" (")[0]
-    return f"{method}: {quality},  $J = {_tex(f'{result.objective:.7g}')}$,  {result.solves['total']:.0f} PDE solves"
+    effort = "" if result.status is Status.SOLVED else f",  {result.solves['total']:.0f} PDE solves"
+    return f"{method}: {quality},  $J = {_tex(f'{result.objective:.7g}')}$" + effort
 
 
 def _rounded_up(bound: float) -> str:

@@ -12,10 +12,10 @@ import scipy.linalg as sl
 
 from ..arrays import Array
 from ..result import Status
+from .block import Block, Blocks
 from .features import random_features
 from .layer import Layer
 from .network import Shallow
-from .system import Block, Blocks
 from .training import Step, Task, Trained, Training
 
 STEPS = 50  # of Newton's method at most
@@ -67,7 +67,7 @@ def outer_weights(layer: Layer, system: Blocks, held_out: Blocks) -> Trained:
             status = Status.SOLVED
             break
         old = new
-    note = f"collocation at {system.size} rows, {layer.count} random features"
+    note = f"collocation ({system.size} rows, {layer.count} random features"
     return Trained(Shallow(layer, c[0]), Shallow(layer, c[1]), steps, status, note)
 
 

@@ -38,7 +38,7 @@ class Lifting:
     Raises
     ------
     DataError
-        If data are not smooth along a side, or initial values do not match them.
+        If data are not smooth along a side, sides do not match at a corner, or initial values do not match them.
     """
 
     def __init__(
@@ -50,10 +50,11 @@ class Lifting:
     ) -> None:
         self._domain, self._jumps, self._initial = domain, jumps, initial
         self._data = [[(conditions.get(name) or conditions["boundary"]).value for name in pair] for pair in SIDES]
-        given: list[Any] = [*self._data[0], *self._data[1], *jumps.values()]
-        self._changes = any(callable(item) and takes_time(item) for item in given)
+        around: list[Any] = [*self._data[0], *self._data[1]]
+        moving = any(callable(item) and takes_time(item) for item in around)
+        self._changes = moving or any(callable(item) and takes_time(item) for item in jumps.values())
         self._begin = None if initial is None else self._blend(None if domain.span is None else domain.span[0])
-        self._still = None if self._changes else self._begin or self._blend(None)
+        self._still = None if moving else self._begin or self._blend(None)
         if initial is not None:
             self._check_initial()
 
@@ -136,7 +137,15 @@ class Lifting:
         lows, widths = np.array([(low, high - low) for low, high in self._domain.box]).T
         (left, right), (bottom, top) = sides
         ends = np.array(self._domain.box[1])
-        (c00, c01), (c10, c11) = left(ends)[0], right(ends)[0]
+        (c00, c01), (c10, c11) = corners = left(ends)[0], right(ends)[0]
+        along = np.transpose([bottom(np.array(self._domain.box[0]))[0], top(np.array(self._domain.box[0]))[0]])
+        if np.abs(along - corners).max() > 1e-10 * max(np.abs(along).max(), np.abs(corners).max()):
+            k = np.unravel_index(np.argmax(np.abs(along - corners)), (2, 2))
+            place = [self._domain.box[axis][end] for axis, end in enumerate(k)]
+            raise DataError(
+                f"the Dirichlet values on {SIDES[0][k[0]]!r} and {SIDES[1][k[1]]!r} differ at the corner x = {place}: "
+                f"{corners[k[0]][k[1]]:.6g} and {along[k]:.6g}; a trial space needs values that match."
+            )
 
         def blend(points: Array) -> Jet:
             s, t = (points - lows[:, None]) / widths[:, None]

@@ -15,23 +15,14 @@ from ..counter import Counter
 from ..errors import ConvergenceError, ProblemError
 from ..mesh.mesh import Mesh
 from ..optimise import RunOptions, check_problem, minimise
-from ..problem import (
-    Boundary,
-    ControlProblem,
-    Dirichlet,
-    Distributed,
-    Elliptic,
-    Parabolic,
-    Quasilinear,
-    Tikhonov,
-    check_number,
-)
-from ..result import History, Result, Row
+from ..problem import ControlProblem, Dirichlet, Parabolic, Tikhonov, check_number
+from ..result import History, Result, Row, Status
 from ..solvers.checkpoint import as_checkpoint
 from .ansatz import Ansatz, hard
+from .checks import checked_domain
 from .collocation import Collocation
 from .cubature import can_fit, mesh_of, objective
-from .domain import Domain, domain_of
+from .domain import Domain
 from .features import random_features
 from .galerkin import GalerkinMap
 from .lifting import Lifting
@@ -45,7 +36,6 @@ from .trial import Projected, Trial
 
 SCALES = (1.0, 1.5, 2.0, 3.0, 4.5)  # among which that of the features is chosen
 PROBE = 150  # features for the choice
-SIDES = ("left", "right", "bottom", "top")
 SHOWN = 60  # cells along the diameter, of figures and files
 REFUSED = 0.05  # residual at points held out, relative to the data, beyond which there is no answer
 TURN = 1.2  # of an interface in a cell of quadrature
@@ -114,9 +104,8 @@ def solve_by_networks(
     """A problem on a rectangle, by its sides or a mesh of it."""
     begin = perf_counter()
     check_problem(problem, "problem, domain")
-    _refuse_others(problem)
     box = [(row.min(), row.max()) for row in domain.points] if isinstance(domain, Mesh) else domain
-    where = domain_of(problem, box)
+    where = checked_domain(problem, box)
     alpha = (problem.term(Tikhonov) or Tikhonov(0.0)).alpha
     fixed = {tag: item for tag, item in problem.boundary.items() if isinstance(item, Dirichlet)}
     jumps = {tag: item.value for tag, item in where.interface.items()}
@@ -128,7 +117,7 @@ def solve_by_networks(
         result = _by_galerkin(problem, state, adjoint, method, tol, shown, options)
     else:
         result = _by_training(problem, state, adjoint, method, training, tol, shown, options)
-    return replace(result, method=f"{result.method}{why}", seconds=perf_counter() - begin)
+    return replace(result, method=f"{result.method}{why})", seconds=perf_counter() - begin)
 
 
 def _chosen(problem: ControlProblem, domain: Domain, method: HardConstraint) -> tuple[str | Training, str]:
@@ -136,9 +125,9 @@ def _chosen(problem: ControlProblem, domain: Domain, method: HardConstraint) -> 
     if method.training != "auto":
         return method.training, ""
     if domain.span is None and can_fit(domain):
-        return "galerkin", "; Galerkin's method, as the equation is steady and its quadrature can be verified"
+        return "galerkin", "; as the equation is steady, with a quadrature that can be verified"
     why = "in time" if domain.span is not None else "without gmsh"
-    return "collocation", f"; collocation, as there is no verified quadrature {why}"
+    return "collocation", f"; as there is no verified quadrature {why}"
 
 
 # -- Galerkin's method ------------------------------------------------------------------------------------------------
@@ -161,12 +150,24 @@ def _by_galerkin(
     layer = map.layer
     networks = [Shallow(layer, map.basis @ field.array) for field in (result.state, result.adjoint)]
     note = (
-        f"hard constraints, {map.basis.shape[1]} of {count} random features of scale {scale:g}, {map.points} points of "
-        f"quadrature, {result.method}"
+        f"hard constraints, Galerkin's method ({map.basis.shape[1]} of {count} random features of scale {scale:g}, "
+        f"{map.points} points of quadrature; {result.method.split(' (')[0]}"
     )
     size = state.size / adjoint.size
     pair = Trial(state, networks[0]), Trial(adjoint, Shallow(layer, size * networks[1].outer))
-    return replace(result, method=note, **_fields(problem, *pair, shown))
+    norm, value = result.certificate.norm, result.certificate.objective
+    distance = np.inf if result.certificate.bound is None else result.certificate.bound / max(norm, 1e-300)
+    assumption = (
+        "nothing: no bound is known; relative to the control, the distance to the optimum among the trial functions is "
+        f"{distance:.1e}, and half of them have all but {map.missing(count // 2):.1e} of the energy of the others"
+    )
+    history = History()
+    for row in result.history:
+        history.append(row._replace(estimate=row.estimate / max(norm, 1e-300), bound=np.nan))
+    status = Status.SOLVED if result.status is Status.CONVERGED else result.status
+    certificate = Certificate(None, norm, None, value, assumption)
+    result = replace(result, method=note, certificate=certificate, status=status, history=history)
+    return replace(result, **_fields(problem, *pair, shown))
 
 
 def _map(problem: ControlProblem, state: Ansatz, count: int, scale: float, method: HardConstraint) -> GalerkinMap:
@@ -274,22 +275,3 @@ def _fields(problem: ControlProblem, state: Trial, adjoint: Trial, shown: Mesh) 
     return fields(
         problem, state, adjoint, Projected(adjoint, lambda places: projection(problem, domain, places)), shown
     )
-
-
-def _refuse_others(problem: ControlProblem) -> None:
-    """Raise ProblemError for what trial functions are not made for."""
-    equation, control = problem.equation, problem.control
-    steady = equation.steady if isinstance(equation, Parabolic) else equation
-    nonlinear = [getattr(steady, name, None) is not None for name in ("semilinear", "convection", "advection")]
-    if not isinstance(steady, Elliptic) or any(nonlinear) or isinstance(steady.diffusion, Quasilinear):
-        raise ProblemError("method='pinn' solves linear equations without advection: take finite elements.")
-    if not isinstance(control, Distributed) and not (isinstance(control, Boundary) and control.on in problem.interface):
-        raise ProblemError(
-            f"method='pinn' takes Distributed controls, or a Boundary control on an interface, not {control!r}."
-        )
-    given = {tag for tag, condition in problem.boundary.items() if isinstance(condition, Dirichlet)}
-    if given != set(problem.boundary) or not (given >= set(SIDES) or "boundary" in given):
-        raise ProblemError(
-            "method='pinn' needs the state on the whole boundary, {'boundary': Dirichlet(..)}, or on 'left', 'right', "
-            f"'bottom' and 'top'; the conditions are {dict(problem.boundary)}."
-        )

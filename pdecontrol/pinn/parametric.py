@@ -13,6 +13,7 @@ from ..errors import ConvergenceError, ProblemError
 from ..problem import ControlProblem, Dirichlet, Parametric, Tikhonov
 from ..solvers.progress import Printer
 from .ansatz import hard
+from .block import Block, Blocks, joined_blocks
 from .collocation import outer_weights
 from .domain import domain_of
 from .features import through
@@ -21,7 +22,7 @@ from .lifting import Lifting
 from .network import Network
 from .projection import projection
 from .sampling import draw
-from .system import Block, Blocks, System, joined_blocks
+from .system import System
 from .training import Step
 from .trial import Projected, Trial
 

@@ -26,11 +26,12 @@ class Sides(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """Points in the interior, on interfaces by tag, and on the boundary, at each of some times."""
+    """Points in the interior, on interfaces by tag, and on the boundary, at each of some times; and at both ends."""
 
     interior: list[Places]
     curves: dict[str, list[Sides]]
     edges: list[Places]
+    ends: list[Places]
 
 
 def draw(
@@ -44,11 +45,12 @@ def draw(
 ) -> Sample:
     """So many points in the interior, on the interfaces and on the boundary, uniformly, at some random times.
 
-    A fifth of those in the interior are clustered around the places `near`, where functions are not smooth.
+    At the initial and at the final time there are as many as on the boundary. A fifth of those in the interior are
+    clustered around the places `near`, where functions are not smooth.
     """
     slices = 1 if domain.span is None else min(slices, count)
     curves: dict[str, list[Sides]] = {tag: [] for tag in domain.interface}
-    sample = Sample([], curves, [])
+    sample = Sample([], curves, [], [])
     initial = {tag: loops_of(domain, tag, domain.shape(tag)) for tag in domain.interface}
     lengths = {tag: sum(map(_length, loops)) for tag, loops in initial.items()}
     for number in range(slices):
@@ -65,6 +67,8 @@ def draw(
             outer, inner = (domain.on(tag, points, side, t) for side in (False, True))
             curves[tag].append(Sides(outer, inner, shape.normal(points)))
         sample.edges.append(domain.places(_edges(domain, _share(on_edges, number, slices), generator), t))
+    for t in domain.span or ():
+        sample.ends.append(domain.places(_interior(domain, on_edges, generator, near), t))
     return sample
 
 

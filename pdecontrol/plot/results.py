@@ -35,13 +35,17 @@ class Entries(NamedTuple):
 
 
 class Convergence(NamedTuple):
-    """The history of a run: a free estimate and a certified bound against PDE solves, nan where not computed."""
+    """The history of a run: a free estimate and a certified bound against PDE solves, say, nan where not computed.
+
+    There is no tolerance (nan) where nothing is certified.
+    """
 
     title: str
     tolerance: float
     solves: Array
     estimate: Array
     bound: Array
+    axis: str = "PDE solves"
 
 
 def draw_result(
@@ -200,22 +204,23 @@ def _bounded(axes: Axes, control: Panel, bounds: Sequence[Array | None]) -> None
 
 
 def _draw_history(axes: Axes, convergence: Convergence) -> None:
-    """Draw the estimate of every iteration and the certified bounds against the PDE solves they took."""
-    title, tolerance, solves, estimate, bound = convergence
+    """Draw the estimate of every iteration and the certified bounds against the PDE solves, say, that they took."""
+    title, tolerance, solves, estimate, bound, axis = convergence
     known = np.isfinite(estimate) & (estimate > 0)
     certified = np.isfinite(bound) & (bound > 0)
-    shown = [tolerance, *estimate[known], *bound[certified]]
+    shown = [*([tolerance] if np.isfinite(tolerance) else []), *estimate[known], *bound[certified]]
     axes.set_yscale("log")
     axes.set_ylim(min(shown) / (500.0 if (bound == 0.0).any() else 5.0), max(shown) * 5.0)
     axes.set_xlim(0, 1.03 * max(solves, default=1.0))
     axes.plot(solves[known], estimate[known], ".-", color=LINE, linewidth=1.4, markersize=3, label="free estimate")
-    axes.plot(solves[certified], bound[certified], "o", color=_COLOURS["greatest"], label="certified", markersize=6)
+    if np.isfinite(tolerance):
+        axes.plot(solves[certified], bound[certified], "o", color=_COLOURS["greatest"], label="certified", markersize=6)
+        axes.axhline(tolerance, color="0.4", linewidth=1, linestyle="--", label="tolerance")
     for reached in solves[bound == 0.0]:
         axes.annotate("certified: 0", (reached, 0.0), (-4, 14), xycoords=axes.get_xaxis_transform(), ha="right",
                       textcoords="offset points", fontsize=8, arrowprops={"arrowstyle": "->"})  # fmt: skip
-    axes.axhline(tolerance, color="0.4", linewidth=1, linestyle="--", label="tolerance")
     axes.set_title(title, fontsize=10)
-    axes.set_xlabel("PDE solves", fontsize=9)
+    axes.set_xlabel(axis, fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(labelsize=8)
     axes.minorticks_off()
