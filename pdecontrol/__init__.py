@@ -31,6 +31,7 @@ from .pinn.adam import Adam
 from .pinn.collocation import Collocation
 from .pinn.levenberg_marquardt import LevenbergMarquardt
 from .pinn.method import HardConstraint, SoftConstraint
+from .pinn.parametric import ParametricSolution, solve_parametric
 from .pinn.variable_projection import VariableProjection
 from .problem import (
     L1,
@@ -52,6 +53,7 @@ from .problem import (
     Moving,
     Neumann,
     Parabolic,
+    Parametric,
     Polygon,
     Quasilinear,
     Robin,
@@ -113,6 +115,8 @@ __all__ = [
     "Neumann",
     "Parabolic",
     "Parallel",
+    "Parametric",
+    "ParametricSolution",
     "PdecontrolError",
     "Polygon",
     "PrimalDual",
@@ -152,6 +156,7 @@ __all__ = [
     "reference",
     "report",
     "solve",
+    "solve_parametric",
     "unit_cube",
     "unit_interval",
     "unit_square",
