@@ -59,6 +59,22 @@ MUTANTS = {
         "fem/ties.py", "return functional + np.bincount(self._outer, functional[self.inner], functional.size)",
         "return functional",
         ("test_maps.py::test_adjoint[jumps]",)),
+    "sign of a control on an interface in trial spaces": Mutant(
+        "pinn/projection.py", "sign = -1.0 if isinstance(problem.control, Boundary) else 1.0", "sign = 1.0",
+        ("test_system.py::test_exact_solutions_satisfy_all_rows[flux control]",
+         "test_system.py::test_the_reduced_gradient_is_alpha_u_plus_or_minus_p[interface]")),
+    "sign of a jump of the flux in trial spaces": Mutant(
+        "pinn/system.py", "                factors.append(-weight)", "                factors.append(weight)",
+        ("test_system.py::test_exact_solutions_satisfy_all_rows[flux control]",)),
+    "adjoint states forwards in time": Mutant(
+        "pinn/system.py", "rate.times((1.0 if of_state else -1.0) / kappa)", "rate.times(1.0 / kappa)",
+        ("test_system.py::test_exact_solutions_satisfy_all_rows[heat]",)),
+    "second derivatives without those of phi": Mutant(
+        "pinn/ansatz.py", "mixed[2] += size * phi.laplacian", "mixed[2] += 0.0",
+        ("test_ansatz.py::test_derivatives_are_those_of_the_values[star-spaces]",)),
+    "jumps of values with the other sign in trial spaces": Mutant(
+        "pinn/lifting.py", "g = g - self._jump(tag, places.points, t)", "g = g + self._jump(tag, places.points, t)",
+        ("test_ansatz.py::test_jumps_are_exact[circle]",)),
     "edges bent on one side": Mutant(
         "fem/interfaces.py", "for side in (tag, tag + OUTER):", "for side in (tag,):",
         ("test_interfaces.py::test_quadratic_states_are_of_third_order_where_the_shape_is_stated[skfem]",)),

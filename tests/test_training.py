@@ -10,6 +10,7 @@ from pdecontrol.errors import ConvergenceError, ProblemError, ResultFileError
 from pdecontrol.interface_reference import circle, control_on_circle, flux_control, heat
 from pdecontrol.pinn.ansatz import hard
 from pdecontrol.pinn.archive import Stage
+from pdecontrol.pinn.block import Block
 from pdecontrol.pinn.domain import domain_of
 from pdecontrol.pinn.layer import Layer
 from pdecontrol.pinn.levenberg_marquardt import LevenbergMarquardt
@@ -19,7 +20,7 @@ from pdecontrol.pinn.network import Shallow
 from pdecontrol.pinn.pair import Pair, by_hidden, by_outer
 from pdecontrol.pinn.projection import projection
 from pdecontrol.pinn.sampling import draw
-from pdecontrol.pinn.system import Block, System
+from pdecontrol.pinn.system import System
 from pdecontrol.pinn.training import Task
 from pdecontrol.pinn.variable_projection import VariableProjection
 from pdecontrol.problem import Tikhonov

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from ..arrays import Array
 from ..errors import DataError, MeshError, ProblemError
 from ..parallel import world
-from ..problem.curves import divided_sides, inside_polygon, nearest_on_polygon, signed_area
+from ..problem.curves import apart, distances, divided_sides, inside_polygon, signed_area
 from ..problem.interfaces import Interface
 from ..problem.shapes import Polygon, Shape, Sphere
 from .cells import facets_of
@@ -209,35 +209,17 @@ def _curves(
     gaps = dict.fromkeys(shapes, near)
     for tag, loops in curves.items():
         x = np.hstack(loops)
-        distances = _distances(corners, x)
-        distances[~inside_polygon(corners, x)] *= -1
-        if distances.min() < TOUCH * near:
-            raise _touches(tag, distances.min(), x[:, np.argmin(distances)])
-        gaps[tag] = min(near, distances.min())
-    for (one, other), (loop, second) in _pairs(curves):
-        if (
-            np.abs(_middle(loop) - _middle(second)) > 0.5 * (np.ptp(loop, axis=1) + np.ptp(second, axis=1)) + near
-        ).any():
-            continue
-        for polygon, x in ((loop, second), (second, loop)):
-            distances, within = _distances(polygon, x), inside_polygon(polygon, x)
-            place = x[:, np.argmin(distances)]
-            if within.any() and not within.all():
-                raise _cross(one, other, 0.0, place)
-            if distances.min() < TOUCH * near:
-                raise _cross(one, other, distances.min(), place)
-            gaps |= {tag: min(gaps[tag], distances.min()) for tag in (one, other)}
+        depths = distances(corners, x)
+        depths[~inside_polygon(corners, x)] *= -1
+        if depths.min() < TOUCH * near:
+            raise _touches(tag, depths.min(), x[:, np.argmin(depths)])
+        gaps[tag] = min(near, depths.min())
+    for one, other in combinations(curves, 2):
+        gap, place = apart(curves[one], curves[other], near)
+        if gap < TOUCH * near:
+            raise _cross(one, other, gap, place)
+        gaps |= {tag: min(gaps[tag], gap) for tag in (one, other)}
     return {tag: points_on(tag, gaps[tag]) if gaps[tag] < near else loops for tag, loops in curves.items()}
-
-
-def _pairs(curves: Mapping[str, list[Array]]) -> list[tuple[tuple[str, str], tuple[Array, Array]]]:
-    """The curves of different interfaces, by twos."""
-    return [
-        ((one, other), (loop, second))
-        for one, other in combinations(curves, 2)
-        for loop in curves[one]
-        for second in curves[other]
-    ]
 
 
 def _around(loops: list[Array]) -> list[list[int]]:
@@ -252,14 +234,6 @@ def _just_inside(loop: Array) -> Array:
     """A point next to the first one of a loop, on its inner side."""
     tangent = loop[:, 1] - loop[:, -1]
     return np.asarray(loop[:, :1] + 0.05 * np.array([[-tangent[1]], [tangent[0]]]))
-
-
-def _distances(polygon: Array, x: Array) -> Array:
-    return np.asarray(np.linalg.norm(x - nearest_on_polygon(polygon, x)[0], axis=0))
-
-
-def _middle(x: Array) -> Array:
-    return np.asarray(0.5 * (x.min(axis=1) + x.max(axis=1)))
 
 
 def _on_sides(

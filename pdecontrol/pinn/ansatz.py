@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays import Array
 from .domain import Domain, Places
-from .factors import Kink, bubble
+from .factors import Kink, bubble, label
 from .jet import Jet, constant
 from .lifting import Lifting
 from .operator import Operator
@@ -109,3 +109,12 @@ def hard(domain: Domain, lifting: Lifting, size: float) -> tuple[Ansatz, Ansatz]
     """Those of the state, and of the adjoint state of a size."""
     state = Ansatz(domain, lambda places: bubble(domain, places), Kink(domain), lifting, domain.span and "before")
     return state, replace(state, lifting=None, window=domain.span and "after", size=size)
+
+
+def soft(domain: Domain, size: float) -> tuple[Ansatz, Ansatz]:
+    """Y = N(xi, z) with the label z of the part, and P = size N(xi, z): no condition holds for all weights.
+
+    M.-C. Lai et al. (see `interface_reference`), Algorithm 1: the conditions are rows of `System` (soft=).
+    """
+    state = Ansatz(domain, lambda places: constant(1.0, places.points.shape[1]), lambda places: label(domain, places))
+    return state, replace(state, size=size)

@@ -12,10 +12,10 @@ import scipy.linalg as sl
 
 from ..arrays import Array
 from ..result import Status
+from .block import Block
 from .features import random_features
 from .layer import Layer
 from .network import Shallow
-from .system import Block
 from .training import Step, Task, Trained, Training
 
 STEPS = 50  # of Newton's method at most

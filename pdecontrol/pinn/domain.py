@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays import Array, at_time, on_sides, sample
 from ..errors import DataError, ProblemError
-from ..problem import ControlProblem, Interface, Moving, Parabolic, Polygon, Shape
+from ..problem import Box, ControlProblem, Interface, Linear, Moving, Parabolic, Polygon, Shape, Tikhonov
 
 
 class Places(NamedTuple):
@@ -86,14 +86,17 @@ class Domain:
         places.inside[list(self.interface).index(tag)] = inner
         return places
 
+    def innermost(self, places: Places) -> Array:
+        """The number (n,) of the innermost interface around each place, -1 where there is none."""
+        found = np.full(places.points.shape[1], -1)
+        for number in sorted(range(len(self.interface)), key=lambda number: len(self.around[number])):
+            found[places.inside[number]] = number
+        return found
+
     def part(self, places: Places, tag: str) -> Array:
         """Whether places are in a part."""
-        member = np.zeros(places.points.shape[1], dtype=bool)
-        for number, (row, item) in enumerate(zip(places.inside, self.interface.values(), strict=True)):
-            if item.inside == tag:
-                within = [j for j, around in enumerate(self._around) if number in around]
-                member |= row & ~places.inside[within].any(axis=0)
-        return member | ~places.inside.any(axis=0) if tag == self.outside else member
+        named = [*(item.inside == tag for item in self.interface.values()), tag == self.outside]  # the last for -1
+        return np.asarray(np.array(named)[self.innermost(places)])
 
     def values(self, data: Any, places: Places, name: str, default: float | None = None) -> Array:
         """Values (n,) of a number or a function, or of one for each part; those of bounds may be infinite."""
@@ -113,8 +116,16 @@ class Domain:
             raise DataError(f"{name}: the parts {list(data)} leave out the point x = {where}: give all a value.")
         return result
 
+    def positive(self, data: Any, places: Places, name: str) -> Array:
+        """Values that must be positive."""
+        values = self.values(data, places, name)
+        if (values <= 0).any():
+            where = places.points[:, np.argmin(values)].round(6).tolist()
+            raise ProblemError(f"{name} must be positive, it is {values.min():.6g} at x = {where}.")
+        return values
+
     @cached_property
-    def _around(self) -> list[set[int]]:
+    def around(self) -> list[set[int]]:
         """For each interface the numbers of those around it."""
         shapes = [self.shape(tag) for tag in self.interface]
         samples = [shape.curves(self.diameter, 1.0, self.box)[0][:, :1] for shape in shapes]
@@ -161,17 +172,41 @@ def domain_of(problem: ControlProblem, box: Any) -> Domain:
             raise ProblemError(f"interface {tag!r}: a trial space needs a smooth shape, got {item.shape!r}.")
         if isinstance(item.shape, Moving) and levels is None:
             raise ProblemError(f"interface {tag!r} moves, but the equation is a steady one: state a Parabolic one.")
+    span = None if levels is None else (float(levels[0]), float(levels[-1]))
+    return Domain(sides, problem.interface, _outside(problem), span)
+
+
+def data_of(problem: ControlProblem) -> list[tuple[str, Any]]:
+    """All data of a problem that are numbers or functions of space, or those for each part, with their names."""
+    equation = problem.equation
+    steady: Any = equation.steady if isinstance(equation, Parabolic) else equation
+    found = [(name, getattr(steady, name)) for name in ("diffusion", "reaction", "source")]
+    if isinstance(equation, Parabolic):
+        found.append(("the initial value", equation.initial))
+    for tag, condition in problem.boundary.items():
+        found += [(f"the Dirichlet value on {tag!r}", value) for value in vars(condition).values()]
+    for tag, item in problem.interface.items():
+        found += [(f"the jump of y on {tag!r}", item.value), (f"the jump of the flux on {tag!r}", item.flux)]
+    for piece in problem.observations:
+        if isinstance(piece, Linear):
+            found.append(("the weight of Linear", piece.weight))
+        elif piece.points is None:
+            found.append(("the target of Tracking", piece.target))
+    tikhonov, box = problem.term(Tikhonov) or Tikhonov(0.0), problem.term(Box) or Box()
+    found.append(("the reference of Tikhonov", tikhonov.reference))
+    return [*found, ("the lower bound of Box", box.lower), ("the upper bound of Box", box.upper)]
+
+
+def _outside(problem: ControlProblem) -> str:
+    """The tag of the part outside of all interfaces, as data name it that are given for all parts."""
     insides = {item.inside for item in problem.interface.values()}
-    named = {tag for data in _mappings(problem) for tag in data} - insides
+    given = [set(data) for _, data in data_of(problem) if isinstance(data, Mapping)]
+    named = set().union(*given) - insides
     if len(named) > 1:
         raise ProblemError(f"the data name the parts {sorted(named)} outside of all interfaces, where there is one.")
-    span = None if levels is None else (float(levels[0]), float(levels[-1]))
-    return Domain(sides, problem.interface, next(iter(named), "outside"), span)
-
-
-def _mappings(problem: ControlProblem) -> list[Mapping[str, Any]]:
-    """Data that are given part by part."""
-    equation = problem.equation
-    steady = [equation.steady] if isinstance(equation, Parabolic) else []
-    pieces: list[Any] = [equation, *steady, *problem.observations, *problem.terms]
-    return [value for piece in pieces for value in vars(piece).values() if isinstance(value, Mapping)]
+    if named - {"outside"} and not any(insides | named == tags for tags in given):
+        raise ProblemError(
+            f"the data name a part {named.pop()!r}, but the parts are {sorted(insides)} and 'outside', which has "
+            "another tag where data for all parts give it one."
+        )
+    return named.pop() if named else "outside"

@@ -11,6 +11,7 @@ from .domain import Domain, Places
 from .jet import Jet, constant, divergence, rate_of
 
 SLOPE = 4.0  # of the kink at an interface
+FLAT = 1e-3  # slopes of a level, relative to the steepest, which make no kink
 DEPTH = 2 / 3  # of the inradius, beyond which the kink is constant
 
 
@@ -24,6 +25,12 @@ def bubble(domain: Domain, places: Places) -> Jet:
         slopes[axis], curvatures[axis] = scale * (low + high - 2 * x), -2 * scale
     a, b = values
     return Jet(a * b, np.array([slopes[0] * b, a * slopes[1]]), curvatures[0] * b + a * curvatures[1], np.zeros(a.size))
+
+
+def label(domain: Domain, places: Places) -> Jet:
+    """z, a number for each part: 1 outside of all interfaces, and from -1 on inside of the first, the second, .."""
+    innermost = domain.innermost(places)
+    return constant(np.where(innermost < 0, 1.0, 2 * innermost / max(len(domain.interface), 1) - 1), innermost.size)
 
 
 class Kink:
@@ -66,9 +73,15 @@ class Kink:
         moves = isinstance(domain.interface[tag].shape, Moving)
         for t in np.linspace(*domain.span, 9).tolist() if moves and domain.span else [None]:
             shape = domain.shape(tag, t)
-            slopes = [np.linalg.norm(shape.gradient(loop), axis=0) for loop in loops_of(domain, tag, shape)]
-            if min(map(np.min, slopes)) < 1e-6 * max(map(np.max, slopes)):
-                raise ProblemError(f"interface {tag!r}: the gradient of its level vanishes there, phi has no kink.")
+            points = np.hstack(loops_of(domain, tag, shape))
+            slopes = np.linalg.norm(shape.gradient(points), axis=0)
+            if slopes.min() < FLAT * slopes.max():
+                where = f"x = {points[:, np.argmin(slopes)].round(6).tolist()}" + (
+                    "" if t is None else f", t = {t:.6g}"
+                )
+                raise ProblemError(
+                    f"interface {tag!r}: the gradient of its level vanishes at {where}: phi has no kink."
+                )
             if not shape.entire:
                 depth = min(depth, DEPTH * _inradius(domain, shape))
         return depth

@@ -22,7 +22,7 @@ from .quadrature import Rule, cell_rule, curve_rule
 
 AGREEMENT = 1e-3  # of the energies of functions by two rules
 CHUNK = 2_000  # points at a time
-CUT = 1e-13  # of the largest eigenvalue: what is smaller is lost to rounding
+CUT = 1e-14  # of the largest eigenvalue: what is smaller is lost to rounding
 FINER, MOST = 4, 28  # more Gauss points of the rule that verifies, and all of them at most
 SPARED = 0.05  # of the functions, which may be given up where two rules do not agree
 
@@ -107,7 +107,7 @@ class GalerkinMap(SolutionMap):
             eigenvalues, vectors = np.linalg.eigh(energy)
             kept = eigenvalues > CUT * eigenvalues[-1]
             values, vectors = eigenvalues[kept], vectors[:, kept]
-            differ = np.abs(np.einsum("ij,ij->j", vectors, (other - energy) @ vectors)) > AGREEMENT * values
+            differ = np.abs(np.einsum("ij,ij->j", vectors, other @ vectors) - values) > AGREEMENT * values
             lost = int(np.flatnonzero(differ)[-1]) + 1 if differ.any() else 0
             if lost <= SPARED * values.size:
                 return rule, energy, np.asarray(vectors[:, lost:] / np.sqrt(values[lost:])), count

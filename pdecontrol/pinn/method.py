@@ -15,23 +15,14 @@ from ..counter import Counter
 from ..errors import ConvergenceError, ProblemError
 from ..mesh.mesh import Mesh
 from ..optimise import RunOptions, check_problem, minimise
-from ..problem import (
-    Boundary,
-    ControlProblem,
-    Dirichlet,
-    Distributed,
-    Elliptic,
-    Parabolic,
-    Quasilinear,
-    Tikhonov,
-    check_number,
-)
+from ..problem import ControlProblem, Dirichlet, Parabolic, Tikhonov, check_number
 from ..result import History, Result, Row, Status
 from ..solvers.checkpoint import as_checkpoint
 from .ansatz import Ansatz, hard
+from .checks import checked_domain
 from .collocation import Collocation
 from .cubature import can_fit, mesh_of, objective
-from .domain import Domain, domain_of
+from .domain import Domain
 from .features import random_features
 from .galerkin import GalerkinMap
 from .lifting import Lifting
@@ -45,7 +36,6 @@ from .trial import Projected, Trial
 
 SCALES = (1.0, 1.5, 2.0, 3.0, 4.5)  # among which that of the features is chosen
 PROBE = 150  # features for the choice
-SIDES = ("left", "right", "bottom", "top")
 SHOWN = 60  # cells along the diameter, of figures and files
 REFUSED = 0.05  # residual at points held out, relative to the data, beyond which there is no answer
 TURN = 1.2  # of an interface in a cell of quadrature
@@ -114,9 +104,8 @@ def solve_by_networks(
     """A problem on a rectangle, by its sides or a mesh of it."""
     begin = perf_counter()
     check_problem(problem, "problem, domain")
-    _refuse_others(problem)
     box = [(row.min(), row.max()) for row in domain.points] if isinstance(domain, Mesh) else domain
-    where = domain_of(problem, box)
+    where = checked_domain(problem, box)
     alpha = (problem.term(Tikhonov) or Tikhonov(0.0)).alpha
     fixed = {tag: item for tag, item in problem.boundary.items() if isinstance(item, Dirichlet)}
     jumps = {tag: item.value for tag, item in where.interface.items()}
@@ -286,22 +275,3 @@ def _fields(problem: ControlProblem, state: Trial, adjoint: Trial, shown: Mesh) 
     return fields(
         problem, state, adjoint, Projected(adjoint, lambda places: projection(problem, domain, places)), shown
     )
-
-
-def _refuse_others(problem: ControlProblem) -> None:
-    """Raise ProblemError for what trial functions are not made for."""
-    equation, control = problem.equation, problem.control
-    steady = equation.steady if isinstance(equation, Parabolic) else equation
-    nonlinear = [getattr(steady, name, None) is not None for name in ("semilinear", "convection", "advection")]
-    if not isinstance(steady, Elliptic) or any(nonlinear) or isinstance(steady.diffusion, Quasilinear):
-        raise ProblemError("method='pinn' solves linear equations without advection: take finite elements.")
-    if not isinstance(control, Distributed) and not (isinstance(control, Boundary) and control.on in problem.interface):
-        raise ProblemError(
-            f"method='pinn' takes Distributed controls, or a Boundary control on an interface, not {control!r}."
-        )
-    given = {tag for tag, condition in problem.boundary.items() if isinstance(condition, Dirichlet)}
-    if given != set(problem.boundary) or not (given >= set(SIDES) or "boundary" in given):
-        raise ProblemError(
-            "method='pinn' needs the state on the whole boundary, {'boundary': Dirichlet(..)}, or on 'left', 'right', "
-            f"'bottom' and 'top'; the conditions are {dict(problem.boundary)}."
-        )

@@ -10,10 +10,11 @@ from scipy.linalg import cho_factor, cho_solve
 
 from ..arrays import Array
 from .archive import Arrays
+from .block import Block
 from .layer import Layer
 from .network import Shallow
 from .operator import Operator
-from .system import Block, System
+from .system import System
 
 RIDGE = 1e-9  # of scaled normal equations for outer weights: neurons are nearly dependent
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..arrays import Array
+from ..errors import ProblemError
 from ..problem import L1, Boundary, Box, ControlProblem, Tikhonov
 from ..terms.control import soft
 from .domain import Domain, Places
@@ -40,14 +41,31 @@ class Projection(NamedTuple):
         return np.where((np.abs(v) > self.beta) & (u > self.lower) & (u < self.upper), -self.sign / self.alpha, 0.0)
 
 
+def controlled(problem: ControlProblem, domain: Domain, places: Places) -> Array:
+    """Whether the control acts at places, which are on the interface where it acts on one."""
+    on = problem.control.on
+    if on is None or isinstance(problem.control, Boundary):
+        return np.ones(places.points.shape[1], dtype=bool)
+    return domain.part(places, on)
+
+
 def projection(problem: ControlProblem, domain: Domain, places: Places) -> Projection:
-    """The projection at places."""
+    """The projection at places, zero where no control acts; raises ProblemError where bounds cross."""
     tikhonov, box = problem.term(Tikhonov) or Tikhonov(0.0), problem.term(Box) or Box()
-    lower, upper = (
-        domain.values(bound, places, f"the {name} bound of Box")
-        for name, bound in (("lower", box.lower), ("upper", box.upper))
-    )
-    reference = domain.values(tikhonov.reference, places, "the reference of Tikhonov")
+    chosen = controlled(problem, domain, places)
+    data = {
+        "the lower bound of Box": box.lower,
+        "the upper bound of Box": box.upper,
+        "the reference of Tikhonov": tikhonov.reference,
+    }
+    lower, upper, reference = np.zeros((3, chosen.size))
+    for values, (name, item) in zip((lower, upper, reference), data.items(), strict=True):
+        values[chosen] = domain.values(item, places.only(chosen), name)
+    crossed = lower > upper
+    if crossed.any():
+        k = int(np.argmax(crossed))
+        where = f"x = {places.points[:, k].round(6).tolist()}" + ("" if places.t is None else f", t = {places.t:.6g}")
+        raise ProblemError(f"Box: the lower bound {lower[k]:.6g} is above the upper bound {upper[k]:.6g} at {where}.")
     beta = (problem.term(L1) or L1(0.0)).beta
     sign = -1.0 if isinstance(problem.control, Boundary) else 1.0
     return Projection(tikhonov.alpha, beta, sign, lower, upper, reference)

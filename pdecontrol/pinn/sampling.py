@@ -26,11 +26,12 @@ class Sides(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """Points in the interior, on interfaces by tag, and on the boundary, at each of some times."""
+    """Points in the interior, on interfaces by tag, and on the boundary, at each of some times; and at both ends."""
 
     interior: list[Places]
     curves: dict[str, list[Sides]]
     edges: list[Places]
+    ends: list[Places]
 
 
 def draw(
@@ -43,11 +44,12 @@ def draw(
 ) -> Sample:
     """So many points in the interior, on the interfaces and on the boundary, uniformly, with random times.
 
-    A fifth of those in the interior are clustered around the places `near`, where functions are not smooth.
+    At the initial and at the final time there are as many as on the boundary. A fifth of those in the interior are
+    clustered around the places `near`, where functions are not smooth.
     """
     slices = 1 if domain.span is None else min(SLICES, count)
     curves: dict[str, list[Sides]] = {tag: [] for tag in domain.interface}
-    sample = Sample([], curves, [])
+    sample = Sample([], curves, [], [])
     lengths = _lengths(domain)
     still = {
         tag: loops_of(domain, tag, domain.shape(tag))
@@ -66,7 +68,22 @@ def draw(
             outer, inner = (domain.on(tag, points, side, t) for side in (False, True))
             curves[tag].append(Sides(outer, inner, shape.normal(points)))
         sample.edges.append(domain.places(_edges(domain, _share(on_edges, number, slices), generator), t))
+    for t in domain.span or ():
+        sample.ends.append(domain.places(_interior(domain, on_edges, generator, near), t))
     return sample
+
+
+def chebyshev(domain: Domain, count: int) -> list[Array]:
+    """Chebyshev points (2, count + 1) on the left, right, bottom and top side."""
+    nodes = 0.5 - 0.5 * np.cos(np.pi * np.arange(count + 1) / count)
+    edges = []
+    for axis in (0, 1):
+        low, high = domain.box[1 - axis]
+        for end in domain.box[axis]:
+            points = np.full((2, nodes.size), end)
+            points[1 - axis] = low + (high - low) * nodes
+            edges.append(points)
+    return edges
 
 
 def _share(count: int, number: int, slices: int) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,55 +12,13 @@ from ..arrays import Array
 from ..errors import ProblemError
 from ..problem import Boundary, ControlProblem, Elliptic, Linear, Parabolic, Tikhonov, Tracking
 from .ansatz import Ansatz
+from .block import Apply, Block
+from .conditions import conditions
 from .domain import Places
 from .jet import STEP
 from .operator import Operator, stacked
-from .projection import Projection, projection
+from .projection import Projection, controlled, projection
 from .sampling import Sample, Sides
-
-Apply = Callable[[Operator], Array]  # L N of a network, its offset included
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """Rows sum_k L_k N + factor v - load = 0, with a network N; v is the other one's, or the control made of it.
-
-    Parameters
-    ----------
-    name : what the rows say.
-    of_state : whether N is that of the state, or of the adjoint state.
-    operators : the L_k, each with n points.
-    load, factor : (n,); no factor where nothing of the other network is there.
-    other : v of the other network.
-    control : the projection, where v is the control.
-    """
-
-    name: str
-    of_state: bool
-    operators: tuple[Operator, ...]
-    load: Array
-    factor: Array | None = None
-    other: Operator | None = None
-    control: Projection | None = None
-
-    def residual(self, own: Apply, other: Apply) -> Array:
-        """The values (n,) of the rows."""
-        total = sum(own(operator) for operator in self.operators) - self.load
-        if self.other is not None:
-            v = other(self.other)
-            total += self.factor * (v if self.control is None else self.control.value(v))
-        return np.asarray(total)
-
-    def slope(self, v: Array) -> Array:
-        """The derivative (n,) of the rows by v."""
-        assert self.factor is not None
-        return self.factor if self.control is None else self.factor * self.control.slope(v)
-
-    def weighted(self, weight: float) -> Block:
-        """The rows times a number."""
-        operators = tuple(operator.times(weight) for operator in self.operators)
-        factor = None if self.factor is None else weight * self.factor
-        return replace(self, operators=operators, load=weight * self.load, factor=factor)
 
 
 class System:
@@ -96,7 +54,8 @@ class System:
         for tag, pieces in sample.curves.items():
             blocks += [self._flux(tag, pieces, True), self._flux(tag, pieces, False)]
         if soft is not None:
-            blocks += self._soft(sample, *soft)
+            blocks += conditions(problem, state, sample, True, *soft)
+            blocks += conditions(problem, adjoint, sample, False, *soft)
         self.blocks: tuple[Block, ...] = tuple(
             block.weighted(1 / np.sqrt(block.load.size)) for block in blocks if block.load.size
         )
@@ -158,7 +117,7 @@ class System:
         others, loads, factors, controlled = [], [], [], []
         control = self.problem.control
         for sides in pieces:
-            kappas = [self._diffusion(places)[0] for places in sides[:2]]
+            kappas = [self.domain.positive(self._steady.diffusion, places, "diffusion") for places in sides[:2]]
             weight = 1 / np.maximum(*kappas) / (1.0 if of_state else np.sqrt(self._tikhonov.alpha))
             for sign, kappa, places, found in zip((1, -1), kappas, sides[:2], (outer, inner), strict=True):
                 _, along, across = ansatz.first(places)
@@ -177,31 +136,25 @@ class System:
                 factors.append(weight * factor)
                 others.append(self.state.value(places))
         name = f"the jump of the flux of the {'state' if of_state else 'adjoint state'} on {tag!r}"
-        block = Block(name, of_state, (stacked(outer), stacked(inner)), np.concatenate(loads))
+        block = Block(name, of_state, (stacked(outer), stacked(inner)), np.concatenate(loads), kind="flux")
         acts = isinstance(control, Boundary) and control.on == tag if of_state else bool(np.any(np.hstack(factors)))
         if not acts:
             return block
         projected = self._projection(controlled) if of_state else None
         return replace(block, factor=np.concatenate(factors), other=stacked(others), control=projected)
 
-    def _soft(self, sample: Sample, boundary: float, value: float) -> list[Block]:
-        """Y = h0 on the boundary, [Y] = g0, Y(t_0) = y_0, and zero for P, P(T) = 0: rows where nothing else says it."""
-        raise NotImplementedError
-
     # -- data -------------------------------------------------------------------------------------------------------
 
     def _diffusion(self, places: Places) -> tuple[Array, Array]:
         """kappa (n,) and grad kappa / kappa (2, n), by differences on the side where the places are."""
-        kappa = self.domain.values(self._steady.diffusion, places, "diffusion")
-        if np.any(kappa <= 0):
-            where = places.points[:, np.argmax(kappa <= 0)].round(6).tolist()
-            raise ProblemError(f"diffusion must be positive, it is {kappa.min():.6g} at x = {where}.")
-        slope, step = np.zeros(places.points.shape), STEP * self.domain.diameter
+        data, slope = self._steady.diffusion, np.zeros(places.points.shape)
+        kappa = self.domain.positive(data, places, "diffusion")
+        if not any(map(callable, data.values() if isinstance(data, Mapping) else [data])):
+            return kappa, slope
+        step = STEP * self.domain.diameter
         for axis, unit in enumerate(step * np.eye(2)[:, :, None]):
             at = [
-                self.domain.values(
-                    self._steady.diffusion, places._replace(points=places.points + k * unit), "diffusion"
-                )
+                self.domain.values(data, places._replace(points=places.points + k * unit), "diffusion")
                 for k in (1, -1, 2, -2)
             ]
             slope[axis] = (8 * (at[0] - at[1]) - (at[2] - at[3])) / (12 * step) / kappa
@@ -213,30 +166,24 @@ class System:
         for item in self.problem.observations:
             if (item.on in self.domain.interface) != (tag is not None) or (tag is not None and item.on != tag):
                 continue
-            member = np.ones(load.size) if item.on is None or tag is not None else self._member(places, item.on)
+            chosen = np.ones(load.size, dtype=bool)
+            if item.on is not None and tag is None:
+                chosen = self.domain.part(places, item.on)
             if isinstance(item.times, tuple):
-                member = member * (item.times[0] <= (places.t or 0.0) <= item.times[1])
+                chosen = chosen & (item.times[0] <= (places.t or 0.0) <= item.times[1])
             if isinstance(item, Tracking):
-                target = np.zeros(load.size)
-                chosen = member > 0
-                target[chosen] = self.domain.values(item.target, places.only(chosen), "the target of Tracking")
-                factor += item.weight * member
-                load -= item.weight * member * target
+                factor[chosen] += item.weight
+                target = self.domain.values(item.target, places.only(chosen), "the target of Tracking")
+                load[chosen] -= item.weight * target
             else:
-                load += member * self.domain.values(item.weight, places, "the weight of Linear")
+                load[chosen] += self.domain.values(item.weight, places.only(chosen), "the weight of Linear")
         return factor, load
 
     def _controlled(self, places: Places) -> Array:
-        """Where a control on the domain acts."""
-        on = self.problem.control.on
+        """1 where a control on the domain acts, and 0 elsewhere."""
         if isinstance(self.problem.control, Boundary):
             return np.zeros(places.points.shape[1])
-        return np.ones(places.points.shape[1]) if on is None else self._member(places, on)
-
-    def _member(self, places: Places, tag: str) -> Array:
-        if tag not in self.domain.tags:
-            raise ProblemError(f"there is no part or interface {tag!r}, the parts are {self.domain.tags}.")
-        return self.domain.part(places, tag).astype(float)
+        return controlled(self.problem, self.domain, places).astype(float)
 
     def _projection(self, pieces: Sequence[Places]) -> Projection:
         found = [projection(self.problem, self.domain, places) for places in pieces]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -157,6 +158,29 @@ def nearest_on_polygon(corners: Array, x: Array) -> tuple[Array, Array, Array]:
 
     feet, sides, shares = zip(*map(nearest, _chunks(x, corners.shape[1])), strict=True)
     return np.hstack(feet), np.concatenate(sides), np.concatenate(shares)
+
+
+def distances(polygon: Array, x: Array) -> Array:
+    """How far points (2, n) are from a closed polygon."""
+    return np.asarray(np.linalg.norm(x - nearest_on_polygon(polygon, x)[0], axis=0))
+
+
+def apart(one: Sequence[Array], other: Sequence[Array], reach: float) -> tuple[float, Array]:
+    """The least distance of a vertex of some closed polygons to others, zero where they cross, and where that is.
+
+    It is infinite where it is more than `reach` along an axis for all of them.
+    """
+    gap, place = np.inf, np.zeros(2)
+    for first, second in product(one, other):
+        beside = np.maximum(first.min(axis=1) - second.max(axis=1), second.min(axis=1) - first.max(axis=1))
+        if beside.max() > reach:
+            continue
+        for polygon, x in ((first, second), (second, first)):
+            far, within = distances(polygon, x), inside_polygon(polygon, x)
+            found = 0.0 if within.any() and not within.all() else float(far.min())
+            if found < gap:
+                gap, place = found, x[:, np.argmin(far)]
+    return gap, place
 
 
 def _chunks(x: Array, count: int) -> list[Array]:

@@ -1,0 +1,59 @@
+"""Rows of a least-squares problem for two networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from ..arrays import Array
+from .operator import Operator
+from .projection import Projection
+
+Apply = Callable[[Operator], Array]  # L N of a network, its offset included
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Rows sum_k L_k N + factor v - load = 0, with a network N; v is the other one's, or the control made of it.
+
+    Parameters
+    ----------
+    name : what the rows say.
+    of_state : whether N is that of the state, or of the adjoint state.
+    operators : the L_k, each with n points.
+    load, factor : (n,); no factor where nothing of the other network is there.
+    other : v of the other network.
+    control : the projection, where v is the control.
+    kind : whether they are an equation, the jump of a flux, or a condition on values.
+    """
+
+    name: str
+    of_state: bool
+    operators: tuple[Operator, ...]
+    load: Array
+    factor: Array | None = None
+    other: Operator | None = None
+    control: Projection | None = None
+    kind: Literal["equation", "flux", "value"] = "equation"
+
+    def residual(self, own: Apply, other: Apply) -> Array:
+        """The values (n,) of the rows."""
+        total = sum(own(operator) for operator in self.operators) - self.load
+        if self.other is not None:
+            v = other(self.other)
+            total += self.factor * (v if self.control is None else self.control.value(v))
+        return np.asarray(total)
+
+    def slope(self, v: Array) -> Array:
+        """The derivative (n,) of the rows by v."""
+        assert self.factor is not None
+        return self.factor if self.control is None else self.factor * self.control.slope(v)
+
+    def weighted(self, weight: float) -> Block:
+        """The rows times a number."""
+        operators = tuple(operator.times(weight) for operator in self.operators)
+        factor = None if self.factor is None else weight * self.factor
+        return replace(self, operators=operators, load=weight * self.load, factor=factor)
