@@ -2,8 +2,8 @@ r"""
 Two materials, by a network without a mesh
 ==========================================
 
-The state of a problem with a circular interface is sought among functions :math:`g + h N(x, \varphi(x))`, which have the
-boundary values, and which are continuous with a kink at the circle, whatever the network :math:`N` is.
+The state of a problem with a circular interface is sought among functions :math:`g + h N(x, \varphi(x))`, which have
+the boundary values, and which are continuous with a kink at the circle, whatever the network :math:`N` is.
 
 .. math::
 
@@ -11,13 +11,13 @@ boundary values, and which are continuous with a kink at the circle, whatever th
     -\operatorname{div}(\kappa \nabla y) = f + u \text{ in } (-1,1)^2, \quad
     [y] = [\kappa \partial_n y] = 0 \text{ on } \Gamma = \{r = \tfrac12\}, \quad -1 \le u \le 1
 
-with :math:`y` given on the boundary, :math:`\kappa = 1` inside of :math:`\Gamma` and 10 outside. The data are chosen such
-that :math:`y^* = r^3 / \kappa`, outside plus a constant, and :math:`u^* = \min(\max(5 S / \kappa, -1), 1)` with
+with :math:`y` given on the boundary, :math:`\kappa = 1` inside of :math:`\Gamma` and 10 outside. The data are chosen
+such that :math:`y^* = r^3 / \kappa`, outside plus a constant, and :math:`u^* = \min(\max(5 S / \kappa, -1), 1)` with
 :math:`S = (r^2 - \tfrac14) (x_0^2 - 1) (x_1^2 - 1)`.
 
-The hidden layer of :math:`N` is random, and its outer weights solve the weak form of the optimality system: nothing is
-trained. The control is then judged by finite elements of degree 2 on a mesh that is fitted to the circle: the bound on
-its distance to their optimum has the error of both.
+The hidden layer of :math:`N` is random, and its outer weights solve the weak form of the optimality system: nothing
+is trained. The control is then judged by finite elements of degree 2 on a mesh that is fitted to the circle: the
+bound on its distance to their optimum has the error of both.
 
 M.-C. Lai, Y. Song, X. Yuan, H. Yue, T. Zeng, SIAM J. Sci. Comput. 47 (2025), arXiv 2308.06709, have the problem and
 the functions, and train all weights.

@@ -2,8 +2,8 @@ r"""
 Control on an interface, by a network
 =====================================
 
-State and flux have jumps that are given, and the control is added to that of the flux. It acts on a circle only, on which
-the network of the adjoint state is evaluated: no point of a mesh is on it.
+State and flux have jumps that are given, and the control is added to that of the flux. It acts on a circle only, on
+which the network of the adjoint state is evaluated: no point of a mesh is on it.
 
 .. math::
 
@@ -12,9 +12,9 @@ the network of the adjoint state is evaluated: no point of a mesh is on it.
     [y] = g_0, \; [\kappa \partial_n y] = g_1 + u \text{ on } \Gamma = \{r = \tfrac12\}, \quad -1 \le u \le 2
 
 with :math:`y` given on the boundary, :math:`\kappa = 1` inside of :math:`\Gamma` and 10 outside, :math:`n` pointing
-outwards and :math:`[w]` the value of :math:`w` outside minus that inside. A positive control is a sink, so that its law has
-a plus, :math:`u^* = \min(\max(10 p, -1), 2)`; here :math:`p = x_0 (x_0^2 - 1) (x_1^2 - 1)` on :math:`\Gamma`, and
-:math:`y^* = e^{x_0 + x_1}` inside, :math:`\tfrac1{10} \sin x_0 \sin x_1` outside.
+outwards and :math:`[w]` the value of :math:`w` outside minus that inside. A positive control is a sink, so that its
+law has a plus, :math:`u^* = \min(\max(10 p, -1), 2)`; here :math:`p = x_0 (x_0^2 - 1) (x_1^2 - 1)` on :math:`\Gamma`,
+and :math:`y^* = e^{x_0 + x_1}` inside, :math:`\tfrac1{10} \sin x_0 \sin x_1` outside.
 
 The jump of the state is exact whatever the weights of the network are; that of the flux is not, and is measured.
 """

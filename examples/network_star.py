@@ -2,8 +2,8 @@ r"""
 A star of another material, by a network
 ========================================
 
-The problem of the example *A star of another material*. The adjoint state turns sharply in the valleys of the star.
-There the equation in strong form, at points, is beyond networks, trained or not; in weak form it is not.
+The problem of the example *A star of another material*. In the valleys of the star the solution varies sharply, and
+networks fail there by the equation in strong form, at points, trained or not. Here the weak form is solved.
 
 .. math::
 
