@@ -81,12 +81,13 @@ class GalerkinMap(SolutionMap):
     def at(self, u: Array, start: Array | None = None, accuracy: float | None = None) -> GalerkinLinearisation:
         return GalerkinLinearisation(self, self.control.checked(u, "the control"))
 
-    def missing(self, count: int) -> float:
-        """The share of the energy of the adjoint state of a misfit of one that the first features do not have."""
+    def missing(self, count: int, state: Array, adjoint: Array) -> float:
+        """The share of the energy of solutions, given by coefficients (m,), that the first features do not have."""
         left, sizes, _ = np.linalg.svd(self.basis.T @ self.energy[:, :count], full_matrices=False)
         span = left[:, sizes > 1e-7 * sizes[0]]
-        c = self.functional(np.ones(self.observation.size))
-        return 1 - float(np.sum((span.T @ c) ** 2)) / float(c @ c)
+        missed = [float(c @ c - np.sum((span.T @ c) ** 2)) for c in (state, adjoint)]
+        energies = float(state @ state) + self.lifted, float(adjoint @ adjoint)
+        return max(part / (energy or 1.0) for part, energy in zip(missed, energies, strict=True))
 
     # -- the equation -------------------------------------------------------------------------------------------
 
@@ -111,8 +112,8 @@ class GalerkinMap(SolutionMap):
                 return rule, energy, np.asarray(basis[:, lost:]), count
             count, rule, energy = count + FINER, finer, other
         raise ConvergenceError(
-            f"the quadrature is too coarse for the features: of {basis.shape[1]} functions {lost} have other energies by "
-            f"{count} Gauss points than by {count - FINER}; take a smaller scale."
+            f"the quadrature is too coarse for the features: of {basis.shape[1]} functions {lost} have other energies "
+            f"by {count} Gauss points than by {count - FINER}; take a smaller scale."
         )
 
     def _energy(self, rule: Rule) -> Array:
@@ -136,8 +137,8 @@ class GalerkinMap(SolutionMap):
         return kappa, self.domain.values(self._equation.reaction, places, "reaction", 0.0)
 
     def _loaded(self) -> Array:
-        """The load (m,) of the source and of the jumps of the flux, less a(g, .)."""
-        load = np.zeros(self.layer.count)
+        """The load (m,) of the source and of the jumps of the flux, less a(g, .); and the energy of g."""
+        load, self.lifted = np.zeros(self.layer.count), 0.0
         for part, places in self._pieces(self._cells):
             weights = self._cells.weights[part]
             kappa, reaction = self._coefficients(places)
@@ -149,6 +150,7 @@ class GalerkinMap(SolutionMap):
             load += values.T @ (weights * (source - reaction * operators[0].offset))
             for gradient, operator in zip(gradients, operators[1:], strict=True):
                 load -= gradient.T @ (weights * kappa * operator.offset)
+                self.lifted += float((weights * kappa) @ operator.offset**2)
         total = self.basis.T @ load
         for tag, item in self._interface.items():
             values = self._at(tag).values

@@ -47,8 +47,8 @@ def by_training(
     residual = held_out.left(trained.state.apply, trained.adjoint.apply)
     if not residual < REFUSED:
         raise ConvergenceError(
-            f"the residual of the optimality system is {residual:.1e} of its right-hand sides at points held out: this is "
-            f"no answer ({trained.note}). Curves that turn sharply and steep functions are out of reach in strong "
+            f"the residual of the optimality system is {residual:.1e} of its right-hand sides at points held out: this "
+            f"is no answer ({trained.note}). Curves that turn sharply and steep functions are out of reach in strong "
             "form: take training='galerkin' or finite elements; else more features, points or time."
         )
     y, p = Trial(pair[0], trained.state), Trial(pair[1], trained.adjoint)
