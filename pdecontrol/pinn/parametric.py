@@ -31,7 +31,7 @@ from .training import Step
 from .trial import Trial, projected
 
 CHECKED = 20  # members drawn anew, on which a solution is judged
-LARGEST = 0.1  # of their residuals, relative to the data
+LARGEST = 0.1  # of their residuals, relative to what is given in their rows
 TIMES = 4  # of each member, where there is time
 JUDGED = 500, 125  # points of a member in the interior and on interfaces, at which it is
 
@@ -74,7 +74,7 @@ class ParametricSolution:
         return result_of(system.problem, outcome, mesh, LARGEST, perf_counter() - begin)
 
     def residual(self, **parameters: float) -> float:
-        """That of the optimality system of a member, relative to the data, at points which were not used."""
+        """What is left of the optimality system of a member, relative to what is given, at points which were not used."""
         scaled = self.family.scaled(parameters)
         system = _system(self.family, self.box, scaled, *JUDGED, np.random.default_rng([self.seed, 1]))
         return _residual(system, self.state, self.adjoint)
@@ -111,7 +111,7 @@ def solve_parametric(
     Raises
     ------
     ConvergenceError
-        If the residual of a member that was not used is larger than a tenth of the data.
+        If what is left of the system of a member that was not used is more than a tenth of what is given.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def solve_parametric(
     worst, largest = max(judged, key=lambda item: item[1])
     if not largest <= LARGEST:
         raise ConvergenceError(
-            f"the residual is {largest:.2g} of the data for {worst}, and {trained.steps[-1].residual:.2g} at the "
+            f"the residual is {largest:.2g} of what is given for {worst}, and {trained.steps[-1].residual:.2g} at the "
             "points used: more features, more members with more points, or narrower ranges."
         )
     return ParametricSolution(family, box, trained.state, trained.adjoint, trained.steps, judged, trained.note, seed)

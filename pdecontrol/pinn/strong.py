@@ -23,7 +23,7 @@ from .training import Task, Training
 from .trial import Trial, projected
 
 SCALES = (0.7, 1.0, 1.5, 2.0, 3.0)  # among which that of the features is chosen
-REFUSED = 0.02  # residual at points held out, relative to right-hand sides, beyond which there is no answer
+REFUSED = 0.02  # residual at points held out, relative to what is given, beyond which there is no answer
 FEATURES, INTERFACE, IN_TIME = 600, 200, 1200  # features, more of them for each interface, and those in time
 PROBE = 1 / 3  # of the features, for the choice of their scale
 RANDOM, TRAINED = 10, 2000  # points in the interior: for each random feature, and for networks that are trained
@@ -47,7 +47,7 @@ def by_training(
     residual = held_out.left(trained.state.apply, trained.adjoint.apply)
     if not residual < REFUSED:
         raise ConvergenceError(
-            f"the residual of the optimality system is {residual:.1e} of its right-hand sides at points held out: this "
+            f"the residual of the optimality system is {residual:.1e} of what is given at points held out: this "
             f"is no answer ({trained.note}). Curves that turn sharply and steep functions are out of reach in strong "
             "form: take training='galerkin' or finite elements; else more features, points or time."
         )
@@ -61,7 +61,7 @@ def by_training(
 
 def left(residual: float) -> str:
     """What is left of the optimality system, in words."""
-    return f"the residual of the optimality system is {residual:.1e} of its right-hand sides at points held out"
+    return f"the residual of the optimality system is {residual:.1e} of what is given in its rows, at points held out"
 
 
 def _run(options: RunOptions) -> tuple[bool | None, Checkpoint | None]:
