@@ -14,7 +14,6 @@ from ..counter import Counter
 from ..errors import ConvergenceError
 from ..problem import Parametric
 from ..result import Result, Status
-from ..solvers.progress import Printer
 from .block import Block, Blocks, joined_blocks
 from .collocation import outer_weights
 from .cubature import mesh_of
@@ -24,6 +23,7 @@ from .layer import Layer
 from .method import HardConstraint
 from .network import Network
 from .outcome import SHOWN, Outcome, history_of, result_of
+from .reporter import Reporter
 from .sampling import draw
 from .strong import left
 from .system import System
@@ -74,7 +74,7 @@ class ParametricSolution:
         return result_of(system.problem, outcome, mesh, LARGEST, perf_counter() - begin)
 
     def residual(self, **parameters: float) -> float:
-        """What is left of the optimality system of a member, relative to what is given, at points which were not used."""
+        """What is left of the optimality system of a member, relative to what is given, at points held out."""
         scaled = self.family.scaled(parameters)
         system = _system(self.family, self.box, scaled, *JUDGED, np.random.default_rng([self.seed, 1]))
         return _residual(system, self.state, self.adjoint)
@@ -124,13 +124,14 @@ def solve_parametric(
     generator = np.random.default_rng(seed)
     used = -np.cos(np.pi * generator.uniform(size=(members, len(family.ranges))))
     others = generator.uniform(-1, 1, (CHECKED, len(family.ranges)))
-    printer, systems = Printer(progress), list[System]()
+    report, systems = Reporter(progress), list[System]()
     for number, scaled in enumerate(used):
-        printer.step(number, members)
+        if number % 100 == 99:
+            report(f"{number + 1} of {members} members")
         systems.append(_system(family, box, scaled, points, on_interfaces, generator))
     held_out = [_system(family, box, scaled, *JUDGED, generator) for scaled in others]
     layer = _layer(systems, features, scale, generator)
-    trained = outer_weights(layer, _together(systems), _together(held_out))
+    trained = outer_weights(layer, _together(systems), _together(held_out), report)
     residuals = [_residual(system, trained.state, trained.adjoint) for system in held_out]
     judged = list(zip(map(family.unscaled, others), residuals, strict=True))
     worst, largest = max(judged, key=lambda item: item[1])
