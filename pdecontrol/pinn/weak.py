@@ -34,12 +34,12 @@ def by_galerkin(
         raise ProblemError("training='galerkin' is for steady equations, and interfaces that meshes of gmsh fit.")
     scale, count, gauss = method.scale or SCALE, method.features or FEATURES, method.points or GAUSS
     mesh = mesh_of(state.domain, CELL * state.domain.diameter, TURN)
-    report = Reporter(options.pop("progress", None))
+    report = Reporter(options.get("progress"))
     while True:
         layer = random_features(state, count, scale, np.random.default_rng(method.seed))
         report(f"{count} features of scale {scale:g}")
         map = GalerkinMap(problem, state, layer, mesh, gauss, report)
-        result = minimise(problem, map, tol=tol, progress=False, **options)
+        result = minimise(problem, map, tol=tol, **(options | {"progress": False}))
         report(
             f"the optimum among the trial functions, in {result.history['iteration'][-1]:.0f} steps of Newton's method"
         )
