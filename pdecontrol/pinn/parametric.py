@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice, product
 from time import perf_counter
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..errors import ConvergenceError
 from ..problem import Parametric
 from ..result import Result, Status
 from .block import Block, Blocks, joined_blocks
+from .checks import checked_domain
 from .collocation import outer_weights
 from .cubature import mesh_of
 from .domain import domain_of
@@ -30,6 +32,7 @@ from .system import System
 from .training import Step
 from .trial import Trial, projected
 
+CORNERS = 16  # of the box of parameters at most, whose members are checked as single problems are
 CHECKED = 20  # members drawn anew, on which a solution is judged
 LARGEST = 0.1  # of their residuals, relative to what is given in their rows
 TIMES = 4  # of each member, where there is time
@@ -110,6 +113,8 @@ def solve_parametric(
 
     Raises
     ------
+    ProblemError, DataError
+        If members at the corners of the box of parameters are none for trial functions.
     ConvergenceError
         If what is left of the system of a member that was not used is more than a tenth of what is given.
 
@@ -124,6 +129,8 @@ def solve_parametric(
     generator = np.random.default_rng(seed)
     used = -np.cos(np.pi * generator.uniform(size=(members, len(family.ranges))))
     others = generator.uniform(-1, 1, (CHECKED, len(family.ranges)))
+    for corner in islice(product((-1.0, 1.0), repeat=len(family.ranges)), CORNERS):
+        checked_domain(family.at(**family.unscaled(np.array(corner))), box)
     report, systems = Reporter(progress), list[System]()
     for number, scaled in enumerate(used):
         if number % 100 == 99:
