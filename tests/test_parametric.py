@@ -165,3 +165,9 @@ def test_families_that_are_refused(make, ranges, message):
 def test_what_is_no_problem_is_refused():
     with pytest.raises(ProblemError, match="must return a ControlProblem, got None"):
         solve_parametric(Parametric(lambda a: None, a=(0.0, 1.0)), SQUARE)
+
+
+def test_members_at_corners_are_checked_before_any_work():
+    wide = Parametric(lambda radius: reference.circle(radius=radius).problem, radius=(0.4, 1.1))
+    with pytest.raises(ProblemError, match="leaves the domain"):
+        solve_parametric(wide, SQUARE, features=20, members=10)

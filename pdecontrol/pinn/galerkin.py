@@ -48,6 +48,7 @@ class GalerkinMap(SolutionMap):
     ansatz, layer : the trial functions g + h sum_j c_j tanh(w_j . (x, phi) + b_j).
     mesh : fitted to the interfaces, for the quadrature.
     count : Gauss points in each direction of its cells.
+    report : told of each rule that is tried.
 
     Raises
     ------
@@ -57,11 +58,14 @@ class GalerkinMap(SolutionMap):
 
     affine = twice = True
 
-    def __init__(self, problem: ControlProblem, ansatz: Ansatz, layer: Layer, mesh: Mesh, count: int) -> None:
+    def __init__(
+        self, problem: ControlProblem, ansatz: Ansatz, layer: Layer, mesh: Mesh, count: int,
+        report: Callable[[str], None] = lambda _: None,
+    ) -> None:  # fmt: skip
         assert isinstance(problem.equation, Elliptic)
         self.problem, self.ansatz, self.layer, self.domain = problem, ansatz, layer, ansatz.domain
         self._equation, self._interface = problem.equation, problem.interface
-        self._cells, self.energy, self.basis, self.count = self._orthonormal(mesh, count)
+        self._cells, self.energy, self.basis, self.count = self._orthonormal(mesh, count, report)
         self.points = self._cells.weights.size
         self._curves = {tag: curve_rule(mesh, tag, item, 2 * self.count) for tag, item in self._interface.items()}
         self._sampled: dict[str | None, Sampled] = {}
@@ -91,7 +95,7 @@ class GalerkinMap(SolutionMap):
 
     # -- the equation -------------------------------------------------------------------------------------------
 
-    def _orthonormal(self, mesh: Mesh, count: int) -> tuple[Rule, Array, Array, int]:
+    def _orthonormal(self, mesh: Mesh, count: int, report: Callable[[str], None]) -> tuple[Rule, Array, Array, int]:
         """A rule, the energy A, B (M, m) with B' A B = 1, and the number of points in each direction of cells.
 
         Columns of B are eigenvectors of A, upon whose energy a finer rule agrees.
@@ -107,6 +111,9 @@ class GalerkinMap(SolutionMap):
             wrong = basis.T @ other @ basis - np.eye(basis.shape[1])
             differ = np.abs(wrong.diagonal()) > AGREEMENT
             lost, before = int(np.flatnonzero(differ)[-1]) + 1 if differ.any() else 0, lost
+            report(
+                f"{rule.weights.size} points of quadrature: {lost} of {basis.shape[1]} functions differ by a finer rule"
+            )
             few = SPARED if lost < LESS * before else MOST_SPARED
             if lost <= few * basis.shape[1] and np.linalg.norm(wrong[lost:, lost:], 2) <= TOGETHER:
                 return rule, energy, np.asarray(basis[:, lost:]), count

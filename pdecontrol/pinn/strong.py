@@ -17,6 +17,7 @@ from .collocation import Collocation
 from .domain import Domain
 from .method import NetworkMethod
 from .outcome import Outcome, history_of
+from .reporter import Reporter
 from .sampling import draw
 from .system import System
 from .training import Task, Training
@@ -34,10 +35,10 @@ def by_training(
     problem: ControlProblem, pair: tuple[Ansatz, Ansatz], method: NetworkMethod, tol: float, options: RunOptions
 ) -> Outcome:
     """State and adjoint state with a small residual of the optimality system at points, and at others held out."""
-    training = method.training
+    training, report = method.training, Reporter(options.get("progress"))
     if not isinstance(training, Training):
         features = method.features or _features(pair[0].domain)
-        scale = method.scale or _best_scale(problem, pair, method, round(PROBE * features))
+        scale = method.scale or _best_scale(problem, pair, method, round(PROBE * features), report)
         training = Collocation(features, scale, method.near)
     count = method.points or (RANDOM * training.features if isinstance(training, Collocation) else TRAINED)
     generator = np.random.default_rng(method.seed)
@@ -89,11 +90,14 @@ def _system(
 
 
 def _best_scale(
-    problem: ControlProblem, pair: tuple[Ansatz, Ansatz], method: NetworkMethod, features: int
+    problem: ControlProblem, pair: tuple[Ansatz, Ansatz], method: NetworkMethod, features: int, report: Reporter
 ) -> float:  # fmt: skip
     """The scale with which so many features leave the smallest residual at points held out."""
     generator = np.random.default_rng(method.seed)
     system, held_out = (_system(problem, pair, method, RANDOM * features // part, generator) for part in (1, 2))
-    task = Task(system, held_out, method.seed)
-    residuals = [Collocation(features, scale, method.near).train(task).steps[-1].held_out for scale in SCALES]
+    task = Task(system, held_out, method.seed, progress=False)
+    residuals = []
+    for scale in SCALES:
+        residuals.append(Collocation(features, scale, method.near).train(task).steps[-1].held_out)
+        report(f"{features} features of scale {scale:g}: residual {residuals[-1]:.1e} at points held out")
     return SCALES[int(np.argmin(residuals))]

@@ -15,6 +15,7 @@ from .galerkin import GalerkinMap
 from .method import NetworkMethod
 from .network import Shallow
 from .outcome import Outcome
+from .reporter import Reporter
 from .trial import Trial, projected
 
 SCALE, STEEPER = 2.0, 1.5  # of the first features, and by how much those are steeper of which there are twice as many
@@ -33,10 +34,15 @@ def by_galerkin(
         raise ProblemError("training='galerkin' is for steady equations, and interfaces that meshes of gmsh fit.")
     scale, count, gauss = method.scale or SCALE, method.features or FEATURES, method.points or GAUSS
     mesh = mesh_of(state.domain, CELL * state.domain.diameter, TURN)
+    report = Reporter(options.get("progress"))
     while True:
         layer = random_features(state, count, scale, np.random.default_rng(method.seed))
-        map = GalerkinMap(problem, state, layer, mesh, gauss)
-        result = minimise(problem, map, tol=tol, **options)
+        report(f"{count} features of scale {scale:g}")
+        map = GalerkinMap(problem, state, layer, mesh, gauss, report)
+        result = minimise(problem, map, tol=tol, **(options | {"progress": False}))
+        report(
+            f"the optimum among the trial functions, in {result.history['iteration'][-1]:.0f} steps of Newton's method"
+        )
         missing = map.missing(count // 2, result.state.array, result.adjoint.array)
         if method.features is not None or count >= MOST or missing <= ENOUGH:
             break
