@@ -85,13 +85,18 @@ class GalerkinMap(SolutionMap):
     def at(self, u: Array, start: Array | None = None, accuracy: float | None = None) -> GalerkinLinearisation:
         return GalerkinLinearisation(self, self.control.checked(u, "the control"))
 
-    def missing(self, count: int, state: Array, adjoint: Array) -> float:
-        """The share of the energy of solutions, given by coefficients (m,), that the first features do not have."""
+    def change(self, count: int, state: Array, adjoint: Array) -> float:
+        """How much of y or p, given by coefficients (m,), goes in projections on the span of the first features.
+
+        In the L2 norm, relative to them.
+        """
         left, sizes, _ = np.linalg.svd(self.basis.T @ self.energy[:, :count], full_matrices=False)
-        span = left[:, sizes > 1e-7 * sizes[0]]
-        missed = [float(c @ c - np.sum((span.T @ c) ** 2)) for c in (state, adjoint)]
-        energies = float(state @ state) + self.lifted, float(adjoint @ adjoint)
-        return max(part / (energy or 1.0) for part, energy in zip(missed, energies, strict=True))
+        span, shares = left[:, sizes > 1e-7 * sizes[0]], []
+        rule, values, lifting = self._at(None)
+        for c, lifted in ((state, 1.0), (adjoint, 0.0)):
+            gone, whole = values @ (c - span @ (span.T @ c)), values @ c + lifted * lifting
+            shares.append(float(rule.weights @ gone**2) / (float(rule.weights @ whole**2) or 1.0))
+        return float(np.sqrt(max(shares)))
 
     # -- the equation -------------------------------------------------------------------------------------------
 
@@ -146,8 +151,8 @@ class GalerkinMap(SolutionMap):
         return kappa, self.domain.values(self._equation.reaction, places, "reaction", 0.0)
 
     def _loaded(self) -> Array:
-        """The load (m,) of the source and of the jumps of the flux, less a(g, .); and the energy of g."""
-        load, self.lifted = np.zeros(self.layer.count), 0.0
+        """The load (m,) of the source and of the jumps of the flux, less a(g, .)."""
+        load = np.zeros(self.layer.count)
         for part, places in self._pieces(self._cells):
             weights = self._cells.weights[part]
             kappa, reaction = self._coefficients(places)
@@ -159,7 +164,6 @@ class GalerkinMap(SolutionMap):
             load += values.T @ (weights * (source - reaction * operators[0].offset))
             for gradient, operator in zip(gradients, operators[1:], strict=True):
                 load -= gradient.T @ (weights * kappa * operator.offset)
-                self.lifted += float((weights * kappa) @ operator.offset**2)
         total = self.basis.T @ load
         for tag, item in self._interface.items():
             values = self._at(tag).values

@@ -20,7 +20,7 @@ from .trial import Trial, projected
 
 SCALE, STEEPER = 2.0, 1.5  # of the first features, and by how much those are steeper of which there are twice as many
 FEATURES, MOST = 400, 1600  # at first, and at most
-ENOUGH, REFUSED = 2e-3, 0.02  # of the energy, that the second half of the features adds, and what is no answer
+ENOUGH, REFUSED = 5e-3, 0.2  # what half of the features may change, and what is no answer
 CELL, TURN = 1 / 8, 1.2  # size of the cells of quadrature in diameters, and turn of an interface in one
 GAUSS = 6  # points in each direction of cells, at first
 
@@ -28,7 +28,7 @@ GAUSS = 6  # points in each direction of cells, at first
 def by_galerkin(
     problem: ControlProblem, pair: tuple[Ansatz, Ansatz], method: NetworkMethod, tol: float, options: RunOptions
 ) -> Outcome:
-    """State and adjoint state in the span of as many random features as their energy asks for."""
+    """State and adjoint state in the span of as many random features as half of them nearly suffice for."""
     state, adjoint = pair
     if state.domain.span is not None or not can_fit(state.domain):
         raise ProblemError("training='galerkin' is for steady equations, and interfaces that meshes of gmsh fit.")
@@ -43,14 +43,13 @@ def by_galerkin(
         report(
             f"the optimum among the trial functions, in {result.history['iteration'][-1]:.0f} steps of Newton's method"
         )
-        missing = map.missing(count // 2, result.state.array, result.adjoint.array)
-        if method.features is not None or count >= MOST or missing <= ENOUGH:
+        change = map.change(count // 2, result.state.array, result.adjoint.array)
+        if method.features is not None or count >= MOST or change <= ENOUGH:
             break
         count, gauss, scale = 2 * count, map.count, scale if method.scale else STEEPER * scale
-    if not missing < REFUSED:
+    if not change < REFUSED:
         raise ConvergenceError(
-            f"half of the features have not {missing:.1e} of the energy of state and adjoint state: this is no answer; "
-            "take more features."
+            f"by half of the features state or adjoint state differ by {change:.1e} in L2: no answer, take more of them."
         )
     y = Trial(state, Shallow(map.layer, map.basis @ result.state.array))
     p = Trial(adjoint, Shallow(map.layer, map.basis @ result.adjoint.array * (state.size / adjoint.size)))
@@ -61,8 +60,8 @@ def by_galerkin(
         history.append(row._replace(estimate=row.estimate / norm, bound=np.nan))
     return Outcome(
         y, p, projected(problem, p),
-        f"relative to the control, the distance to the optimum among the trial functions is {known}, and half of the "
-        f"features have all but {missing:.1e} of the energy of state and adjoint state",
+        f"by half of the features y and p differ by {change:.1e} in L2, relative to them; among the trial functions "
+        f"the control is within {known} of the optimum",
         Status.SOLVED if result.status is Status.CONVERGED else result.status,
         f"hard constraints, Galerkin's method ({map.basis.shape[1]} of {count} random features of scale {scale:g}, "
         f"{map.points} points of quadrature; {result.method.split(' (')[0]}",
