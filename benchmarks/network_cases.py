@@ -1,0 +1,215 @@
+"""Problems with interfaces, ways to solve them with networks or without, and the errors of what they find.
+
+Errors are root mean squares of the difference to the exact solution over 128 x 128 points of the whole square, none of
+which is on a curve, or 2000 points of the circle where the control is there; and over 16 times. They are relative to
+that of the exact solution, but for the equation in time, where they are absolute. On the star the solution of fitted
+elements of degree 2 stands for the exact one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from time import process_time
+from typing import Any, NamedTuple
+
+import numpy as np
+from interfaces import both, on_grid
+
+import pdecontrol as pc
+from pdecontrol import interface_reference as reference
+from pdecontrol.arrays import Array
+from pdecontrol.interface_reference import InterfaceReference
+from pdecontrol.pinn.ansatz import hard, soft
+from pdecontrol.pinn.checks import checked_domain
+from pdecontrol.pinn.collocation import Collocation
+from pdecontrol.pinn.lifting import Lifting
+from pdecontrol.pinn.projection import projection
+from pdecontrol.pinn.sampling import draw
+from pdecontrol.pinn.system import System
+from pdecontrol.pinn.training import Task
+from pdecontrol.pinn.trial import Projected, Trial
+
+SQUARE = [(-1.0, 1.0), (-1.0, 1.0)]
+FINEST = 0.025  # cells of the elements that stand for the exact solution on the star
+STEPS = 16  # of time, for elements
+Function = Callable[..., Array]
+
+
+def grid(count: int = 128) -> Array:
+    """The middles (2, count^2) of the cells of a uniform grid on the square."""
+    axis = (2 * np.arange(count) + 1) / count - 1
+    return np.stack(np.meshgrid(axis, axis)).reshape(2, -1)
+
+
+def on_circle(count: int = 2000) -> Array:
+    """Points (2, count) of the circle."""
+    angle = 2 * np.pi * (np.arange(count) + 0.5) / count
+    return reference.RADIUS * np.array([np.cos(angle), np.sin(angle)])
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A problem with its solution; its errors are absolute or relative, and `near` says where f is not smooth."""
+
+    exact: InterfaceReference
+    absolute: bool = False
+    near: Sequence[tuple[float, float]] = ()
+    objective: float | None = None
+
+    @property
+    def problem(self) -> pc.ControlProblem:
+        return self.exact.problem
+
+    @property
+    def times(self) -> list[tuple[float, ...]]:
+        """The middles of 16 intervals; without time the one where nothing is said of it."""
+        levels = getattr(self.problem.equation, "levels", None)
+        return [()] if levels is None else [(float(t),) for t in levels[-1] * (np.arange(16) + 0.5) / 16]
+
+    def errors(self, found: Found) -> dict[str, float]:
+        """Those of control and state; with what else is known of the star."""
+        exact, points, curve = self.exact, grid() if found.points is None else found.points, on_circle()
+        on_curve = "gamma" in exact.control
+        u, y = [], []
+        for time in self.times:
+            places, wanted = (curve, exact.control["gamma"]) if on_curve else (points, None)
+            u.append((found.control(places, *time), wanted(places) if wanted else exact.at(exact.control, points, *time)))
+            y.append((found.state(points, *time), exact.at(exact.state, points, *time)))
+        values = {"u": self._apart(u), "y": self._apart(y)}
+        if self.objective is not None:
+            values["max u"] = float(max(own.max() for own, _ in u)) - reference.STAR_MAXIMUM
+            values["J"] = found.objective / self.objective - 1
+        return values
+
+    def _apart(self, pairs: Sequence[tuple[Array, Array]]) -> float:
+        found, wanted = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
+        error = float(np.sqrt(np.mean((found - wanted) ** 2)))
+        return error if self.absolute else error / float(np.sqrt(np.mean(wanted**2)))
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """State and control, functions of points and times, or of given `points` alone, and what they took.
+
+    Seconds are those of the processor, with all that is set up, meshed and chosen.
+    """
+
+    state: Function
+    control: Function
+    objective: float = np.nan
+    seconds: float = np.nan
+    said: str = ""
+    points: Array | None = None
+
+
+def timed(solve: Callable[..., Found]) -> Callable[..., Found]:
+    """The same with the seconds that it took."""
+
+    def measured(*arguments: Any, **options: Any) -> Found:
+        begin = process_time()
+        found = solve(*arguments, **options)
+        return replace(found, seconds=process_time() - begin)
+
+    return measured
+
+
+# -- ways to solve ----------------------------------------------------------------------------------------------------
+
+
+def of_functions(problem: pc.ControlProblem, state: Function, control: Function, **said: Any) -> Found:
+    """Functions of points, times and sides; controls on a curve are taken on it."""
+    on = problem.control.on
+    side = {"side": on} if on in problem.interface else {}
+    return Found(state, lambda *at: control(*at, **side), **said)
+
+
+@timed
+def by_networks(case: Case, seed: int, training: Any = "auto", **options: Any) -> Found:
+    """Conditions that hold exactly, and the default or a training for the weights."""
+    near = () if training in ("auto", "galerkin") else case.near
+    method = pc.HardConstraint(training=training, near=near, seed=seed, **options)
+    result = pc.solve(case.problem, SQUARE, method=method)
+    return of_functions(case.problem, result.state, result.control, objective=result.objective, said=result.method)
+
+
+@timed
+def by_elements(case: Case, size: float, degree: int, backend: str = "skfem") -> Found:
+    """Elements on a mesh that fits the curve."""
+    mesh = pc.fitted_mesh(SQUARE, case.problem.interface, size=size)
+    engine = pc.Embedded(degree=degree) if backend == "skfem" else pc.Parallel(degree=degree)
+    result = pc.solve(case.problem, mesh, engine)
+    return of_functions(case.problem, result.state, result.control, objective=result.objective, said=result.method)
+
+
+@timed
+def by_grid(case: Case, size: float) -> Found:
+    """The Cartesian scheme, which has values at its nodes alone."""
+    scheme, found = on_grid(case.exact, size)
+    inner, outer = both(case.problem.tracking[0].target)
+    apart = found.y - np.where(scheme.inside, inner(scheme.nodes), outer(scheme.nodes))
+    objective = 0.5 * scheme.h**2 * float(apart @ apart + found.u @ found.u)
+    return Found(lambda _: found.y, lambda _: found.u, objective, points=scheme.nodes)
+
+
+@timed
+def by_collocation(
+    case: Case, seed: int, weight: float | None = None, features: int = 400, points: int = 3000, scale: float = 2.0
+) -> Found:
+    """Collocation with a random hidden layer and conditions that are exact, or rows with a weight.
+
+    Points, features and solver are the same with both.
+    """
+    problem, generator = case.problem, np.random.default_rng(seed)
+    domain, alpha = checked_domain(problem, SQUARE), problem.term(pc.Tikhonov).alpha
+    if weight is None:
+        jumps = {tag: item.value for tag, item in problem.interface.items()}
+        spaces, weights = hard(domain, Lifting(domain, problem.boundary, jumps), alpha), None
+    else:
+        spaces, weights = soft(domain, alpha), (weight, weight)
+    system, held_out = (
+        System(problem, *spaces, draw(domain, n, n // 12, n // 12, generator, case.near), weights)
+        for n in (points, points // 4)
+    )
+    trained = Collocation(features, scale, case.near).train(Task(system, held_out, seed))
+    state, adjoint = (Trial(space, own) for space, own in zip(spaces, trained[:2], strict=True))
+    control = Projected(adjoint, lambda places: projection(problem, domain, places))
+    return of_functions(problem, state.evaluate, control.evaluate, said=trained.note)
+
+
+# -- cases ------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def star(size: float = FINEST) -> Case:
+    """The star with the solution of fitted elements of degree 2 in place of the exact one."""
+    exact = reference.star(element="variational")
+    mesh = pc.fitted_mesh(SQUARE, exact.problem.interface, size=size)
+    result = pc.solve(exact.problem, mesh, pc.Embedded(degree=2))
+    state, control = (dict.fromkeys(("inside", "outside"), field) for field in (result.state, result.control))
+    return Case(replace(exact, state=state, control=control), objective=exact.objective)
+
+
+def circle(**options: Any) -> Case:
+    """The circle, with f and y_d like r^3."""
+    return Case(reference.circle(element="variational", **options), near=[(0.0, 0.0)])
+
+
+CASES: dict[str, Callable[[], Case]] = {
+    "circle": circle,
+    "unbounded": lambda: circle(bounds=(-np.inf, np.inf)),
+    "beta 5": lambda: circle(diffusion=(1.0, 5.0)),
+    "star": star,
+    "control": lambda: Case(reference.control_on_circle(), near=[(0.0, 0.0)]),
+    "heat": lambda: Case(reference.heat(STEPS, "crank-nicolson", element="variational"), absolute=True),
+    "alpha 1e-4": lambda: circle(alpha=1e-4, size=10.0),
+    "(1, 1e3)": lambda: circle(diffusion=(1.0, 1e3)),
+    "(1e3, 1)": lambda: circle(diffusion=(1e3, 1.0)),
+    "(1, 1e-3)": lambda: circle(diffusion=(1.0, 1e-3)),
+    "(1, 1e3), jumps": lambda: Case(reference.scaled((1.0, 1e3))),
+    "(1e3, 1), jumps": lambda: Case(reference.scaled((1e3, 1.0))),
+    "(1, 1e-3), jumps": lambda: Case(reference.scaled((1.0, 1e-3))),
+    "inclusions": lambda: Case(reference.inclusions()),
+    "moving": lambda: Case(reference.moving(STEPS), absolute=True),
+}

@@ -1,0 +1,207 @@
+"""Interface problems by networks: beside other ways to solve them, beside published errors, and what is wanted of them.
+
+    python benchmarks/networks.py time                                   # errors against time, all cases and ways
+    python benchmarks/networks.py time --case circle --way default adam  # Adam as published takes minutes, by name only
+    python benchmarks/networks.py published --seeds 3
+    python benchmarks/networks.py soft                                   # exact conditions against rows with weights
+    python benchmarks/networks.py wanted --case circle star              # a line for each number: PASS or SHORT
+
+Errors are those of `network_cases`, the median of some seeds of random numbers and the worst of them. Seconds are those
+of the processor, with all that is set up, meshed and chosen; limits of trainings are by the clock, so set
+OMP_NUM_THREADS=1 and leave the machine alone. With --quick there is one seed and the smallest setting of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+from network_cases import CASES, Case, Found, by_collocation, by_elements, by_grid, by_networks, family_errors
+
+import pdecontrol as pc
+from pdecontrol.pinn.levenberg_marquardt import LevenbergMarquardt
+from pdecontrol.pinn.variable_projection import VariableProjection
+
+TOLERATED = 3.0  # times the number wanted, for the worst seed
+COMPARED = ("circle", "unbounded", "beta 5", "star", "control", "heat")
+ADAM: dict[str, dict[str, Any]] = {  # rates (step, rate), and weights of mean squares, fluxes by the larger kappa
+    "circle": {"weights": (3, 100, 1, 100)},
+    "unbounded": {"weights": (3, 100, 1, 100)},
+    "beta 5": {"weights": (3, 25, 1, 25), "refinement": 6000},
+    "star": {
+        "widths": (100, 100, 100), "weights": (1, 100, 1, 300),
+        "rates": ((0, 1e-2), (4_000, 3e-3), (10_000, 1e-3), (20_000, 3e-4)),
+    },
+    "control": {"weights": (1, 100, 1, 100), "rates": ((0, 5e-3), (5_000, 1e-3), (15_000, 5e-4), (30_000, 1e-4))},
+    "heat": {
+        "widths": (100, 100, 100), "weights": (1, 9, 1, 9),
+        "rates": ((0, 3e-3), (3_000, 1e-3), (10_000, 5e-4), (20_000, 1e-4)),
+    },
+}  # fmt: skip
+POINTS = {"star": 16_384, "heat": 4_096}  # of Adam, and 1024 else
+
+
+class Published(NamedTuple):
+    """Errors of hard-constraint networks as the stored outputs of the authors' notebooks have them, and the time.
+
+    M.-C. Lai, Y. Song, X. Yuan, H. Yue, T. Zeng, SIAM J. Sci. Comput. 47 (2025), tianyouzeng/PINNs-interface-optimal-
+    control, revision of July 2024. Printed norms are corrected where they are divided by other numbers of points.
+    """
+
+    control: float
+    state: float
+    minutes: float
+    remark: str
+
+
+PUBLISHED = {
+    "circle": Published(1.6e-4, np.nan, 10.5, "relative, on a quarter of the square"),
+    "unbounded": Published(1.7e-4, np.nan, 10.5, "relative, on a quarter of the square"),
+    "beta 5": Published(8.27e-5, 1.43e-4, 14.0, "absolute norms over the square, not relative ones"),
+    "star": Published(0.17, np.nan, 31.3, "at least, from the maximum 0.0145 of the control in a figure"),
+    "control": Published(9.4e-5, np.nan, 10.1, "relative, on the circle"),
+    "heat": Published(1.58e-4, np.nan, 21.4, "absolute, on a quarter of the square and t <= 1"),
+}
+
+
+class Way(NamedTuple):
+    """A way to solve a case at one setting; `seeded` where random numbers matter."""
+
+    setting: str
+    solve: Callable[[Case, int], Found]
+    seeded: bool = True
+
+
+def elements(backend: str, degree: int, sizes: Sequence[float]) -> list[Way]:
+    return [
+        Way(f"h = {h:g}", lambda case, _, h=h: by_elements(case, h, degree, backend), seeded=False) for h in sizes
+    ]
+
+
+def adam(name: str, quick: bool) -> Way:
+    """As published."""
+    from pdecontrol.pinn.adam import Adam
+
+    training = Adam(**ADAM[name] | ({"steps": 20, "refinement": 0, "every": 10} if quick else {}))
+    return Way(f"{training.steps} steps", partial(by_networks, training=training, points=POINTS.get(name, 1024)))
+
+
+def ways(name: str, quick: bool, budgets: Sequence[float]) -> dict[str, Callable[[], list[Way]]]:
+    """Those for a case, each at some settings."""
+    sizes = (0.2,) if quick else (0.1, 0.05, 0.025)
+    features = (100,) if quick else (400, 1000)
+
+    def trained(training: Callable[..., Any]) -> list[Way]:
+        return [Way(f"{s:g} s", partial(by_networks, training=training(seconds=s))) for s in budgets]
+
+    def random(**options: Any) -> list[Way]:
+        return [Way(f"{count} features", partial(by_networks, features=count, **options)) for count in features]
+
+    found: dict[str, Callable[[], list[Way]]] = {
+        "default": lambda: [Way("", by_networks)],
+        "collocation": lambda: random(training="collocation"),
+        "variable projection": lambda: trained(VariableProjection),
+        "Levenberg-Marquardt": lambda: trained(LevenbergMarquardt),
+        "adam": lambda: [adam(name, quick)],
+    }
+    if name not in ("heat", "star"):
+        found["soft"] = lambda: [
+            Way(f"weight {w:g}", partial(by_collocation, weight=w, features=features[0])) for w in (1.0, 10.0)
+        ]
+    for backend in ("skfem", "dolfinx"):
+        for degree in (1, 2):
+            found[f"{backend} P{degree}"] = partial(elements, backend, degree, sizes)
+    if name not in ("control", "heat"):
+        found["Cartesian"] = lambda: [
+            Way(f"h = {h:g}", lambda case, _, h=h: by_grid(case, h), seeded=False) for h in sizes
+        ]
+    return found
+
+
+Numbers = dict[str, list[float]]  # of several seeds, by name
+
+
+def measured(case: Case, way: Way, seeds: int) -> Numbers:
+    """Errors and seconds."""
+    rows = []
+    for seed in range(seeds if way.seeded else 1):
+        found = way.solve(case, seed)
+        rows.append(case.errors(found) | {"seconds": found.seconds})
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def worst(values: Sequence[float]) -> float:
+    return max(values, key=abs)
+
+
+def print_row(label: str, setting: str, numbers: Numbers | str) -> None:
+    """A line of a table; numbers are medians and the worst ones."""
+    line = f"  {label:<21}{setting:<15}"
+    if isinstance(numbers, str):
+        print(f"{line}{numbers}", flush=True)
+        return
+    for name, values in numbers.items():
+        if name == "seconds":
+            line += f"{median(values):>9.1f} s"
+        else:
+            line += f"  {name} {median(values):>8.1e} ({worst(values):>8.1e})"
+    print(line, flush=True)
+
+
+def against_time(arguments: argparse.Namespace) -> None:
+    """Errors against time."""
+    for name in arguments.case or (["circle"] if arguments.quick else COMPARED):
+        case, budgets = CASES[name](), (1.0,) if arguments.quick else arguments.budget
+        print(f"\n{name}")
+        offered = ways(name, arguments.quick, budgets)
+        chosen = arguments.way or [label for label in offered if label != "adam"]
+        for label in (label for label in chosen if label in offered):
+            for way in offered[label]():
+                try:
+                    print_row(label, way.setting, measured(case, way, arguments.seeds))
+                except pc.ConvergenceError as error:
+                    print_row(label, way.setting, f"no answer: {error}"[:110])
+
+
+def published(arguments: argparse.Namespace) -> None:
+    """The published errors, and ours."""
+    for name in ["circle"] if arguments.quick else list(PUBLISHED):
+        theirs = PUBLISHED[name]
+        print(f"\n{name}")
+        state = "" if np.isnan(theirs.state) else f"  y {theirs.state:.1e}"
+        print(f"  {'published':<36}  u {theirs.control:.1e}{state}  {60 * theirs.minutes:.0f} s of a GPU: {theirs.remark}")
+        case = CASES[name]()
+        if name == "beta 5":
+            print_row("ours", "relative", measured(case, Way("", by_networks), arguments.seeds))
+            continue
+        print_row("ours", "", measured(case, Way("", by_networks), arguments.seeds))
+
+
+def soft(arguments: argparse.Namespace) -> None:
+    """Exact conditions against rows with weights, in the span of as many features, at the same points."""
+    case = CASES["circle"]()
+    for count in (150,) if arguments.quick else (400, 700):
+        for weight in (None, 1.0, 10.0, 100.0):
+            way = Way("", partial(by_collocation, weight=weight, features=count, points=15 * count // 2))
+            label = "exact" if weight is None else f"weight {weight:g}"
+            print_row(label, f"{count} features", measured(case, way, arguments.seeds))
+
+
+# -- what is wanted ---------------------------------------------------------------------------------------------------
+
+
+class Wanted(NamedTuple):
+    """Numbers for a seed, and what they should not exceed."""
+
+    measure: Callable[[int], dict[str, float]]
+    limits: dict[str, float]
+
+
+def of(name: str, way: Callable[..., Found] = by_networks, **options: Any) -> Callable[[int], dict[str, float]]:
+    """Errors and seconds of a case."""
+    return lambda seed: {key: own[0] for key, own in measured(CASES[name](), Way("", lambda c, _: way(c, seed, **options)), 1).items()}
