@@ -55,9 +55,8 @@ class Status(Enum):
         "modulus of convexity; define them (Linearisation.second, twice = True), or certify(problem, result.control, "
         "exact_map) with a map that has them"
     )
-    OVERFLOW = (
-        "numbers overflow, underflow or are NaN: choose units in which data, weights and controls are nearer to 1"
-    )
+    OVERFLOW = "numbers overflow, underflow or are NaN: choose units where data, weights and controls are nearer to 1"
+    DIVERGED = "training diverged, and these are the best weights that it had: take more points, or smaller steps"
     STOPPED = "the callback asked to stop"
     INTERRUPTED = "interrupted by the keyboard: a checkpoint= lets the run go on"
 

@@ -34,6 +34,17 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = {
+    "sign of the control in the derivative of a system": Mutant(
+        "pinn/system.py", "else self.factor * self.control.slope(v)", "else -self.factor * self.control.slope(v)",
+        ("test_training.py::test_the_jacobian_is_the_derivative_of_the_residual[on the domain]",
+         "test_training.py::test_the_jacobian_is_the_derivative_of_the_residual[on the interface]",
+         "test_training.py::test_the_jacobian_is_the_derivative_of_the_residual[over time]")),
+    "damping forgotten by a checkpoint": Mutant(
+        "pinn/least_squares.py", 'float(last.rest["damping"])', "DAMPING",
+        ("test_training.py::test_a_run_that_goes_on_is_one_that_never_stopped",)),
+    "weights that are best at the points of training": Mutant(
+        "pinn/monitor.py", "stage.held_out < self.best.held_out", "stage.residual < self.best.residual",
+        ("test_training.py::test_how_trainings_end",)),
     "sign of a control on an interface": Mutant(
         "fem/control.py", "Coupling(space, sign * matrix)", "Coupling(space, matrix)",
         ("test_interfaces.py::test_a_control_on_an_interface_is_added_to_the_jump_of_the_flux[skfem-P1]",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -26,6 +27,7 @@ class Block:
     load, factor : (n,); no factor where nothing of the other network is there.
     other : v of the other network.
     control : the projection, where v is the control.
+    kind : whether they are an equation, the jump of a flux, or a condition on values.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Block:
     factor: Array | None = None
     other: Operator | None = None
     control: Projection | None = None
+    kind: Literal["equation", "flux", "value"] = "equation"
 
     def residual(self, own: Apply, other: Apply) -> Array:
         """The values (n,) of the rows."""
@@ -43,6 +46,11 @@ class Block:
             v = other(self.other)
             total += self.factor * (v if self.control is None else self.control.value(v))
         return np.asarray(total)
+
+    def slope(self, v: Array) -> Array:
+        """The derivative (n,) of the rows by v."""
+        assert self.factor is not None
+        return self.factor if self.control is None else self.factor * self.control.slope(v)
 
     def weighted(self, weight: float) -> Block:
         """The rows times a number."""

@@ -37,7 +37,7 @@ def conditions(
             for sign, side in zip((1.0, -1.0), sides, strict=False)
         )
         load = np.concatenate([data(places) for places in sides[0]]) if of_state else np.zeros(operators[0].size)
-        return Block(f"the {what} of the {whose}", of_state, operators, load).weighted(weight * unit)
+        return Block(f"the {what} of the {whose}", of_state, operators, load, kind="value").weighted(weight * unit)
 
     blocks = [rows("boundary value", boundary, [sample.edges], partial(_on_edges, problem, domain))]
     for tag, pieces in sample.curves.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -18,13 +18,15 @@ from .jet import Jet, constant, jet_of, rate_of
 SIDES = ("left", "right"), ("bottom", "top")
 DEGREES = (16, 32, 64, 128)  # of polynomials along the sides
 Side = Callable[[Array], tuple[Array, Array, Array]]
+Sides = Sequence[Sequence[Data]]  # of functions on the boundary: on the left and right side, and on the bottom and top
+Extend = Callable[[Domain, Sides], Callable[[Array], Jet]]
 
 
 class Lifting:
     """g with g = h0 on the boundary, [g] = g0 on interfaces, and g = y_0 at the initial time.
 
-    By transfinite interpolation B of boundary data, polynomials along each side, g = B[h0] - g0 inside of interfaces,
-    and in time g(t) = y_0 + B[h0(t) - h0(t_0)] - (g0(t) - g0(t_0)) inside of them.
+    With a linear extension B of boundary data, g = B[h0] - g0 inside of interfaces, and in time
+    g(t) = y_0 + B[h0(t) - h0(t_0)] - (g0(t) - g0(t_0)) inside of them.
 
     Parameters
     ----------
@@ -32,6 +34,7 @@ class Lifting:
     conditions : the Dirichlet conditions by tag, "boundary" or all four sides.
     jumps : g0 by the tags of interfaces.
     initial : y_0, None for steady equations.
+    extend : B, which is `blended` by default, transfinite interpolation with polynomials along each side.
 
     Raises
     ------
@@ -45,14 +48,15 @@ class Lifting:
         conditions: Mapping[str, Dirichlet],
         jumps: Mapping[str, Data],
         initial: Piecewise | None = None,
+        extend: Extend | None = None,
     ) -> None:
-        self._domain, self._jumps, self._initial = domain, jumps, initial
+        self._domain, self._jumps, self._initial, self._extend = domain, jumps, initial, extend or blended
         self._data = [[(conditions.get(name) or conditions["boundary"]).value for name in pair] for pair in SIDES]
         around: list[Any] = [*self._data[0], *self._data[1]]
         moving = any(callable(item) and takes_time(item) for item in around)
         self._changes = moving or any(callable(item) and takes_time(item) for item in jumps.values())
-        self._begin = None if initial is None else self._blend(None if domain.span is None else domain.span[0])
-        self._still = None if moving else self._begin or self._blend(None)
+        self._begin = None if initial is None else self._extended(None if domain.span is None else domain.span[0])
+        self._still = None if moving else self._begin or self._extended(None)
         if initial is not None:
             self._check_initial()
 
@@ -67,7 +71,7 @@ class Lifting:
         initial = self._begin is not None
         g = self._initially(places) if initial else constant(0.0, places.points.shape[1])
         if not (initial and not self._changes):
-            g = g + (self._still or self._blend(t))(places.points)
+            g = g + (self._still or self._extended(t))(places.points)
             if self._begin is not None:
                 g = g - self._begin(places.points)
             for row, tag in zip(places.inside, self._jumps, strict=True):
@@ -125,41 +129,46 @@ class Lifting:
                 "there: a trial space needs initial values that match."
             )
 
-    def _blend(self, t: float | None) -> Callable[[Array], Jet]:
-        """Gordon and Hall's blend B: the linear interpolations between opposite sides, less that of the corners."""
-        sides = [
-            [_along(self._domain, at_time(self._data[axis][end], t, "the Dirichlet value"), axis, end, name)
-             for end, name in enumerate(pair)]
-            for axis, pair in enumerate(SIDES)
-        ]  # fmt: skip
-        lows, widths = np.array([(low, high - low) for low, high in self._domain.box]).T
-        (left, right), (bottom, top) = sides
-        ends = np.array(self._domain.box[1])
-        (c00, c01), (c10, c11) = corners = left(ends)[0], right(ends)[0]
-        along = np.transpose([bottom(np.array(self._domain.box[0]))[0], top(np.array(self._domain.box[0]))[0]])
-        if np.abs(along - corners).max() > 1e-10 * max(np.abs(along).max(), np.abs(corners).max()):
-            k = np.unravel_index(np.argmax(np.abs(along - corners)), (2, 2))
-            place = [self._domain.box[axis][end] for axis, end in enumerate(k)]
-            raise DataError(
-                f"the Dirichlet values on {SIDES[0][k[0]]!r} and {SIDES[1][k[1]]!r} differ at the corner x = {place}: "
-                f"{corners[k[0]][k[1]]:.6g} and {along[k]:.6g}; a trial space needs values that match."
-            )
+    def _extended(self, t: float | None) -> Callable[[Array], Jet]:
+        """B h0 at a time."""
+        name = "the Dirichlet value"
+        return self._extend(self._domain, [[at_time(item, t, name) for item in pair] for pair in self._data])
 
-        def blend(points: Array) -> Jet:
-            s, t = (points - lows[:, None]) / widths[:, None]
-            l, r, b, u = left(points[1]), right(points[1]), bottom(points[0]), top(points[0])
-            value = (1 - s) * l[0] + s * r[0] + (1 - t) * b[0] + t * u[0]
-            value -= (1 - s) * (1 - t) * c00 + (1 - s) * t * c01 + s * (1 - t) * c10 + s * t * c11
-            by_s = r[0] - l[0] - ((1 - t) * (c10 - c00) + t * (c11 - c01))
-            by_t = u[0] - b[0] - ((1 - s) * (c01 - c00) + s * (c11 - c10))
-            gradient = np.array([
-                by_s / widths[0] + (1 - t) * b[1] + t * u[1],
-                by_t / widths[1] + (1 - s) * l[1] + s * r[1],
-            ])  # fmt: skip
-            laplacian = (1 - t) * b[2] + t * u[2] + (1 - s) * l[2] + s * r[2]
-            return Jet(value, gradient, laplacian, np.zeros(s.size))
 
-        return blend
+def blended(domain: Domain, data: Sides) -> Callable[[Array], Jet]:
+    """Gordon and Hall's blend B: the linear interpolations between opposite sides, less that of the corners."""
+    sides = [
+        [_along(domain, data[axis][end], axis, end, name) for end, name in enumerate(pair)]
+        for axis, pair in enumerate(SIDES)
+    ]
+    lows, widths = np.array([(low, high - low) for low, high in domain.box]).T
+    (left, right), (bottom, top) = sides
+    ends = np.array(domain.box[1])
+    (c00, c01), (c10, c11) = corners = left(ends)[0], right(ends)[0]
+    along = np.transpose([bottom(np.array(domain.box[0]))[0], top(np.array(domain.box[0]))[0]])
+    if np.abs(along - corners).max() > 1e-10 * max(np.abs(along).max(), np.abs(corners).max()):
+        k = np.unravel_index(np.argmax(np.abs(along - corners)), (2, 2))
+        place = [domain.box[axis][end] for axis, end in enumerate(k)]
+        raise DataError(
+            f"the Dirichlet values on {SIDES[0][k[0]]!r} and {SIDES[1][k[1]]!r} differ at the corner x = {place}: "
+            f"{corners[k[0]][k[1]]:.6g} and {along[k]:.6g}; a trial space needs values that match."
+        )
+
+    def blend(points: Array) -> Jet:
+        s, t = (points - lows[:, None]) / widths[:, None]
+        l, r, b, u = left(points[1]), right(points[1]), bottom(points[0]), top(points[0])
+        value = (1 - s) * l[0] + s * r[0] + (1 - t) * b[0] + t * u[0]
+        value -= (1 - s) * (1 - t) * c00 + (1 - s) * t * c01 + s * (1 - t) * c10 + s * t * c11
+        by_s = r[0] - l[0] - ((1 - t) * (c10 - c00) + t * (c11 - c01))
+        by_t = u[0] - b[0] - ((1 - s) * (c01 - c00) + s * (c11 - c10))
+        gradient = np.array([
+            by_s / widths[0] + (1 - t) * b[1] + t * u[1],
+            by_t / widths[1] + (1 - s) * l[1] + s * r[1],
+        ])  # fmt: skip
+        laplacian = (1 - t) * b[2] + t * u[2] + (1 - s) * l[2] + s * r[2]
+        return Jet(value, gradient, laplacian, np.zeros(s.size))
+
+    return blend
 
 
 def _along(domain: Domain, data: Data, axis: int, end: int, name: str) -> Side:

@@ -73,6 +73,19 @@ def draw(
     return sample
 
 
+def chebyshev(domain: Domain, count: int) -> list[Array]:
+    """Chebyshev points (2, count + 1) on the left, right, bottom and top side."""
+    nodes = 0.5 - 0.5 * np.cos(np.pi * np.arange(count + 1) / count)
+    edges = []
+    for axis in (0, 1):
+        low, high = domain.box[1 - axis]
+        for end in domain.box[axis]:
+            points = np.full((2, nodes.size), end)
+            points[1 - axis] = low + (high - low) * nodes
+            edges.append(points)
+    return edges
+
+
 def _share(count: int, number: int, slices: int) -> int:
     """How many of the points one of the slices has."""
     return (number + 1) * count // slices - number * count // slices

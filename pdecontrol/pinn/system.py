@@ -136,7 +136,7 @@ class System:
                 factors.append(weight * factor)
                 others.append(self.state.value(places))
         name = f"the jump of the flux of the {'state' if of_state else 'adjoint state'} on {tag!r}"
-        block = Block(name, of_state, (stacked(outer), stacked(inner)), np.concatenate(loads))
+        block = Block(name, of_state, (stacked(outer), stacked(inner)), np.concatenate(loads), kind="flux")
         acts = isinstance(control, Boundary) and control.on == tag if of_state else bool(np.any(np.hstack(factors)))
         if not acts:
             return block
