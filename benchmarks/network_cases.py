@@ -21,9 +21,10 @@ import pdecontrol as pc
 from pdecontrol import interface_reference as reference
 from pdecontrol.arrays import Array
 from pdecontrol.interface_reference import InterfaceReference
-from pdecontrol.pinn.ansatz import hard, soft
+from pdecontrol.pinn.ansatz import Ansatz, hard, soft
 from pdecontrol.pinn.checks import checked_domain
 from pdecontrol.pinn.collocation import Collocation
+from pdecontrol.pinn.learned import learned_factor, learned_kink, learned_lifting
 from pdecontrol.pinn.lifting import Lifting
 from pdecontrol.pinn.projection import projection
 from pdecontrol.pinn.sampling import draw
@@ -32,6 +33,7 @@ from pdecontrol.pinn.training import Task
 from pdecontrol.pinn.trial import Projected, Trial
 
 SQUARE = [(-1.0, 1.0), (-1.0, 1.0)]
+SCALE = 2.0  # of features on the circle
 FINEST = 0.025  # cells of the elements that stand for the exact solution on the star
 STEPS = 16  # of time, for elements
 Function = Callable[..., Array]
@@ -77,16 +79,25 @@ class Case:
             places, wanted = (curve, exact.control["gamma"]) if on_curve else (points, None)
             u.append((found.control(places, *time), wanted(places) if wanted else exact.at(exact.control, points, *time)))
             y.append((found.state(points, *time), exact.at(exact.state, points, *time)))
-        values = {"u": self._apart(u), "y": self._apart(y)}
+        measure = absolute if self.absolute else relative
+        values = {"u": measure(u), "y": measure(y)}
         if self.objective is not None:
             values["max u"] = float(max(own.max() for own, _ in u)) - reference.STAR_MAXIMUM
             values["J"] = found.objective / self.objective - 1
         return values
 
-    def _apart(self, pairs: Sequence[tuple[Array, Array]]) -> float:
-        found, wanted = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
-        error = float(np.sqrt(np.mean((found - wanted) ** 2)))
-        return error if self.absolute else error / float(np.sqrt(np.mean(wanted**2)))
+
+Pairs = Sequence[tuple[Array, Array]]  # what is found and what is exact
+
+
+def absolute(pairs: Pairs) -> float:
+    """The root mean square of the difference."""
+    return float(np.sqrt(np.mean(np.concatenate([found - exact for found, exact in pairs]) ** 2)))
+
+
+def relative(pairs: Pairs) -> float:
+    """The same relative to that of what is exact."""
+    return absolute(pairs) / absolute([(0.0 * exact, exact) for _, exact in pairs])
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,28 +164,37 @@ def by_grid(case: Case, size: float) -> Found:
     return Found(lambda _: found.y, lambda _: found.u, objective, points=scheme.nodes)
 
 
+def spaces(problem: pc.ControlProblem, conditions: str) -> tuple[Ansatz, Ansatz]:
+    """Trial functions with conditions that are "exact", also by "learned" h, g and phi, or "soft" ones."""
+    domain, alpha = checked_domain(problem, SQUARE), problem.term(pc.Tikhonov).alpha
+    jumps = {tag: item.value for tag, item in problem.interface.items()}
+    if conditions == "soft":
+        return soft(domain, alpha)
+    if conditions == "exact":
+        return hard(domain, Lifting(domain, problem.boundary, jumps), alpha)
+    lifting = learned_lifting(domain, problem.boundary, jumps)
+    state = Ansatz(domain, learned_factor(domain), learned_kink(domain), lifting)
+    return state, replace(state, lifting=None, size=alpha)
+
+
 @timed
 def by_collocation(
-    case: Case, seed: int, weight: float | None = None, features: int = 400, points: int = 3000, scale: float = 2.0
+    case: Case, seed: int, conditions: str = "exact", weight: float = 1.0, features: int = 400, points: int = 3000
 ) -> Found:
-    """Collocation with a random hidden layer and conditions that are exact, or rows with a weight.
+    """Collocation with a random hidden layer. Points, features and solver are the same whatever the conditions are.
 
-    Points, features and solver are the same with both.
+    Soft ones are rows with a weight.
     """
     problem, generator = case.problem, np.random.default_rng(seed)
-    domain, alpha = checked_domain(problem, SQUARE), problem.term(pc.Tikhonov).alpha
-    if weight is None:
-        jumps = {tag: item.value for tag, item in problem.interface.items()}
-        spaces, weights = hard(domain, Lifting(domain, problem.boundary, jumps), alpha), None
-    else:
-        spaces, weights = soft(domain, alpha), (weight, weight)
+    pair = spaces(problem, conditions)
+    rows = {"soft": (weight, weight)} if conditions == "soft" else {}
     system, held_out = (
-        System(problem, *spaces, draw(domain, n, n // 12, n // 12, generator, case.near), weights)
+        System(problem, *pair, draw(pair[0].domain, n, n // 12, n // 12, generator, case.near), **rows)
         for n in (points, points // 4)
     )
-    trained = Collocation(features, scale, case.near).train(Task(system, held_out, seed))
-    state, adjoint = (Trial(space, own) for space, own in zip(spaces, trained[:2], strict=True))
-    control = Projected(adjoint, lambda places: projection(problem, domain, places))
+    trained = Collocation(features, SCALE, case.near).train(Task(system, held_out, seed))
+    state, adjoint = (Trial(space, own) for space, own in zip(pair, trained[:2], strict=True))
+    control = Projected(adjoint, lambda places: projection(problem, pair[0].domain, places))
     return of_functions(problem, state.evaluate, control.evaluate, said=trained.note)
 
 
@@ -213,3 +233,22 @@ CASES: dict[str, Callable[[], Case]] = {
     "inclusions": lambda: Case(reference.inclusions()),
     "moving": lambda: Case(reference.moving(STEPS), absolute=True),
 }
+
+
+def family_errors(seed: int, members: int = 40, **options: Any) -> dict[str, float]:
+    """Of all members of a family at once, at random radii and diffusions outside, with the seconds."""
+    begin = process_time()
+
+    def make(radius: float, outer: float) -> pc.ControlProblem:
+        return reference.circle((1.0, outer), radius=radius).problem
+
+    family = pc.Parametric(make, radius=(0.3, 0.7), outer=(2.0, 20.0))
+    solution = pc.solve_parametric(family, SQUARE, seed=seed, **options)
+    seconds, generator, points = process_time() - begin, np.random.default_rng(2026), grid(32)
+    u, y = [], []
+    for _ in range(members):
+        radius, outer = generator.uniform(0.3, 0.7), generator.uniform(2.0, 20.0)
+        member, exact = solution.member(radius=radius, outer=outer), reference.circle((1.0, outer), radius=radius)
+        u.append((member.control.evaluate(points), exact.at(exact.control, points)))
+        y.append((member.state.evaluate(points), exact.at(exact.state, points)))
+    return {"u": relative(u), "y": relative(y), "seconds": seconds}
