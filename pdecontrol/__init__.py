@@ -27,7 +27,12 @@ from .mesh.mesh import Mesh
 from .mesh.shapes import disc, unit_cube, unit_interval, unit_square
 from .optimise import certify, minimise
 from .parallel import report
-from .pinn.method import HardConstraint
+from .pinn.adam import Adam
+from .pinn.collocation import Collocation
+from .pinn.levenberg_marquardt import LevenbergMarquardt
+from .pinn.method import HardConstraint, SoftConstraint
+from .pinn.parametric import ParametricSolution, solve_parametric
+from .pinn.variable_projection import VariableProjection
 from .problem import (
     L1,
     Actuators,
@@ -48,6 +53,7 @@ from .problem import (
     Moving,
     Neumann,
     Parabolic,
+    Parametric,
     Polygon,
     Quasilinear,
     Robin,
@@ -71,6 +77,7 @@ __all__ = [
     "FISTA",
     "L1",
     "Actuators",
+    "Adam",
     "Adjoint",
     "AdvectionWarning",
     "Boundary",
@@ -79,6 +86,7 @@ __all__ = [
     "Checkpoint",
     "Circle",
     "Coefficient",
+    "Collocation",
     "ControlProblem",
     "ControlSamples",
     "Convection",
@@ -98,6 +106,7 @@ __all__ = [
     "InitialValueWarning",
     "Interface",
     "LevelSet",
+    "LevenbergMarquardt",
     "Linear",
     "Linearisation",
     "Mesh",
@@ -106,6 +115,8 @@ __all__ = [
     "Neumann",
     "Parabolic",
     "Parallel",
+    "Parametric",
+    "ParametricSolution",
     "PdecontrolError",
     "Polygon",
     "PrimalDual",
@@ -119,6 +130,7 @@ __all__ = [
     "SemismoothNewton",
     "Shape",
     "SingularEquationError",
+    "SoftConstraint",
     "SolutionMap",
     "Space",
     "Sphere",
@@ -127,6 +139,7 @@ __all__ = [
     "Status",
     "Tikhonov",
     "Tracking",
+    "VariableProjection",
     "Weak",
     "burgers",
     "certify",
@@ -143,6 +156,7 @@ __all__ = [
     "reference",
     "report",
     "solve",
+    "solve_parametric",
     "unit_cube",
     "unit_interval",
     "unit_square",

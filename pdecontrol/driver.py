@@ -24,7 +24,8 @@ from .maps import SolutionMap
 from .mesh.fit import snapped
 from .mesh.mesh import Mesh
 from .optimise import RunOptions, check_problem, comparable, minimise
-from .pinn.method import HardConstraint, solve_by_networks
+from .pinn.method import HardConstraint, NetworkMethod
+from .pinn.solve import solve_by_networks
 from .problem import ControlProblem, Parabolic, check_number
 from .result import Result
 from .solvers.checkpoint import as_checkpoint
@@ -81,7 +82,7 @@ def solve(
     problem: ControlProblem,
     mesh: Mesh | Sequence[tuple[float, float]],
     backend: str | Backend = "auto",
-    method: str | Method | HardConstraint = "auto",
+    method: str | Method | NetworkMethod = "auto",
     tol: float = 1e-6,
     *,
     discretisation: bool = False,
@@ -94,7 +95,8 @@ def solve(
     problem, mesh, backend : see `discretise`; networks take the sides of a rectangle, [(low, high), (low, high)], for
         the mesh as well.
     method, tol, options : see `minimise`: atol, start, max_iterations, max_solves, callback, checkpoint,
-        checkpoint_seconds, restart, progress. With "pinn" or a `HardConstraint` the problem is solved by networks.
+        checkpoint_seconds, restart, progress. With "pinn" or a `HardConstraint` it is solved
+        by networks.
     discretisation : also estimate the distance to the continuous optimum, by solving on the refined mesh (its solves
         and time are not counted in the result). For steady equations.
 
@@ -116,7 +118,7 @@ def solve(
     >>> result.success and result.certificate.relative <= 1e-6
     True
     """
-    if method == "pinn" or isinstance(method, HardConstraint):
+    if method == "pinn" or isinstance(method, NetworkMethod):
         if discretisation:
             raise ProblemError(
                 "discretisation=True estimates the error of finite elements, which method='pinn' has not."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
@@ -59,6 +59,8 @@ class Adam(Stated, Training):
     >>> Adam(widths=(50, 50), steps=2000, rates=[(0, 1e-3)], refinement=500)
     Adam(widths=(50, 50), steps=2000, rates=((0, 0.001),), refinement=500)
     """
+
+    name: ClassVar[str] = "Adam"
 
     widths: Sequence[int] = (100,)
     steps: int = 40_000

@@ -12,7 +12,6 @@ from ..arrays import Array
 from .domain import Domain, Places
 from .factors import Kink, bubble, label
 from .jet import Jet, constant
-from .lifting import Lifting
 from .operator import Operator
 
 Function = Callable[[Places], Jet]
@@ -105,10 +104,15 @@ class Ansatz:
         return self.size * (t - begin if rising else end - t), self.size * (1.0 if rising else -1.0)
 
 
-def hard(domain: Domain, lifting: Lifting, size: float) -> tuple[Ansatz, Ansatz]:
+def hard(domain: Domain, lifting: Function, size: float) -> tuple[Ansatz, Ansatz]:
     """Those of the state, and of the adjoint state of a size."""
     state = Ansatz(domain, lambda places: bubble(domain, places), Kink(domain), lifting, domain.span and "before")
-    return state, replace(state, lifting=None, window=domain.span and "after", size=size)
+    return state, adjoint_of(state, size)
+
+
+def adjoint_of(state: Ansatz, size: float) -> Ansatz:
+    """The trial functions of adjoint states of a size that belong to those of states: zero on the boundary and at T."""
+    return replace(state, lifting=None, window=state.domain.span and "after", size=size)
 
 
 def soft(domain: Domain, size: float) -> tuple[Ansatz, Ansatz]:

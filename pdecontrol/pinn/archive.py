@@ -52,7 +52,7 @@ class Archive:
 
     def __init__(self, checkpoint: Checkpoint, task: Task, method: str) -> None:
         self._checkpoint, self._path = checkpoint, checkpoint.file
-        self._fingerprint, self._method = _fingerprint(task), method
+        self._fingerprint, self._method = fingerprint(task), method
         self._time, self._iteration = -np.inf, 0
 
     def due(self, iteration: int) -> bool:
@@ -103,7 +103,7 @@ def _unpacked(name: str, numbers: list[float], arrays: Arrays) -> Stage:
     return Stage(int(numbers[0]), float(numbers[1]), float(numbers[2]), weights, rest)
 
 
-def _fingerprint(task: Task) -> str:
+def fingerprint(task: Task) -> str:
     """A checksum of the systems and the seed, by which a checkpoint recognises its training."""
     checksum = hashlib.sha256(str(task.seed).encode())
     for system in (task.system, task.held_out):

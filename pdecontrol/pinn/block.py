@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from ..arrays import Array
-from .operator import Operator
-from .projection import Projection
+from .operator import Operator, stacked
+from .projection import Projection, joined
 
 Apply = Callable[[Operator], Array]  # L N of a network, its offset included
 
@@ -57,3 +57,39 @@ class Block:
         operators = tuple(operator.times(weight) for operator in self.operators)
         factor = None if self.factor is None else weight * self.factor
         return replace(self, operators=operators, load=weight * self.load, factor=factor)
+
+
+def joined_blocks(blocks: Sequence[Block]) -> Block:
+    """All the rows of blocks that say the same."""
+    first = blocks[0]
+    operators = tuple(map(stacked, zip(*(block.operators for block in blocks), strict=True)))
+    block = replace(first, operators=operators, load=np.concatenate([block.load for block in blocks]))
+    if first.other is None:
+        return block
+    others = stacked([block.other for block in blocks if block.other is not None])
+    controls = [block.control for block in blocks if block.control is not None]
+    factor = np.concatenate([block.factor for block in blocks if block.factor is not None])
+    return replace(block, factor=factor, other=others, control=joined(controls) if controls else None)
+
+
+class Blocks:
+    """r(Y, P) = 0 in blocks of rows."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self.blocks = tuple(blocks)
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return sum(block.load.size for block in self.blocks)
+
+    def residual(self, state: Apply, adjoint: Apply) -> Array:
+        """r."""
+        return np.concatenate(
+            [block.residual(*((state, adjoint) if block.of_state else (adjoint, state))) for block in self.blocks]
+        )
+
+    @property
+    def scale(self) -> float:
+        """|r| for Y = P = 0 but for what the trial functions have anyway, relative to which residuals are small."""
+        return float(np.linalg.norm(self.residual(lambda op: op.offset, lambda op: op.offset)))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import scipy.linalg as sl
 
 from ..arrays import Array
 from ..result import Status
-from .block import Block
+from .block import Block, Blocks
 from .features import random_features
 from .layer import Layer
 from .network import Shallow
@@ -21,7 +21,8 @@ from .training import Step, Task, Trained, Training
 STEPS = 50  # of Newton's method at most
 SETTLED = 0.9  # factor by which a step reduces the residual, if there is more to gain
 SHORTEST = 2.0**-20  # step of the line search
-REFINEMENTS = 2  # of each linear problem, which is known by its normal equations
+REFINEMENTS = 8  # of each linear problem, which is known by its normal equations
+EXACT = 1e-8  # relative difference of residuals that are alike
 RIDGE = 1e-13  # of scaled normal equations
 
 
@@ -39,6 +40,8 @@ class Collocation(Training):
     near : places in whose neighbourhood functions are not smooth.
     """
 
+    name: ClassVar[str] = "collocation"
+
     features: int
     scale: float
     near: Sequence[Sequence[float]] = ()
@@ -47,20 +50,27 @@ class Collocation(Training):
         layer = random_features(
             task.system.state, self.features, self.scale, np.random.default_rng(task.seed), self.near
         )
-        begin, size = perf_counter(), task.system.scale
-        rows = [Rows(block, layer) for block in task.system.blocks]
-        c = np.zeros((2, self.features))
-        old, steps, status = _norm(rows, c), list[Step](), Status.ITERATIONS
-        for number in range(1, STEPS + 1):
-            c, new = _newton(rows, c, old)
-            held_out = float(np.linalg.norm(task.held_out.residual(*(Shallow(layer, own).apply for own in c))))
-            steps.append(Step(number, new / size, held_out / size, perf_counter() - begin))
-            if new > SETTLED * old:
-                status = Status.SOLVED
-                break
-            old = new
-        note = f"collocation ({task.system.size} rows, {self.features} random features of scale {self.scale:g}"
-        return Trained(Shallow(layer, c[0]), Shallow(layer, c[1]), steps, status, note)
+        trained = outer_weights(layer, task.system, task.held_out)
+        return trained._replace(note=f"{trained.note} of scale {self.scale:g}")
+
+
+def outer_weights(layer: Layer, system: Blocks, held_out: Blocks) -> Trained:
+    """The outer weights of state and adjoint state for one hidden layer."""
+    begin, size = perf_counter(), system.scale
+    rows = [Rows(block, layer) for block in system.blocks]
+    c = np.zeros((2, layer.count))
+    fixed, old = _fixed(rows, layer.count), _norm(rows, c)
+    steps, status = list[Step](), Status.ITERATIONS
+    for number in range(1, STEPS + 1):
+        c, new, exact = _newton(rows, fixed, c, old)
+        other = float(np.linalg.norm(held_out.residual(*(Shallow(layer, own).apply for own in c))))
+        steps.append(Step(number, new / size, other / size, perf_counter() - begin))
+        if exact or new > SETTLED * old:
+            status = Status.SOLVED
+            break
+        old = new
+    note = f"{system.size} rows, {layer.count} random features"
+    return Trained(Shallow(layer, c[0]), Shallow(layer, c[1]), steps, status, note)
 
 
 class Rows:
@@ -117,24 +127,51 @@ def _norm(rows: Sequence[Rows], c: Array) -> float:
     return float(np.sqrt(sum(np.sum(block.residual(c) ** 2) for block in rows)))
 
 
-def _newton(rows: Sequence[Rows], c: Array, old: float) -> tuple[Array, float]:
-    """One step for the active set at c, as long as the line search allows; the new weights and |r|."""
+def _newton(rows: Sequence[Rows], fixed: Array, c: Array, old: float) -> tuple[Array, float, bool]:
+    """One step for the active set at c, as long as the line search allows; the new weights and |r|, and whether that
+    is what the linear problem has, so that there is no more to gain.
+    """
     blocks = [Linear(item.block.of_state, item.residual(c), item.own, item.coupling(c)) for item in rows]
-    matrix = _normal(blocks, c.shape[1])
-    scales = np.sqrt(matrix.diagonal())
-    scales[scales == 0] = 1.0
-    factor = _cholesky(matrix / scales / scales[:, None])
-    step = np.zeros(c.shape)
-    for _ in range(REFINEMENTS):
-        right = sum(block.backward(block.residual + block.forward(step)) for block in blocks)
-        step -= (sl.cho_solve(factor, np.ravel(right) / scales) / scales).reshape(c.shape)
+    matrix = fixed.copy()
+    for item, block in zip(rows, blocks, strict=True):
+        if item.block.control is not None and block.coupling is not None:
+            free = block.coupling.any(axis=1)
+            _couple(matrix, block.of_state, block.own[free], block.coupling[free])
+    matrix = matrix.reshape(c.size, c.size)
+    step = _least_squares(blocks, matrix)
+    least = np.sqrt(sum(np.sum((block.residual + block.forward(step)) ** 2) for block in blocks))
     length = 1.0
     while length >= SHORTEST:
         new = _norm(rows, c + length * step)
         if new < (1 - 1e-4 * length) * old:
-            return c + length * step, new
+            return c + length * step, new, length == 1.0 and new <= (1 + EXACT) * least
         length /= 2
-    return c, old
+    return c, old, False
+
+
+def _least_squares(blocks: Sequence[Linear], matrix: Array) -> Array:
+    """The step (2, M) with the least |r + J step|, by conjugate gradients with the normal equations J'J, which a ridge
+    regularises, as preconditioner.
+    """
+    scales = np.sqrt(matrix.diagonal())
+    scales[scales == 0] = 1.0
+    factor = _cholesky(matrix / scales / scales[:, None])
+    residuals = [block.residual for block in blocks]
+    step = direction = np.zeros((2, scales.size // 2))
+    old = np.inf
+    for _ in range(REFINEMENTS):
+        slope = -np.sum([block.backward(r) for block, r in zip(blocks, residuals, strict=True)], axis=0)
+        preconditioned = (sl.cho_solve(factor, slope.ravel() / scales) / scales).reshape(step.shape)
+        new = float(np.vdot(slope, preconditioned))
+        if not new > 0:
+            break
+        direction = preconditioned + new / old * direction
+        images = [block.forward(direction) for block in blocks]
+        length = new / sum(np.vdot(image, image) for image in images)
+        step = step + length * direction
+        residuals = [r + length * image for r, image in zip(residuals, images, strict=True)]
+        old = new
+    return step
 
 
 def _cholesky(matrix: Array) -> tuple[Array, bool]:
@@ -149,15 +186,22 @@ def _cholesky(matrix: Array) -> tuple[Array, bool]:
             ridge *= 10
 
 
-def _normal(blocks: Sequence[Linear], count: int) -> Array:
-    """J'J, in the order of state and adjoint state."""
+def _fixed(rows: Sequence[Rows], count: int) -> Array:
+    """J'J, in the order of state and adjoint state (2, M, 2, M), without what depends on the active set."""
     matrix = np.zeros((2, count, 2, count))
-    for block in blocks:
-        i, j = (0, 1) if block.of_state else (1, 0)
-        matrix[i, :, i] += block.own.T @ block.own
-        if block.coupling is not None:
-            mixed = block.own.T @ block.coupling
-            matrix[i, :, j] += mixed
-            matrix[j, :, i] += mixed.T
-            matrix[j, :, j] += block.coupling.T @ block.coupling
-    return matrix.reshape(2 * count, 2 * count)
+    for item in rows:
+        i = 0 if item.block.of_state else 1
+        matrix[i, :, i] += item.own.T @ item.own
+        coupling = item.coupling(np.zeros((2, count))) if item.block.control is None else None
+        if coupling is not None:
+            _couple(matrix, item.block.of_state, item.own, coupling)
+    return matrix
+
+
+def _couple(matrix: Array, of_state: bool, own: Array, coupling: Array) -> None:
+    """Add what rows own @ c + coupling @ c' have in J'J besides own' own."""
+    i, j = (0, 1) if of_state else (1, 0)
+    mixed = own.T @ coupling
+    matrix[i, :, j] += mixed
+    matrix[j, :, i] += mixed.T
+    matrix[j, :, j] += coupling.T @ coupling

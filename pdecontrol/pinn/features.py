@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..arrays import Array
 from .ansatz import Ansatz
 from .layer import Layer
 from .sampling import around
@@ -23,8 +24,6 @@ def random_features(
     `near`, where functions are not smooth, a part of them is clustered, with lengths up to thirty.
     """
     domain = ansatz.domain
-    directions = generator.standard_normal((ansatz.inputs, count))
-    directions /= np.linalg.norm(directions, axis=0)
     lengths = scale * generator.uniform(0.3, 1.7, count)
     low, high = np.array(domain.box).T[:, :, None]
     centres = low + (high - low) * generator.uniform(size=(2, count))
@@ -32,7 +31,6 @@ def random_features(
         clustered = round(CLUSTERED * count)
         centres[:, :clustered] = around(domain, clustered, generator, near)
         lengths[:clustered] = np.exp(generator.uniform(np.log(1.5), np.log(STEEPEST), clustered))
-    weights = lengths * directions
     times = generator.uniform(size=count)
     if domain.span is None:
         inputs = ansatz.value(domain.places(centres)).inputs
@@ -40,4 +38,11 @@ def random_features(
         begin, end = domain.span
         at = [domain.places(centres[:, [j]], begin + (end - begin) * times[j]) for j in range(count)]
         inputs = np.hstack([ansatz.value(places).inputs for places in at])
+    return through(inputs, lengths, generator)
+
+
+def through(inputs: Array, lengths: Array, generator: np.random.Generator) -> Layer:
+    """Neurons whose planes w . x + b = 0 meet the inputs (d, M), with |w| = lengths (M,) and directions at random."""
+    directions = generator.standard_normal(inputs.shape)
+    weights = lengths * directions / np.linalg.norm(directions, axis=0)
     return Layer(weights, -(weights * inputs).sum(axis=0))

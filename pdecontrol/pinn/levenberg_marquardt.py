@@ -7,6 +7,7 @@ Lai, J. Comput. Phys. 469 (2022) 111576.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from .least_squares import LeastSquares
 from .pair import Pair
@@ -31,6 +32,8 @@ class LevenbergMarquardt(LeastSquares):
     --------
     >>> training = LevenbergMarquardt(neurons=60, seconds=60.0)
     """
+
+    name: ClassVar[str] = "Levenberg-Marquardt"
 
     def accept(self, system: System, pair: Pair) -> Pair:
         return pair

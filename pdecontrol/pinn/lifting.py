@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, cast
 
 import numpy as np
 from numpy.polynomial import Chebyshev
+from numpy.polynomial.chebyshev import chebvander
 
 from ..arrays import Array, Data, Piecewise, at_time, sample, takes_time
 from ..errors import DataError, ProblemError
@@ -176,11 +178,11 @@ def _along(domain: Domain, data: Data, axis: int, end: int, name: str) -> Side:
     other = 1 - axis
     low, high = domain.box[other]
     for degree in DEGREES:
-        nodes = 0.5 * (low + high) - 0.5 * (high - low) * np.cos(np.pi * np.arange(degree + 1) / degree)
+        nodes = 0.5 * (low + high) + 0.5 * (high - low) * _nodes(degree)
         points = np.empty((2, degree + 1))
         points[axis], points[other] = domain.box[axis][end], nodes
         values = sample(data, points, domain.diameter, "the Dirichlet value")
-        fit = cast(Any, Chebyshev).fit(nodes, values, degree, domain=(low, high))
+        fit = cast(Any, Chebyshev)(_interpolation(degree) @ values, domain=(low, high))
         if np.abs(fit.coef[-degree // 4 :]).max() <= 1e-12 * max(np.abs(values).max(), 1e-300):
             break
     else:
@@ -193,3 +195,14 @@ def _along(domain: Domain, data: Data, axis: int, end: int, name: str) -> Side:
         return sample(data, points, domain.diameter, "the Dirichlet value"), first(x), second(x)
 
     return evaluate
+
+
+def _nodes(degree: int) -> Array:
+    """Chebyshev's points of the second kind, from -1 to 1."""
+    return np.asarray(-np.cos(np.pi * np.arange(degree + 1) / degree))
+
+
+@cache
+def _interpolation(degree: int) -> Array:
+    """The matrix from values at these points to the Chebyshev coefficients of the polynomial through them."""
+    return np.asarray(np.linalg.inv(cast(Any, chebvander)(_nodes(degree), degree)))

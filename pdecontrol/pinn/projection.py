@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +17,12 @@ from .domain import Domain, Places
 class Projection(NamedTuple):
     """u = argmin_v alpha/2 (v - r)^2 + beta |v| + s p v over lower <= v <= upper, with the sign s.
 
-    On an interface s = -1, elsewhere s = 1 (see `Interface`). Bounds and r are arrays, values at points.
+    On an interface s = -1, elsewhere s = 1 (see `Interface`). Bounds and r are arrays, values at points; alpha and beta
+    too, where several problems are solved at once.
     """
 
-    alpha: float
-    beta: float
+    alpha: float | Array
+    beta: float | Array
     sign: float
     lower: Array
     upper: Array
@@ -29,7 +31,7 @@ class Projection(NamedTuple):
     def value(self, p: Array) -> Array:
         """u (n,) for p (n,)."""
         q = self.sign * p
-        if self.alpha > 0:
+        if np.all(self.alpha > 0):
             return np.clip(soft(self.alpha * self.reference - q, self.beta) / self.alpha, self.lower, self.upper)
         inner = np.clip(0.0, self.lower, self.upper)
         return np.where(q < -self.beta, self.upper, np.where(q > self.beta, self.lower, inner))
@@ -38,7 +40,8 @@ class Projection(NamedTuple):
         """du/dp: -s/alpha strictly inside the box and off the kink, else zero."""
         v = self.alpha * self.reference - self.sign * p
         u = soft(v, self.beta) / self.alpha
-        return np.where((np.abs(v) > self.beta) & (u > self.lower) & (u < self.upper), -self.sign / self.alpha, 0.0)
+        smooth = (np.abs(v) > self.beta) | np.equal(self.beta, 0)
+        return np.where(smooth & (u > self.lower) & (u < self.upper), -self.sign / self.alpha, 0.0)
 
 
 def controlled(problem: ControlProblem, domain: Domain, places: Places) -> Array:
@@ -69,3 +72,15 @@ def projection(problem: ControlProblem, domain: Domain, places: Places) -> Proje
     beta = (problem.term(L1) or L1(0.0)).beta
     sign = -1.0 if isinstance(problem.control, Boundary) else 1.0
     return Projection(tikhonov.alpha, beta, sign, lower, upper, reference)
+
+
+def joined(projections: Sequence[Projection]) -> Projection:
+    """The projection at all the places of several, with one sign."""
+    weights = [(item.alpha, item.beta) for item in projections]
+    if len(set(weights)) == 1:
+        alpha, beta = weights[0]
+    else:
+        sizes = [item.lower.size for item in projections]
+        alpha, beta = np.repeat(np.array(weights), sizes, axis=0).T
+    arrays = (np.concatenate([item[k] for item in projections]) for k in (3, 4, 5))
+    return Projection(alpha, beta, projections[0].sign, *arrays)

@@ -41,20 +41,18 @@ def draw(
     on_edges: int,
     generator: np.random.Generator,
     near: Sequence[Sequence[float]] = (),
+    slices: int = SLICES,
 ) -> Sample:
-    """So many points in the interior, on the interfaces and on the boundary, uniformly, with random times.
+    """So many points in the interior, on the interfaces and on the boundary, uniformly, at some random times.
 
     At the initial and at the final time there are as many as on the boundary. A fifth of those in the interior are
     clustered around the places `near`, where functions are not smooth.
     """
-    slices = 1 if domain.span is None else min(SLICES, count)
+    slices = 1 if domain.span is None else min(slices, count)
     curves: dict[str, list[Sides]] = {tag: [] for tag in domain.interface}
     sample = Sample([], curves, [], [])
-    lengths = _lengths(domain)
-    still = {
-        tag: loops_of(domain, tag, domain.shape(tag))
-        for tag, item in domain.interface.items() if not isinstance(item.shape, Moving)
-    }  # fmt: skip
+    initial = {tag: loops_of(domain, tag, domain.shape(tag)) for tag in domain.interface}
+    lengths = {tag: sum(map(_length, loops)) for tag, loops in initial.items()}
     for number in range(slices):
         t = None
         if domain.span is not None:
@@ -62,7 +60,8 @@ def draw(
         sample.interior.append(domain.places(_interior(domain, _share(count, number, slices), generator, near), t))
         for tag in domain.interface:
             shape = domain.shape(tag, t)
-            loops = still.get(tag) or loops_of(domain, tag, shape)
+            moves = isinstance(domain.interface[tag].shape, Moving)
+            loops = loops_of(domain, tag, shape) if moves else initial[tag]
             own = _share(round(on_curves * lengths[tag] / sum(lengths.values())), number, slices)
             points = shape.project(_along(loops, own, generator))
             outer, inner = (domain.on(tag, points, side, t) for side in (False, True))
@@ -109,13 +108,9 @@ def around(domain: Domain, count: int, generator: np.random.Generator, near: Seq
     return np.clip(centres + radius * np.array([np.cos(angle), np.sin(angle)]), low, high)
 
 
-def _lengths(domain: Domain) -> dict[str, float]:
-    """Of the curves of each interface, at the initial time."""
-    found = {tag: loops_of(domain, tag, domain.shape(tag)) for tag in domain.interface}
-    return {
-        tag: sum(float(np.linalg.norm(np.roll(loop, -1, axis=1) - loop, axis=0).sum()) for loop in loops)
-        for tag, loops in found.items()
-    }
+def _length(loop: Array) -> float:
+    """Of a closed polygon."""
+    return float(np.linalg.norm(np.roll(loop, -1, axis=1) - loop, axis=0).sum())
 
 
 def _along(loops: list[Array], count: int, generator: np.random.Generator) -> Array:

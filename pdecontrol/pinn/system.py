@@ -12,16 +12,16 @@ from ..arrays import Array
 from ..errors import ProblemError
 from ..problem import Boundary, ControlProblem, Elliptic, Linear, Parabolic, Tikhonov, Tracking
 from .ansatz import Ansatz
-from .block import Apply, Block
+from .block import Block, Blocks
 from .conditions import conditions
 from .domain import Places
 from .jet import STEP
 from .operator import Operator, stacked
-from .projection import Projection, controlled, projection
+from .projection import Projection, controlled, joined, projection
 from .sampling import Sample, Sides
 
 
-class System:
+class System(Blocks):
     """r(Y, P) = 0, the optimality system of a problem at points, in blocks; |r|^2 is a mean of squares for each block.
 
     State and adjoint equations are divided by kappa, jumps of fluxes by the larger kappa, and those of the adjoint
@@ -56,25 +56,7 @@ class System:
         if soft is not None:
             blocks += conditions(problem, state, sample, True, *soft)
             blocks += conditions(problem, adjoint, sample, False, *soft)
-        self.blocks: tuple[Block, ...] = tuple(
-            block.weighted(1 / np.sqrt(block.load.size)) for block in blocks if block.load.size
-        )
-
-    @property
-    def size(self) -> int:
-        """The number of rows."""
-        return sum(block.load.size for block in self.blocks)
-
-    def residual(self, state: Apply, adjoint: Apply) -> Array:
-        """r."""
-        return np.concatenate(
-            [block.residual(*((state, adjoint) if block.of_state else (adjoint, state))) for block in self.blocks]
-        )
-
-    @property
-    def scale(self) -> float:
-        """|r| for Y = P = 0 but for what the trial functions have anyway, relative to which residuals are small."""
-        return float(np.linalg.norm(self.residual(lambda op: op.offset, lambda op: op.offset)))
+        super().__init__([block.weighted(1 / np.sqrt(block.load.size)) for block in blocks if block.load.size])
 
     # -- the equations ----------------------------------------------------------------------------------------------
 
@@ -186,9 +168,7 @@ class System:
         return controlled(self.problem, self.domain, places).astype(float)
 
     def _projection(self, pieces: Sequence[Places]) -> Projection:
-        found = [projection(self.problem, self.domain, places) for places in pieces]
-        arrays = (np.concatenate([item[k] for item in found]) for k in (3, 4, 5))
-        return Projection(*found[0][:3], *arrays)
+        return joined([projection(self.problem, self.domain, places) for places in pieces])
 
 
 def _refuse(problem: ControlProblem, tikhonov: Tikhonov) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from ..result import Status
 from ..solvers.checkpoint import Checkpoint
@@ -46,6 +46,8 @@ class Task(NamedTuple):
 
 class Training(ABC):
     """A way to find the weights, by its parameters."""
+
+    name: ClassVar[str]
 
     @abstractmethod
     def train(self, task: Task) -> Trained:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from ..arrays import Array, real_array
 from ..errors import DataError
+from ..problem import ControlProblem
 from .ansatz import Ansatz
 from .domain import Domain, Places
 from .network import CHUNK, Network
-from .projection import Projection
+from .projection import Projection, projection
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,11 @@ class Projected:
     def at(self, places: Places) -> Array:
         """Values at places."""
         return self.projection(places).value(self.adjoint.at(places))
+
+
+def projected(problem: ControlProblem, adjoint: Trial) -> Projected:
+    """The control of a problem that belongs to an adjoint state."""
+    return Projected(adjoint, partial(projection, problem, adjoint.ansatz.domain))
 
 
 def places_of(domain: Domain, points: Array, t: float | None, side: str | None) -> list[Places]:

@@ -16,6 +16,7 @@ J. H. Hong, C. Zach, A. Fitzgibbon, CVPR 2017, 5939-5947 (joint optimisation wit
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from .least_squares import LeastSquares
 from .pair import Pair, solved
@@ -40,6 +41,8 @@ class VariableProjection(LeastSquares):
     --------
     >>> training = VariableProjection(neurons=40, iterations=100)
     """
+
+    name: ClassVar[str] = "variable projection"
 
     def accept(self, system: System, pair: Pair) -> Pair:
         return solved(system, pair)

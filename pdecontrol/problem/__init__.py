@@ -8,6 +8,7 @@ from .controls import Actuators, Boundary, Coefficient, Control, Distributed, In
 from .equations import Elliptic, Parabolic, Scheme, Weak, burgers
 from .functions import Convection, FunctionOfState, Quasilinear, Semilinear
 from .interfaces import Interface
+from .parametric import Parametric
 from .problem import ControlProblem
 from .shapes import Circle, Ellipse, LevelSet, Moving, Polygon, Shape, Sphere, Star
 from .stated import Stated, check_number
@@ -36,6 +37,7 @@ __all__ = [
     "Moving",
     "Neumann",
     "Parabolic",
+    "Parametric",
     "Polygon",
     "Quasilinear",
     "Robin",

@@ -13,9 +13,9 @@ from ..space import Space
 EPS = float(np.finfo(float).eps)
 
 
-def soft(v: Array, threshold: float) -> Array:
+def soft(v: Array, threshold: float | Array) -> Array:
     """sgn(v) max(|v| - threshold, 0)."""
-    return v - np.clip(v, -threshold, threshold) if threshold > 0 else v
+    return v - np.clip(v, -threshold, threshold) if np.any(threshold > 0) else v
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,0 +1,179 @@
+"""All problems of a family at once: networks that have the parameters as inputs too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from ..errors import ConvergenceError, ProblemError
+from ..problem import ControlProblem, Dirichlet, Parametric, Tikhonov
+from ..solvers.progress import Printer
+from .ansatz import hard
+from .block import Block, Blocks, joined_blocks
+from .collocation import outer_weights
+from .domain import domain_of
+from .features import through
+from .layer import Layer
+from .lifting import Lifting
+from .network import Network
+from .projection import projection
+from .sampling import draw
+from .system import System
+from .training import Step
+from .trial import Projected, Trial
+
+CHECKED = 20  # members drawn anew, on which a solution is judged
+LARGEST = 0.1  # of their residuals, relative to the data
+TIMES = 4  # of each member, where there is time
+JUDGED = 500, 125  # points of a member in the interior and on interfaces, at which it is
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One problem of a family with its state, adjoint state and control, functions of points, times and sides.
+
+    `residual` is that of the optimality system at points which were not used, relative to the data.
+    """
+
+    problem: ControlProblem
+    state: Trial
+    adjoint: Trial
+    control: Projected
+    residual: float
+
+
+@dataclass(frozen=True, eq=False)
+class ParametricSolution:
+    """State and adjoint state for all parameters.
+
+    Parameters
+    ----------
+    family, box : the problems and their domain.
+    state, adjoint : N(xi, phi, tau, mu) of both.
+    steps : of Newton's method, with residuals of the optimality systems, each relative to its data.
+    judged : parameters of members which were not used, with their residuals.
+    seed : of the points at which residuals are taken.
+    """
+
+    family: Parametric
+    box: Any
+    state: Network
+    adjoint: Network
+    steps: Sequence[Step]
+    judged: Sequence[tuple[dict[str, float], float]]
+    seed: int
+
+    def member(self, **parameters: float) -> Member:
+        """The solution for parameters; raises ProblemError for those out of their ranges."""
+        generator = np.random.default_rng([self.seed, 1])
+        system = _system(self.family, self.box, self.family.scaled(parameters), *JUDGED, generator)
+        adjoint = Trial(system.adjoint, self.adjoint)
+        control = Projected(adjoint, lambda places: projection(system.problem, system.domain, places))
+        residual = _residual(system, self.state, self.adjoint)
+        return Member(system.problem, Trial(system.state, self.state), adjoint, control, residual)
+
+
+def solve_parametric(
+    family: Parametric,
+    box: Any,
+    features: int = 1000,
+    members: int = 500,
+    points: int = 20,
+    on_interfaces: int = 6,
+    scale: float = 0.8,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> ParametricSolution:
+    """The optimality systems of all members of a family, one least-squares problem in the span of random features.
+
+    Y = g + h N(xi, phi, mu) with the parameters mu, scaled to (-1, 1) or less, as inputs: conditions are exact for all
+    members, and the residual is small in mean over all of them, each relative to its data. Parameters whose ranges are
+    positive enter by their logarithms. Members are drawn the denser, the nearer to the ends of ranges.
+
+    Parameters
+    ----------
+    family : the problems.
+    box : their domain, [(low, high), (low, high)].
+    features : how many neurons N has, for state and adjoint state each.
+    members : of the family, drawn at random, which share the collocation points.
+    points, on_interfaces : of each member.
+    scale : of the slopes of features.
+    seed : of all that is random.
+    progress : whether to print it; None for a terminal after two seconds.
+
+    Raises
+    ------
+    ConvergenceError
+        If the residual of a member that was not used is larger than a tenth of the data.
+
+    Examples
+    --------
+    >>> from pdecontrol import interface_reference
+    >>> family = Parametric(lambda radius: interface_reference.circle(radius=radius).problem, radius=(0.4, 0.5))
+    >>> solution = solve_parametric(family, [(-1, 1), (-1, 1)], features=150, members=40)
+    >>> solution.member(radius=0.45).residual < 0.1
+    True
+    """
+    generator = np.random.default_rng(seed)
+    used = -np.cos(np.pi * generator.uniform(size=(members, len(family.ranges))))
+    others = generator.uniform(-1, 1, (CHECKED, len(family.ranges)))
+    printer, systems = Printer(progress), list[System]()
+    for number, scaled in enumerate(used):
+        printer.step(number, members)
+        systems.append(_system(family, box, scaled, points, on_interfaces, generator))
+    held_out = [_system(family, box, scaled, *JUDGED, generator) for scaled in others]
+    layer = _layer(systems, features, scale, generator)
+    trained = outer_weights(layer, _together(systems), _together(held_out))
+    residuals = [_residual(system, trained.state, trained.adjoint) for system in held_out]
+    judged = list(zip(map(family.unscaled, others), residuals, strict=True))
+    worst, largest = max(judged, key=lambda item: item[1])
+    if not largest <= LARGEST:
+        raise ConvergenceError(
+            f"the residual is {largest:.2g} of the data for {worst}, and {trained.steps[-1].residual:.2g} at the "
+            "points used: more features, more members with more points, or narrower ranges."
+        )
+    return ParametricSolution(family, box, trained.state, trained.adjoint, trained.steps, judged, seed)
+
+
+def _system(
+    family: Parametric, box: Any, scaled: Array, points: int, on_interfaces: int, generator: np.random.Generator
+) -> System:
+    """The optimality system of a member at points."""
+    problem = family.at(**family.unscaled(scaled))
+    tikhonov = problem.term(Tikhonov)
+    if tikhonov is None:
+        raise ProblemError("collocation needs a Tikhonov term with alpha > 0.")
+    domain = domain_of(problem, box)
+    conditions = {tag: item for tag, item in problem.boundary.items() if isinstance(item, Dirichlet)}
+    jumps = {tag: item.value for tag, item in problem.interface.items()}
+    lifting = Lifting(domain, conditions, jumps, getattr(problem.equation, "initial", None))
+    state, adjoint = (
+        replace(space, parameters=family.spread * scaled) for space in hard(domain, lifting, tikhonov.alpha)
+    )
+    return System(problem, state, adjoint, draw(domain, points, on_interfaces, 0, generator, slices=TIMES))
+
+
+def _together(systems: Sequence[System]) -> Blocks:
+    """The rows of several systems, |r|^2 the mean of theirs, each relative to its data."""
+    found: dict[Any, list[Block]] = {}
+    for system in systems:
+        for block in system.blocks:
+            alike = found.setdefault((block.name, block.other is None), [])
+            alike.append(block.weighted(1 / (system.scale * np.sqrt(len(systems)))))
+    return Blocks([joined_blocks(blocks) for blocks in found.values()])
+
+
+def _residual(system: System, state: Network, adjoint: Network) -> float:
+    """|r|, relative to the data."""
+    return float(np.linalg.norm(system.residual(state.apply, adjoint.apply))) / system.scale
+
+
+def _layer(systems: Sequence[System], count: int, scale: float, generator: np.random.Generator) -> Layer:
+    """Neurons whose planes meet places of the members, from 0.3 to 1.7 times the scale steep."""
+    inputs = np.hstack([system.blocks[0].operators[0].inputs for system in systems])
+    chosen = generator.integers(inputs.shape[1], size=count)
+    return through(inputs[:, chosen], scale * generator.uniform(0.3, 1.7, count), generator)

@@ -1,0 +1,70 @@
+"""Problems on rectangles without a mesh: boundary values and jumps are exact, the weights of networks are sought."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import perf_counter
+from typing import Any, Unpack
+
+import numpy as np
+
+from ..errors import ProblemError
+from ..mesh.mesh import Mesh
+from ..optimise import RunOptions, check_problem
+from ..problem import ControlProblem
+from ..result import Result
+from .checks import checked_domain
+from .cubature import can_fit, mesh_of
+from .domain import Domain
+from .method import NetworkMethod
+from .shown import fields
+from .strong import by_training
+from .training import Training
+from .weak import by_galerkin
+
+SHOWN = 60  # cells along the diameter, of figures and files
+
+
+def solve_by_networks(
+    problem: ControlProblem, domain: Any, method: NetworkMethod, tol: float, **options: Unpack[RunOptions]
+) -> Result:
+    """A problem on a rectangle, which is given by its sides or by a mesh of it.
+
+    Raises
+    ------
+    ProblemError, DataError
+        If the problem is none for trial functions.
+    ConvergenceError
+        If no quadrature is found, or what is left of the optimality system is no small part of the data.
+    """
+    begin = perf_counter()
+    check_problem(problem, "problem, domain")
+    where = checked_domain(problem, _box(domain))
+    pair = method.trial_functions(problem, where)
+    training, why = _chosen(where, method)
+    found = by_galerkin if training == "galerkin" else by_training
+    result, state, adjoint, control = found(problem, pair, replace(method, training=training), tol, options)
+    shown = domain if isinstance(domain, Mesh) else mesh_of(where, where.diameter / SHOWN)
+    shown_fields: dict[str, Any] = fields(problem, state, adjoint, control, shown)
+    return replace(result, method=f"{result.method}{why})", seconds=perf_counter() - begin, **shown_fields)
+
+
+def _box(domain: Any) -> Any:
+    """The sides of a rectangle, also of one that is given by a mesh."""
+    if not isinstance(domain, Mesh):
+        return domain
+    box = [(float(row.min()), float(row.max())) for row in domain.points]
+    lengths = [high - low for low, high in box]
+    if len(box) != 2 or abs(domain.volumes.sum() - np.prod(lengths)) > 1e-9 * np.prod(lengths):
+        raise ProblemError("method='pinn' solves problems on rectangles, and the mesh is none of a rectangle.")
+    return box
+
+
+def _chosen(domain: Domain, method: NetworkMethod) -> tuple[str | Training, str]:
+    """How weights are found, and why."""
+    if method.training != "auto":
+        return method.training, ""
+    if method.weights is None and domain.span is None and can_fit(domain):
+        return "galerkin", "; as the equation is steady, with a quadrature that can be verified"
+    why = "in time" if domain.span is not None else "without gmsh"
+    return "collocation", "" if method.weights is not None else f"; as there is no verified quadrature {why}"
