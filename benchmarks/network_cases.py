@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from time import process_time
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from interfaces import both, on_grid
@@ -21,19 +21,8 @@ import pdecontrol as pc
 from pdecontrol import interface_reference as reference
 from pdecontrol.arrays import Array
 from pdecontrol.interface_reference import InterfaceReference
-from pdecontrol.pinn.ansatz import Ansatz, hard, soft
-from pdecontrol.pinn.checks import checked_domain
-from pdecontrol.pinn.collocation import Collocation
-from pdecontrol.pinn.learned import learned_factor, learned_kink, learned_lifting
-from pdecontrol.pinn.lifting import Lifting
-from pdecontrol.pinn.projection import projection
-from pdecontrol.pinn.sampling import draw
-from pdecontrol.pinn.system import System
-from pdecontrol.pinn.training import Task
-from pdecontrol.pinn.trial import Projected, Trial
 
 SQUARE = [(-1.0, 1.0), (-1.0, 1.0)]
-SCALE = 2.0  # of features on the circle
 FINEST = 0.025  # cells of the elements that stand for the exact solution on the star
 STEPS = 16  # of time, for elements
 Function = Callable[..., Array]
@@ -72,13 +61,15 @@ class Case:
 
     def errors(self, found: Found) -> dict[str, float]:
         """Those of control and state; with what else is known of the star."""
-        exact, points, curve = self.exact, grid() if found.points is None else found.points, on_circle()
-        on_curve = "gamma" in exact.control
+        exact, points = self.exact, grid() if found.points is None else found.points
+        on_curve = exact.control.get("gamma")
         u, y = [], []
         for time in self.times:
-            places, wanted = (curve, exact.control["gamma"]) if on_curve else (points, None)
-            u.append((found.control(places, *time), wanted(places) if wanted else exact.at(exact.control, points, *time)))
             y.append((found.state(points, *time), exact.at(exact.state, points, *time)))
+            if on_curve:
+                u.append((found.control(on_circle()), on_curve(on_circle())))
+            else:
+                u.append((found.control(points, *time), exact.at(exact.control, points, *time)))
         measure = absolute if self.absolute else relative
         values = {"u": measure(u), "y": measure(y)}
         if self.objective is not None:
@@ -129,20 +120,30 @@ def timed(solve: Callable[..., Found]) -> Callable[..., Found]:
 # -- ways to solve ----------------------------------------------------------------------------------------------------
 
 
-def of_functions(problem: pc.ControlProblem, state: Function, control: Function, **said: Any) -> Found:
-    """Functions of points, times and sides; controls on a curve are taken on it."""
-    on = problem.control.on
-    side = {"side": on} if on in problem.interface else {}
-    return Found(state, lambda *at: control(*at, **side), **said)
+def of_result(case: Case, result: pc.Result) -> Found:
+    """State and control; that of elements is the projection of the adjoint state where it is variational."""
+    on, control = case.problem.control.on, result.control
+    side = {"side": on} if on in case.problem.interface else {}
+    variational = control.function is None and not side
+
+    def projected(*at: Any) -> Array:
+        box, tikhonov = case.problem.term(pc.Box) or pc.Box(), case.problem.term(pc.Tikhonov)
+        return np.clip(-result.adjoint(*at) / tikhonov.alpha, box.lower, box.upper)
+
+    found = projected if variational else lambda *at: control(*at, **side)
+    return Found(result.state, found, result.objective, said=result.method)
 
 
 @timed
-def by_networks(case: Case, seed: int, training: Any = "auto", **options: Any) -> Found:
-    """Conditions that hold exactly, and the default or a training for the weights."""
-    near = () if training in ("auto", "galerkin") else case.near
-    method = pc.HardConstraint(training=training, near=near, seed=seed, **options)
-    result = pc.solve(case.problem, SQUARE, method=method)
-    return of_functions(case.problem, result.state, result.control, objective=result.objective, said=result.method)
+def by_networks(case: Case, seed: int, weight: float | None = None, **options: Any) -> Found:
+    """Networks with exact conditions, or with rows for them, which have a weight."""
+    strong = options.get("training", "auto") not in ("auto", "galerkin")
+    options |= {"near": case.near if strong else (), "seed": seed}
+    if weight is None:
+        method: pc.HardConstraint | pc.SoftConstraint = pc.HardConstraint(**options)
+    else:
+        method = pc.SoftConstraint(boundary=weight, value=weight, **options)
+    return of_result(case, pc.solve(case.problem, SQUARE, method=method))
 
 
 @timed
@@ -150,8 +151,7 @@ def by_elements(case: Case, size: float, degree: int, backend: str = "skfem") ->
     """Elements on a mesh that fits the curve."""
     mesh = pc.fitted_mesh(SQUARE, case.problem.interface, size=size)
     engine = pc.Embedded(degree=degree) if backend == "skfem" else pc.Parallel(degree=degree)
-    result = pc.solve(case.problem, mesh, engine)
-    return of_functions(case.problem, result.state, result.control, objective=result.objective, said=result.method)
+    return of_result(case, pc.solve(case.problem, mesh, engine))
 
 
 @timed
@@ -164,40 +164,6 @@ def by_grid(case: Case, size: float) -> Found:
     return Found(lambda _: found.y, lambda _: found.u, objective, points=scheme.nodes)
 
 
-def spaces(problem: pc.ControlProblem, conditions: str) -> tuple[Ansatz, Ansatz]:
-    """Trial functions with conditions that are "exact", also by "learned" h, g and phi, or "soft" ones."""
-    domain, alpha = checked_domain(problem, SQUARE), problem.term(pc.Tikhonov).alpha
-    jumps = {tag: item.value for tag, item in problem.interface.items()}
-    if conditions == "soft":
-        return soft(domain, alpha)
-    if conditions == "exact":
-        return hard(domain, Lifting(domain, problem.boundary, jumps), alpha)
-    lifting = learned_lifting(domain, problem.boundary, jumps)
-    state = Ansatz(domain, learned_factor(domain), learned_kink(domain), lifting)
-    return state, replace(state, lifting=None, size=alpha)
-
-
-@timed
-def by_collocation(
-    case: Case, seed: int, conditions: str = "exact", weight: float = 1.0, features: int = 400, points: int = 3000
-) -> Found:
-    """Collocation with a random hidden layer. Points, features and solver are the same whatever the conditions are.
-
-    Soft ones are rows with a weight.
-    """
-    problem, generator = case.problem, np.random.default_rng(seed)
-    pair = spaces(problem, conditions)
-    rows = {"soft": (weight, weight)} if conditions == "soft" else {}
-    system, held_out = (
-        System(problem, *pair, draw(pair[0].domain, n, n // 12, n // 12, generator, case.near), **rows)
-        for n in (points, points // 4)
-    )
-    trained = Collocation(features, SCALE, case.near).train(Task(system, held_out, seed))
-    state, adjoint = (Trial(space, own) for space, own in zip(pair, trained[:2], strict=True))
-    control = Projected(adjoint, lambda places: projection(problem, pair[0].domain, places))
-    return of_functions(problem, state.evaluate, control.evaluate, said=trained.note)
-
-
 # -- cases ------------------------------------------------------------------------------------------------------------
 
 
@@ -206,9 +172,10 @@ def star(size: float = FINEST) -> Case:
     """The star with the solution of fitted elements of degree 2 in place of the exact one."""
     exact = reference.star(element="variational")
     mesh = pc.fitted_mesh(SQUARE, exact.problem.interface, size=size)
-    result = pc.solve(exact.problem, mesh, pc.Embedded(degree=2))
-    state, control = (dict.fromkeys(("inside", "outside"), field) for field in (result.state, result.control))
-    return Case(replace(exact, state=state, control=control), objective=exact.objective)
+    case = Case(exact, objective=exact.objective)
+    found = of_result(case, pc.solve(exact.problem, mesh, pc.Embedded(degree=2)))
+    state, control = (dict.fromkeys(("inside", "outside"), own) for own in (found.state, found.control))
+    return replace(case, exact=replace(exact, state=state, control=control))
 
 
 def circle(**options: Any) -> Case:

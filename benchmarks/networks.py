@@ -21,11 +21,9 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
-from network_cases import CASES, Case, Found, by_collocation, by_elements, by_grid, by_networks, family_errors
+from network_cases import CASES, Case, Found, by_elements, by_grid, by_networks, family_errors
 
 import pdecontrol as pc
-from pdecontrol.pinn.levenberg_marquardt import LevenbergMarquardt
-from pdecontrol.pinn.variable_projection import VariableProjection
 
 TOLERATED = 3.0  # times the number wanted, for the worst seed
 COMPARED = ("circle", "unbounded", "beta 5", "star", "control", "heat")
@@ -43,6 +41,7 @@ ADAM: dict[str, dict[str, Any]] = {  # rates (step, rate), and weights of mean s
         "rates": ((0, 3e-3), (3_000, 1e-3), (10_000, 5e-4), (20_000, 1e-4)),
     },
 }  # fmt: skip
+LEARNED = dict.fromkeys(("factor", "lifting", "kink"), "learned")
 POINTS = {"star": 16_384, "heat": 4_096}  # of Adam, and 1024 else
 
 
@@ -78,16 +77,12 @@ class Way(NamedTuple):
 
 
 def elements(backend: str, degree: int, sizes: Sequence[float]) -> list[Way]:
-    return [
-        Way(f"h = {h:g}", lambda case, _, h=h: by_elements(case, h, degree, backend), seeded=False) for h in sizes
-    ]
+    return [Way(f"h = {h:g}", lambda case, _, h=h: by_elements(case, h, degree, backend), seeded=False) for h in sizes]
 
 
 def adam(name: str, quick: bool) -> Way:
     """As published."""
-    from pdecontrol.pinn.adam import Adam
-
-    training = Adam(**ADAM[name] | ({"steps": 20, "refinement": 0, "every": 10} if quick else {}))
+    training = pc.Adam(**ADAM[name] | ({"steps": 20, "refinement": 0, "every": 10} if quick else {}))
     return Way(f"{training.steps} steps", partial(by_networks, training=training, points=POINTS.get(name, 1024)))
 
 
@@ -105,13 +100,13 @@ def ways(name: str, quick: bool, budgets: Sequence[float]) -> dict[str, Callable
     found: dict[str, Callable[[], list[Way]]] = {
         "default": lambda: [Way("", by_networks)],
         "collocation": lambda: random(training="collocation"),
-        "variable projection": lambda: trained(VariableProjection),
-        "Levenberg-Marquardt": lambda: trained(LevenbergMarquardt),
+        "variable projection": lambda: trained(pc.VariableProjection),
+        "Levenberg-Marquardt": lambda: trained(pc.LevenbergMarquardt),
         "adam": lambda: [adam(name, quick)],
     }
     if name not in ("heat", "star"):
         found["soft"] = lambda: [
-            Way(f"weight {w:g}", partial(by_collocation, conditions="soft", weight=w, features=features[0]))
+            Way(f"weight {w:g}", partial(by_networks, training="collocation", weight=w, features=max(features[0], 200)))
             for w in (1.0, 10.0)
         ]
     for backend in ("skfem", "dolfinx"):
@@ -175,7 +170,9 @@ def published(arguments: argparse.Namespace) -> None:
         theirs = PUBLISHED[name]
         print(f"\n{name}")
         state = "" if np.isnan(theirs.state) else f"  y {theirs.state:.1e}"
-        print(f"  {'published':<36}  u {theirs.control:.1e}{state}  {60 * theirs.minutes:.0f} s of a GPU: {theirs.remark}")
+        print(
+            f"  {'published':<36}  u {theirs.control:.1e}{state}  {60 * theirs.minutes:.0f} s of a GPU: {theirs.remark}"
+        )
         case = CASES[name]()
         print_row("ours", "", measured(case, Way("", by_networks), arguments.seeds))
 
@@ -184,12 +181,17 @@ def soft(arguments: argparse.Namespace) -> None:
     """Exact conditions against rows with weights, in the span of as many features, at the same points."""
     case = CASES["circle"]()
     for count in (150,) if arguments.quick else (400, 700):
-        options = {"features": count, "points": 15 * count // 2}
-        ways = {"exact": partial(by_collocation, **options)} | {
-            f"weight {w:g}": partial(by_collocation, conditions="soft", weight=w, **options) for w in (1.0, 10.0, 100.0)
-        }
-        for label, solve in ways.items():
-            print_row(label, f"{count} features", measured(case, Way("", solve), arguments.seeds))
+        for weight in (None, 1.0, 10.0, 100.0):
+            way = Way(f"{count} features", partial(matched, weight=weight, features=count))
+            print_row(
+                "exact" if weight is None else f"weight {weight:g}", way.setting, measured(case, way, arguments.seeds)
+            )
+
+
+def matched(case: Case, seed: int, weight: float | None, features: int = 400) -> Found:
+    """Collocation at the same points with the same hidden layer, whatever the conditions are."""
+    points = 15 * features // 2
+    return by_networks(case, seed, weight, training="collocation", features=features, points=points, scale=2.0)
 
 
 # -- what is wanted ---------------------------------------------------------------------------------------------------
@@ -202,12 +204,12 @@ class Wanted(NamedTuple):
     limits: dict[str, float]
 
 
-def of(name: str, solve: Callable[..., Found] = by_networks, **options: Any) -> Callable[[int], dict[str, float]]:
+def of(name: str, **options: Any) -> Callable[[int], dict[str, float]]:
     """Errors and seconds of a case, by seeds."""
 
     def measure(seed: int) -> dict[str, float]:
         case = CASES[name]()
-        found = solve(case, seed, **options)
+        found = by_networks(case, seed, **options)
         return case.errors(found) | {"seconds": found.seconds}
 
     return measure
@@ -216,15 +218,14 @@ def of(name: str, solve: Callable[..., Found] = by_networks, **options: Any) -> 
 def hard_and_soft(seed: int) -> dict[str, float]:
     """Errors of u with exact conditions over those with rows at weights 1 and 10, of which the second is the best."""
     case = CASES["circle"]()
-    exact = case.errors(by_collocation(case, seed))["u"]
-    rows = [case.errors(by_collocation(case, seed, "soft", weight))["u"] for weight in (1.0, 10.0)]
+    exact, *rows = (case.errors(matched(case, seed, weight))["u"] for weight in (None, 1.0, 10.0))
     return {"hard/soft": exact / rows[0], "hard/best soft": exact / rows[1]}
 
 
 def no_answer(seed: int) -> dict[str, float]:
     """1 if collocation gives an answer on the star, where it has none."""
     try:
-        by_networks(CASES["star"](), seed, "collocation", features=600)
+        by_networks(CASES["star"](), seed, training="collocation")
     except pc.ConvergenceError:
         return {"answers": 0.0}
     return {"answers": 1.0}
@@ -233,8 +234,8 @@ def no_answer(seed: int) -> dict[str, float]:
 WANTED = {
     "circle": Wanted(of("circle"), {"u": 1e-5, "y": 2e-5, "seconds": 15}),
     "unbounded": Wanted(of("unbounded"), {"u": 1e-5, "y": 1e-4, "seconds": 20}),
-    "trained, 20 s": Wanted(of("circle", training=VariableProjection(seconds=18.0)), {"u": 1e-4, "seconds": 20}),
-    "trained, 60 s": Wanted(of("circle", training=VariableProjection(seconds=57.0)), {"u": 2e-5, "seconds": 60}),
+    "trained, 20 s": Wanted(of("circle", training=pc.VariableProjection(seconds=18.0)), {"u": 1e-4, "seconds": 20}),
+    "trained, 60 s": Wanted(of("circle", training=pc.VariableProjection(seconds=57.0)), {"u": 2e-5, "seconds": 60}),
     "control": Wanted(of("control"), {"u": 5e-6, "y": 2e-5, "seconds": 15}),
     "heat": Wanted(of("heat"), {"u": 5e-6, "y": 2e-5, "seconds": 60}),
     "star": Wanted(of("star"), {"u": 5e-3, "y": 5e-3, "max u": 2e-4, "J": 5e-3, "seconds": 60}),
@@ -247,7 +248,7 @@ WANTED = {
     "(1, 1e3), jumps": Wanted(of("(1, 1e3), jumps"), {"u": 1e-3}),
     "(1e3, 1), jumps": Wanted(of("(1e3, 1), jumps"), {"u": 1e-3}),
     "(1, 1e-3), jumps": Wanted(of("(1, 1e-3), jumps"), {"u": 1e-3}),
-    "learned h, g, phi": Wanted(of("circle", by_collocation, conditions="learned"), {"u": 7.4e-4, "seconds": 180}),
+    "learned h, g, phi": Wanted(of("circle", **LEARNED), {"u": 7.4e-4, "seconds": 180}),
     "inclusions": Wanted(of("inclusions"), {"u": 1e-3, "y": 1e-3, "seconds": 60}),
     "moving": Wanted(of("moving"), {"u": 5e-5, "seconds": 30}),
     "family": Wanted(family_errors, {"u": 5e-3, "y": 5e-3, "seconds": 60}),
