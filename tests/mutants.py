@@ -35,7 +35,7 @@ class Mutant(NamedTuple):
 
 MUTANTS = {
     "sign of the control in the derivative of a system": Mutant(
-        "pinn/system.py", "else self.factor * self.control.slope(v)", "else -self.factor * self.control.slope(v)",
+        "pinn/block.py", "else self.factor * self.control.slope(v)", "else -self.factor * self.control.slope(v)",
         ("test_training.py::test_the_jacobian_is_the_derivative_of_the_residual[on the domain]",
          "test_training.py::test_the_jacobian_is_the_derivative_of_the_residual[on the interface]",
          "test_training.py::test_the_jacobian_is_the_derivative_of_the_residual[over time]")),

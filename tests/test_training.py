@@ -10,6 +10,7 @@ from pdecontrol.errors import ConvergenceError, ProblemError, ResultFileError
 from pdecontrol.interface_reference import circle, control_on_circle, flux_control, heat
 from pdecontrol.pinn.ansatz import hard
 from pdecontrol.pinn.archive import Stage
+from pdecontrol.pinn.block import Block
 from pdecontrol.pinn.domain import domain_of
 from pdecontrol.pinn.layer import Layer
 from pdecontrol.pinn.levenberg_marquardt import LevenbergMarquardt
@@ -19,7 +20,7 @@ from pdecontrol.pinn.network import Shallow
 from pdecontrol.pinn.pair import Pair, by_hidden, by_outer
 from pdecontrol.pinn.projection import projection
 from pdecontrol.pinn.sampling import draw
-from pdecontrol.pinn.system import Block, System
+from pdecontrol.pinn.system import System
 from pdecontrol.pinn.training import Task
 from pdecontrol.pinn.variable_projection import VariableProjection
 from pdecontrol.problem import Tikhonov
@@ -121,7 +122,7 @@ def test_a_short_training_finds_the_solution(method):
     exact = circle()
     task = task_of(exact.problem)
     trained = method(neurons=20, iterations=40, seconds=INF).train(task)
-    assert trained.status is Status.CONVERGED and len(trained.steps) == 41
+    assert trained.status is Status.SOLVED and len(trained.steps) == 41
     u, y = errors(exact, task, trained)
     assert u < 2e-3 and y < 4e-3
     residual = task.held_out.residual(trained.state.apply, trained.adjoint.apply)
@@ -176,7 +177,7 @@ def test_a_file_of_another_training_is_refused(tmp_path):
 def test_an_interpolant_of_few_points_is_no_solution():
     trained = LevenbergMarquardt(neurons=30, iterations=60, seconds=INF).train(task_of(circle().problem, 20, 8))
     assert trained.status in (Status.STALLED, Status.ITERATIONS)
-    assert min(step.residual for step in trained.steps) < 1e-6 < 0.1 < min(step.held_out for step in trained.steps)
+    assert min(step.residual for step in trained.steps) < 1e-3 < 0.1 < min(step.held_out for step in trained.steps)
 
 
 # -- the loop, with histories made up --------------------------------------------------------------------------------
@@ -205,8 +206,8 @@ def made_up(*starts):
     ("starts", "status", "best", "note"),
     [
         ([[1.0, 0.5, (0.1, 0.2), (0.01, 0.7)]], Status.ITERATIONS, (0, 2), "3 iterations in"),
-        ([[1.0, 0.5, 0.005]], Status.CONVERGED, (0, 2), "start 1 stalled in iteration 2"),
-        ([[1.0, 0.005], [1.0, 0.002, 0.004]], Status.CONVERGED, (1, 1), "start 1 stalled in iteration 1"),
+        ([[1.0, 0.5, 0.005]], Status.SOLVED, (0, 2), "start 1 stalled in iteration 2"),
+        ([[1.0, 0.005], [1.0, 0.002, 0.004]], Status.SOLVED, (1, 1), "start 1 stalled in iteration 1"),
         ([[1.0, np.nan], [0.9, 0.7]] + 2 * [[1.0]], Status.STALLED, (1, 1), "start 1 diverged: the residual is not"),
         (STARTS * [[1.0, np.inf]], Status.DIVERGED, (0, 0), "start 4 diverged: the residual is not finite"),
         (STARTS * [[1.0, 0.5, *(PATIENCE * [(0.1, 10.0)])]], Status.DIVERGED, (0, 1), "rose from 5.0e-01 in iteration"),
@@ -216,7 +217,7 @@ def made_up(*starts):
     ],
 )
 def test_how_trainings_end(starts, status, best, note):
-    monitor = monitor_of(3.0 if status in (Status.ITERATIONS, Status.CONVERGED) else 1000.0)
+    monitor = monitor_of(3.0 if status in (Status.ITERATIONS, Status.SOLVED) else 1000.0)
     found, said = monitor.run(made_up(*starts))
     assert found is status and note in said
     assert tuple(monitor.best.weights["w"]) == best
@@ -236,15 +237,15 @@ def test_an_interrupted_run_goes_on_from_its_file(tmp_path):
     checkpoint = Checkpoint(tmp_path / "training.npz", restart=True)
     first = monitor_of(checkpoint=checkpoint)
     assert first.run(made_up([1.0, np.nan], [0.9, 0.4, KeyboardInterrupt]))[0] is Status.INTERRUPTED
-    second = monitor_of(5.0, checkpoint=checkpoint)
+    second = monitor_of(4.0, checkpoint=checkpoint)
     status, note = second.run(made_up([1.0, np.nan], [0.9, 0.4, 0.3, 0.6, 0.2]))
     assert "start 1 diverged" in note and status is Status.ITERATIONS and second.best.held_out == 0.3
     assert [(step.iteration, step.residual) for step in second.steps] == [
         (0, 1.0),
-        (2, 0.9),
-        (3, 0.4),
-        (4, 0.3),
-        (5, 0.6),
+        (1, 0.9),
+        (2, 0.4),
+        (3, 0.3),
+        (4, 0.6),
     ]
 
 

@@ -36,8 +36,8 @@ from .pair import Pair, by_hidden, by_outer, solved
 from .system import System
 from .training import Task, Trained, Training
 
-HIDDEN = 1.5  # size of random weights
-DAMPING = 0.01  # the first mu
+HIDDEN = 1.0  # size of random weights
+DAMPING = 1.0  # the first mu
 TRIES = 30  # of larger mu, after which nothing improves
 TINY = 1e-14  # least of D, beside its sum
 
@@ -68,6 +68,7 @@ class LeastSquares(Training):
         monitor = Monitor(task, f"{type(self).__name__}(neurons={self.neurons})", self.iterations, self.seconds)
         status, note = monitor.run(partial(self._stages, task))
         assert monitor.best is not None
+        note = f"{type(self).__name__} ({self.neurons} neurons for each field; {note}"
         return Trained(*Pair.from_arrays(monitor.best.weights), monitor.steps, status, note)
 
     def _stages(self, task: Task, start: int, last: Stage | None) -> Iterator[Stage]:

@@ -59,7 +59,7 @@ class Monitor:
             saved = self._file.read()
             if saved is not None:
                 self._last, self.best, self.steps, self._start, self._offset, self._note = saved
-        self._clock = perf_counter() - (self.steps[-1].seconds if self.steps else 0.0)
+        self._clock = perf_counter() - self._seconds
         self._printer = _Printer(task.progress, self._limits)
 
     def run(self, stages: Stages) -> tuple[Status, str]:
@@ -68,7 +68,7 @@ class Monitor:
         `stages` takes the number of a start and the stage to go on from, None for a beginning, of which the first stage
         is iteration 0; where it ends nothing is left to improve.
 
-        The status is CONVERGED if the residual at points held out is small in the end, however that came about, and
+        The status is SOLVED if the residual at points held out is small in the end, however that came about, and
         INTERRUPTED after Ctrl-C. Else ITERATIONS says that a limit cut the training short, STALLED that no start got
         any further, DIVERGED that the last one diverged. The note tells of each start that was given up.
         """
@@ -91,12 +91,16 @@ class Monitor:
         if self.best is None:
             raise ConvergenceError(f"training found no weights with a finite residual: {self._note.strip('; ')}.")
         if self._small and status is not Status.INTERRUPTED:
-            status = Status.CONVERGED
-        return status, f"{self._note}{self._iteration} iterations in {self.steps[-1].seconds:.3g} seconds"
+            status = Status.SOLVED
+        return status, f"{self._note}{self._iteration} iterations in {self._seconds:.3g} seconds"
 
     @property
     def _iteration(self) -> int:
         return self.steps[-1].iteration if self.steps else 0
+
+    @property
+    def _seconds(self) -> float:
+        return self.steps[-1].seconds if self.steps else 0.0
 
     @property
     def _small(self) -> bool:
@@ -105,6 +109,8 @@ class Monitor:
     def _run(self, stages: Iterator[Stage]) -> tuple[Status, str]:
         """One start, up to a limit or until it gets no further."""
         for stage in stages:
+            if not np.isfinite([stage.residual, stage.held_out]).all():
+                return Status.DIVERGED, f"diverged: the residual is not finite after iteration {self._iteration}"
             self._record(stage)
             status = self._limit()
             if status is not None:
@@ -118,15 +124,13 @@ class Monitor:
     def _again(self) -> bool:
         """Whether another start may do better: not if there are good weights, and half of the run is over."""
         iterations, seconds = self._limits
-        early = self._iteration < iterations / 2 and self.steps[-1].seconds < seconds / 2
+        early = self._iteration < iterations / 2 and self._seconds < seconds / 2
         return self._start + 1 < STARTS and (early or not self._small)
 
     def _record(self, stage: Stage) -> None:
         seconds = perf_counter() - self._clock
         step = Step(self._offset + stage.iteration, float(stage.residual), float(stage.held_out), seconds)
         self.steps.append(step)
-        if not _finite(step):
-            return  # the file keeps the stage before
         self._last = stage
         if self.best is None or stage.held_out < self.best.held_out:
             self.best = stage
@@ -136,15 +140,12 @@ class Monitor:
     def _limit(self) -> Status | None:
         """Whether a limit is met."""
         iterations, seconds = self._limits
-        met = self.steps and (self._iteration >= iterations or self.steps[-1].seconds >= seconds)
-        return Status.ITERATIONS if met else None
+        return Status.ITERATIONS if self._iteration >= iterations or self._seconds >= seconds else None
 
     def _failure(self) -> tuple[Status, str] | None:
         """Whether the start diverges, or gets no further."""
         steps = [step for step in self.steps if step.iteration >= self._offset]
         last = steps[-1]
-        if not _finite(last):
-            return Status.DIVERGED, f"diverged: the residual is not finite in iteration {last.iteration}"
         best = min(steps, key=lambda step: step.held_out)
         if len(steps) > PATIENCE and min(step.held_out for step in steps[-PATIENCE:]) > RISE * best.held_out:
             return Status.DIVERGED, (
@@ -162,8 +163,7 @@ class Monitor:
         if not (always or self._file.due(self._iteration)):
             return
         try:
-            steps = [step for step in self.steps if _finite(step)]
-            self._file.write(Saved(self._last, self.best, steps, self._start, self._offset, self._note))
+            self._file.write(Saved(self._last, self.best, self.steps, self._start, self._offset, self._note))
         except ResultFileError as error:  # the run is worth more, but for a path that never was one
             if self._iteration == 0:
                 raise
@@ -207,7 +207,3 @@ class _Printer:
 
     def _print(self, cells: tuple[object, ...]) -> None:
         print(" ".join(f"{cell!s:>10}" for cell in cells), file=sys.stderr, flush=True)
-
-
-def _finite(step: Step) -> bool:
-    return bool(np.isfinite([step.residual, step.held_out]).all())

@@ -4,46 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from ..arrays import Array
-from ..errors import ConvergenceError, ProblemError
-from ..problem import ControlProblem, Dirichlet, Parametric, Tikhonov
+from ..counter import Counter
+from ..errors import ConvergenceError
+from ..problem import Parametric
+from ..result import Result, Status
 from ..solvers.progress import Printer
-from .ansatz import hard
 from .block import Block, Blocks, joined_blocks
 from .collocation import outer_weights
+from .cubature import mesh_of
 from .domain import domain_of
 from .features import through
 from .layer import Layer
-from .lifting import Lifting
+from .method import HardConstraint
 from .network import Network
-from .projection import projection
+from .outcome import SHOWN, Outcome, history_of, result_of
 from .sampling import draw
+from .strong import left
 from .system import System
 from .training import Step
-from .trial import Projected, Trial
+from .trial import Trial, projected
 
 CHECKED = 20  # members drawn anew, on which a solution is judged
 LARGEST = 0.1  # of their residuals, relative to the data
 TIMES = 4  # of each member, where there is time
 JUDGED = 500, 125  # points of a member in the interior and on interfaces, at which it is
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """One problem of a family with its state, adjoint state and control, functions of points, times and sides.
-
-    `residual` is that of the optimality system at points which were not used, relative to the data.
-    """
-
-    problem: ControlProblem
-    state: Trial
-    adjoint: Trial
-    control: Projected
-    residual: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +46,7 @@ class ParametricSolution:
     state, adjoint : N(xi, phi, tau, mu) of both.
     steps : of Newton's method, with residuals of the optimality systems, each relative to its data.
     judged : parameters of members which were not used, with their residuals.
+    note : on how they were found.
     seed : of the points at which residuals are taken.
     """
 
@@ -65,16 +56,28 @@ class ParametricSolution:
     adjoint: Network
     steps: Sequence[Step]
     judged: Sequence[tuple[dict[str, float], float]]
+    note: str
     seed: int
 
-    def member(self, **parameters: float) -> Member:
+    def member(self, **parameters: float) -> Result:
         """The solution for parameters; raises ProblemError for those out of their ranges."""
-        generator = np.random.default_rng([self.seed, 1])
-        system = _system(self.family, self.box, self.family.scaled(parameters), *JUDGED, generator)
-        adjoint = Trial(system.adjoint, self.adjoint)
-        control = Projected(adjoint, lambda places: projection(system.problem, system.domain, places))
-        residual = _residual(system, self.state, self.adjoint)
-        return Member(system.problem, Trial(system.state, self.state), adjoint, control, residual)
+        begin, scaled = perf_counter(), self.family.scaled(parameters)
+        system = _system(self.family, self.box, scaled, *JUDGED, np.random.default_rng([self.seed, 1]))
+        state, adjoint = Trial(system.state, self.state), Trial(system.adjoint, self.adjoint)
+        left_over = left(_residual(system, self.state, self.adjoint))
+        outcome = Outcome(
+            state, adjoint, projected(system.problem, adjoint), left_over, Status.SOLVED,
+            f"hard constraints, all members of a family at once ({self.note})", history_of(self.steps),
+            Counter().snapshot(), f"{self.family!r}{parameters}",
+        )  # fmt: skip
+        mesh = mesh_of(system.domain, system.domain.diameter / SHOWN)
+        return result_of(system.problem, outcome, mesh, LARGEST, perf_counter() - begin)
+
+    def residual(self, **parameters: float) -> float:
+        """That of the optimality system of a member, relative to the data, at points which were not used."""
+        scaled = self.family.scaled(parameters)
+        system = _system(self.family, self.box, scaled, *JUDGED, np.random.default_rng([self.seed, 1]))
+        return _residual(system, self.state, self.adjoint)
 
 
 def solve_parametric(
@@ -115,7 +118,7 @@ def solve_parametric(
     >>> from pdecontrol import interface_reference
     >>> family = Parametric(lambda radius: interface_reference.circle(radius=radius).problem, radius=(0.4, 0.5))
     >>> solution = solve_parametric(family, [(-1, 1), (-1, 1)], features=150, members=40)
-    >>> solution.member(radius=0.45).residual < 0.1
+    >>> solution.member(radius=0.45).success
     True
     """
     generator = np.random.default_rng(seed)
@@ -136,7 +139,7 @@ def solve_parametric(
             f"the residual is {largest:.2g} of the data for {worst}, and {trained.steps[-1].residual:.2g} at the "
             "points used: more features, more members with more points, or narrower ranges."
         )
-    return ParametricSolution(family, box, trained.state, trained.adjoint, trained.steps, judged, seed)
+    return ParametricSolution(family, box, trained.state, trained.adjoint, trained.steps, judged, trained.note, seed)
 
 
 def _system(
@@ -144,16 +147,9 @@ def _system(
 ) -> System:
     """The optimality system of a member at points."""
     problem = family.at(**family.unscaled(scaled))
-    tikhonov = problem.term(Tikhonov)
-    if tikhonov is None:
-        raise ProblemError("collocation needs a Tikhonov term with alpha > 0.")
     domain = domain_of(problem, box)
-    conditions = {tag: item for tag, item in problem.boundary.items() if isinstance(item, Dirichlet)}
-    jumps = {tag: item.value for tag, item in problem.interface.items()}
-    lifting = Lifting(domain, conditions, jumps, getattr(problem.equation, "initial", None))
-    state, adjoint = (
-        replace(space, parameters=family.spread * scaled) for space in hard(domain, lifting, tikhonov.alpha)
-    )
+    pair = HardConstraint().trial_functions(problem, domain)
+    state, adjoint = (replace(space, parameters=family.spread * scaled) for space in pair)
     return System(problem, state, adjoint, draw(domain, points, on_interfaces, 0, generator, slices=TIMES))
 
 

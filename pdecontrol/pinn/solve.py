@@ -17,12 +17,10 @@ from .checks import checked_domain
 from .cubature import can_fit, mesh_of
 from .domain import Domain
 from .method import NetworkMethod
-from .shown import fields
+from .outcome import SHOWN, result_of
 from .strong import by_training
 from .training import Training
 from .weak import by_galerkin
-
-SHOWN = 60  # cells along the diameter, of figures and files
 
 
 def solve_by_networks(
@@ -43,10 +41,10 @@ def solve_by_networks(
     pair = method.trial_functions(problem, where)
     training, why = _chosen(where, method)
     found = by_galerkin if training == "galerkin" else by_training
-    result, state, adjoint, control = found(problem, pair, replace(method, training=training), tol, options)
+    outcome = found(problem, pair, replace(method, training=training), tol, options)
     shown = domain if isinstance(domain, Mesh) else mesh_of(where, where.diameter / SHOWN)
-    shown_fields: dict[str, Any] = fields(problem, state, adjoint, control, shown)
-    return replace(result, method=f"{result.method}{why})", seconds=perf_counter() - begin, **shown_fields)
+    result = result_of(problem, outcome._replace(method=f"{outcome.method}{why})"), shown, tol, 0.0)
+    return replace(result, seconds=perf_counter() - begin)
 
 
 def _box(domain: Any) -> Any:

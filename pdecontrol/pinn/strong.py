@@ -6,27 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from ..certificate import Certificate
 from ..counter import Counter
 from ..errors import ConvergenceError, ProblemError
-from ..field import Field
 from ..optimise import RunOptions
 from ..problem import ControlProblem
-from ..result import History, Result, Row
 from ..solvers.checkpoint import Checkpoint, as_checkpoint
-from ..space import Space
 from .ansatz import Ansatz
 from .archive import fingerprint
 from .collocation import Collocation
-from .cubature import objective
 from .domain import Domain
 from .method import NetworkMethod
+from .outcome import Outcome, history_of
 from .sampling import draw
 from .system import System
 from .training import Task, Training
 from .trial import Trial, projected
-from .weak import SCALES, Found
 
+SCALES = (0.7, 1.0, 1.5, 2.0, 3.0)  # among which that of the features is chosen
 REFUSED = 0.05  # residual at points held out, relative to the data, beyond which there is no answer
 PART, IN_TIME = 400, 1200  # features for each part of the domain, and in time
 PROBE = 300  # features for the choice of their scale
@@ -36,7 +32,7 @@ CURVES = 8  # points in the interior for each one on interfaces, and on the boun
 
 def by_training(
     problem: ControlProblem, pair: tuple[Ansatz, Ansatz], method: NetworkMethod, tol: float, options: RunOptions
-) -> Found:
+) -> Outcome:
     """State and adjoint state with a small residual of the optimality system at points, and at others held out."""
     training = method.training
     if not isinstance(training, Training):
@@ -55,32 +51,16 @@ def by_training(
             "form: take training='galerkin' or finite elements; else more features, points or time."
         )
     y, p = Trial(pair[0], trained.state), Trial(pair[1], trained.adjoint)
-    control = projected(problem, p)
-    value, norm = objective(problem, y, control)
     kind = "hard constraints" if method.weights is None else "soft constraints"
-    certificate = Certificate(
-        None, norm, None, value,
-        f"nothing: no bound is known; the residual of the optimality system is {residual:.1e} of the data at points "
-        "held out",
+    return Outcome(
+        y, p, projected(problem, p), left(residual), trained.status,
+        f"{kind}, {training.name} ({trained.note}", history_of(trained.steps), Counter().snapshot(), fingerprint(task),
     )  # fmt: skip
-    history = History()
-    for step in trained.steps:
-        history.append(Row(step.iteration, np.nan, step.held_out, np.nan, step.iteration, step.seconds))
-    nothing = Field(np.zeros(0), Space(np.zeros(0)))
-    result = Result(
-        control=nothing,
-        state=nothing,
-        adjoint=nothing,
-        certificate=certificate,
-        status=trained.status,
-        method=f"{kind}, {training.name} ({trained.note}",
-        history=history,
-        solves=Counter().snapshot(),
-        seconds=0.0,
-        tol=tol,
-        fingerprint=fingerprint(task),
-    )
-    return Found(result, y, p, control)
+
+
+def left(residual: float) -> str:
+    """What is left of the optimality system, in words."""
+    return f"the residual of the optimality system is {residual:.1e} of the data at points held out"
 
 
 def _run(options: RunOptions) -> tuple[bool | None, Checkpoint | None]:

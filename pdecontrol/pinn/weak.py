@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import NamedTuple
-
 import numpy as np
 
-from ..certificate import Certificate
 from ..errors import ConvergenceError, ProblemError
 from ..optimise import RunOptions, minimise
 from ..problem import ControlProblem
-from ..result import History, Result, Status
+from ..result import History, Status
 from .ansatz import Ansatz
 from .cubature import can_fit, mesh_of
 from .features import random_features
 from .galerkin import GalerkinMap
 from .method import NetworkMethod
 from .network import Shallow
-from .trial import Projected, Trial, projected
+from .outcome import Outcome
+from .trial import Trial, projected
 
 SCALES = (1.0, 1.5, 2.0, 3.0, 4.5)  # among which that of the features is chosen
 STEEPER = 1.5  # features are, of which there are twice as many
@@ -28,18 +25,9 @@ CELL, TURN = 1 / 8, 1.2  # size of the cells of quadrature in diameters, and tur
 GAUSS = 6  # points in each direction of cells, at first
 
 
-class Found(NamedTuple):
-    """A result whose fields are still vectors, and the functions that they are."""
-
-    result: Result
-    state: Trial
-    adjoint: Trial
-    control: Projected
-
-
 def by_galerkin(
     problem: ControlProblem, pair: tuple[Ansatz, Ansatz], method: NetworkMethod, tol: float, options: RunOptions
-) -> Found:
+) -> Outcome:
     """State and adjoint state in the span of as many random features as their energy asks for."""
     state, adjoint = pair
     if state.domain.span is not None or not can_fit(state.domain):
@@ -55,32 +43,20 @@ def by_galerkin(
     result = minimise(problem, map, tol=tol, **options)
     y = Trial(state, Shallow(map.layer, map.basis @ result.state.array))
     p = Trial(adjoint, Shallow(map.layer, map.basis @ result.adjoint.array * (state.size / adjoint.size)))
-    method_note = (
-        f"hard constraints, Galerkin's method ({map.basis.shape[1]} of {count} random features of scale {scale:g}, "
-        f"{map.points} points of quadrature; {result.method.split(' (')[0]}"
-    )
-    return Found(_uncertified(result, missing, method_note), y, p, projected(problem, p))
-
-
-def _uncertified(result: Result, missing: float, method: str) -> Result:
-    """The result without its certificate, which is that of the trial space and says nothing of the equation."""
-    norm = result.certificate.norm
-    unit, bound = max(norm, 1e-300), result.certificate.bound
-    known = "unknown" if bound is None else f"{bound / unit:.1e}"
-    assumption = (
-        "nothing: no bound is known; relative to the control, the distance to the optimum among the trial functions is "
-        f"{known}, and half of the features have all but {missing:.1e} of the energy of an adjoint state"
-    )
+    norm, bound = max(result.certificate.norm, 1e-300), result.certificate.bound
+    known = "unknown" if bound is None else f"{bound / norm:.1e}"
     history = History()
     for row in result.history:
-        history.append(row._replace(estimate=row.estimate / unit, bound=np.nan))
-    return replace(
-        result,
-        method=method,
-        certificate=Certificate(None, norm, None, result.certificate.objective, assumption),
-        status=Status.SOLVED if result.status is Status.CONVERGED else result.status,
-        history=history,
-    )
+        history.append(row._replace(estimate=row.estimate / norm, bound=np.nan))
+    return Outcome(
+        y, p, projected(problem, p),
+        f"relative to the control, the distance to the optimum among the trial functions is {known}, and half of the "
+        f"features have all but {missing:.1e} of the energy of an adjoint state",
+        Status.SOLVED if result.status is Status.CONVERGED else result.status,
+        f"hard constraints, Galerkin's method ({map.basis.shape[1]} of {count} random features of scale {scale:g}, "
+        f"{map.points} points of quadrature; {result.method.split(' (')[0]}",
+        history, result.solves, result.fingerprint,
+    )  # fmt: skip
 
 
 def _map(problem: ControlProblem, state: Ansatz, count: int, scale: float, method: NetworkMethod) -> GalerkinMap:

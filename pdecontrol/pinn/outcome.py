@@ -1,12 +1,14 @@
-"""Results of trial functions: fields that are known everywhere, with their values at the nodes of elements."""
+"""What networks found, as a result: fields that are known everywhere, with their values at the nodes of elements."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..arrays import Array, Indices
+from ..certificate import Certificate
 from ..fem.backends import Embedded
 from ..fem.interfaces import divided
 from ..field import Field
@@ -14,9 +16,56 @@ from ..mesh.elements import cell_lagrange, facet_lagrange
 from ..mesh.lagrange import Lagrange
 from ..mesh.mesh import Mesh
 from ..problem import Boundary, ControlProblem, Parabolic
+from ..result import History, Result, Row, Status
 from ..space import Space
+from .cubature import objective
 from .domain import Domain, Places
+from .training import Step
 from .trial import Projected, Trial
+
+SHOWN = 60  # cells along the diameter, of figures and files
+
+
+class Outcome(NamedTuple):
+    """State, adjoint state and control, and how they came about.
+
+    `left` says what is left of the optimality system: there is no bound on the distance to the optimum.
+    """
+
+    state: Trial
+    adjoint: Trial
+    control: Projected
+    left: str
+    status: Status
+    method: str
+    history: History
+    solves: dict[str, float]
+    fingerprint: str
+
+
+def history_of(steps: Sequence[Step]) -> History:
+    """The residuals at points held out, as estimates."""
+    history = History()
+    for step in steps:
+        history.append(Row(step.iteration, np.nan, step.held_out, np.nan, step.iteration, step.seconds))
+    return history
+
+
+def result_of(problem: ControlProblem, outcome: Outcome, mesh: Mesh, tol: float, seconds: float) -> Result:
+    """The result, with nodal values on a mesh."""
+    value, norm = objective(problem, outcome.state, outcome.control)
+    shown: dict[str, Any] = fields(problem, outcome.state, outcome.adjoint, outcome.control, mesh)
+    return Result(
+        **shown,
+        certificate=Certificate(None, norm, None, value, f"nothing: no bound is known; {outcome.left}"),
+        status=outcome.status,
+        method=outcome.method,
+        history=outcome.history,
+        solves=outcome.solves,
+        seconds=seconds,
+        tol=tol,
+        fingerprint=outcome.fingerprint,
+    )
 
 
 def fields(problem: ControlProblem, state: Trial, adjoint: Trial, control: Projected, mesh: Mesh) -> dict[str, Field]:
