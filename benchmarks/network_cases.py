@@ -202,7 +202,7 @@ CASES: dict[str, Callable[[], Case]] = {
 }
 
 
-def family_errors(seed: int, members: int = 40, **options: Any) -> dict[str, float]:
+def family_errors(seed: int, count: int = 40, **options: Any) -> dict[str, float]:
     """Of all members of a family at once, at random radii and diffusions outside, with the seconds."""
     begin = process_time()
 
@@ -213,9 +213,9 @@ def family_errors(seed: int, members: int = 40, **options: Any) -> dict[str, flo
     solution = pc.solve_parametric(family, SQUARE, seed=seed, **options)
     seconds, generator, points = process_time() - begin, np.random.default_rng(2026), grid(32)
     u, y = [], []
-    for _ in range(members):
+    for _ in range(count):
         radius, outer = generator.uniform(0.3, 0.7), generator.uniform(2.0, 20.0)
         member, exact = solution.member(radius=radius, outer=outer), reference.circle((1.0, outer), radius=radius)
-        u.append((member.control.evaluate(points), exact.at(exact.control, points)))
-        y.append((member.state.evaluate(points), exact.at(exact.state, points)))
+        u.append((member.control(points), exact.at(exact.control, points)))
+        y.append((member.state(points), exact.at(exact.state, points)))
     return {"u": relative(u), "y": relative(y), "seconds": seconds}
