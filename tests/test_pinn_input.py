@@ -266,6 +266,7 @@ def test_solve_refuses_before_any_work(state, message, monkeypatch):
         raise AssertionError("long work has begun")
 
     monkeypatch.setattr("pdecontrol.pinn.method.hard", never)
-    monkeypatch.setattr("pdecontrol.pinn.method.mesh_of", never)
+    monkeypatch.setattr("pdecontrol.pinn.weak.mesh_of", never)
+    monkeypatch.setattr("pdecontrol.pinn.solve.mesh_of", never)
     with pytest.raises(ProblemError, match=message):
         pc.solve(state(), BOX, method="pinn")

@@ -91,5 +91,7 @@ class Blocks:
 
     @property
     def scale(self) -> float:
-        """|r| for Y = P = 0 but for what the trial functions have anyway, relative to which residuals are small."""
-        return float(np.linalg.norm(self.residual(lambda op: op.offset, lambda op: op.offset)))
+        """|r| for Y = P = 0 but for what the trial functions have anyway, relative to which residuals are small; 1 for
+        data that are zero.
+        """
+        return float(np.linalg.norm(self.residual(lambda op: op.offset, lambda op: op.offset))) or 1.0

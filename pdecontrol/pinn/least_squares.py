@@ -68,7 +68,7 @@ class LeastSquares(Training):
         monitor = Monitor(task, f"{type(self).__name__}(neurons={self.neurons})", self.iterations, self.seconds)
         status, note = monitor.run(partial(self._stages, task))
         assert monitor.best is not None
-        note = f"{type(self).__name__} ({self.neurons} neurons for each field; {note}"
+        note = f"{self.neurons} neurons for each field; {note}"
         return Trained(*Pair.from_arrays(monitor.best.weights), monitor.steps, status, note)
 
     def _stages(self, task: Task, start: int, last: Stage | None) -> Iterator[Stage]:
