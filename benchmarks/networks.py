@@ -93,7 +93,7 @@ def distributed() -> bool:
 
 def ways(name: str, quick: bool, budgets: Sequence[float]) -> dict[str, Callable[[], list[Way]]]:
     """Those for a case, each at some settings."""
-    sizes = (0.2,) if quick else (0.1, 0.05, 0.025)
+    sizes = (0.2,) if quick else (0.2, 0.1, 0.05) if name == "heat" else (0.1, 0.05, 0.025)
     few = (100,) if quick else (400, 1000)
 
     def random(counts: Sequence[int], text: str = "", **options: Any) -> list[Way]:
