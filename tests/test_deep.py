@@ -11,7 +11,7 @@ from marks import needs_torch
 from pdecontrol import interface_reference as reference
 from pdecontrol.errors import ProblemError, ResultFileError
 from pdecontrol.pinn.adam import Adam
-from pdecontrol.pinn.ansatz import hard
+from pdecontrol.pinn.ansatz import hard, soft
 from pdecontrol.pinn.deep import drawn
 from pdecontrol.pinn.domain import domain_of
 from pdecontrol.pinn.layer import Layer
@@ -66,19 +66,26 @@ def test_one_hidden_layer_is_a_layer(second, count):
     assert np.abs(network.apply(at) - wanted).max() < 1e-13 * np.abs(wanted).max()
 
 
+CASES = ["distributed", "control on the interface", "parabolic", "soft threshold", "soft conditions"]
+
+
 @cache
 def task(case="distributed"):
     """A small one of training, with points in space, on the interface, and in time."""
     problem = {
-        "distributed": reference.circle, "control on the interface": reference.control_on_circle,
-        "parabolic": lambda: reference.heat(4), "soft threshold": lambda: reference.circle(bounds=(-np.inf, np.inf)),
-    }[case]().problem  # fmt: skip
+        "control on the interface": reference.control_on_circle,
+        "parabolic": lambda: reference.heat(4),
+    }.get(case, reference.circle)().problem  # fmt: skip
     if case == "soft threshold":
         problem = replace(problem, terms=[*problem.terms, L1(0.1)])
     domain, generator = domain_of(problem, [(-1, 1), (-1, 1)]), np.random.default_rng(11)
     jumps = {tag: item.value for tag, item in problem.interface.items()}
     lifting = Lifting(domain, dict(problem.boundary), jumps, getattr(problem.equation, "initial", None))
-    systems = [System(problem, *hard(domain, lifting, 1.0), draw(domain, 60, 20, 0, generator)) for _ in range(2)]
+    if case == "soft conditions":
+        ansatzes, weights = soft(domain, 1.0), (2.0, 3.0)
+    else:
+        ansatzes, weights = hard(domain, lifting, 1.0), None
+    systems = [System(problem, *ansatzes, draw(domain, 60, 20, 20, generator), weights) for _ in range(2)]
     return Task(*systems, 7, progress=False)
 
 
@@ -88,7 +95,7 @@ def networks(system, widths, seed=2):
 
 
 @needs_torch
-@pytest.mark.parametrize("case", ["distributed", "control on the interface", "parabolic", "soft threshold"])
+@pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("widths", [(20,), (8, 6)])
 def test_the_loss_is_the_residual_and_has_its_gradient(case, widths):
     from pdecontrol.pinn.loss import Loss
@@ -97,7 +104,7 @@ def test_the_loss_is_the_residual_and_has_its_gradient(case, widths):
     state, adjoint = networks(system, widths)
     theta = 3 * np.concatenate([state.flat, adjoint.flat])
     state, adjoint = state.at(theta[: state.flat.size]), adjoint.at(theta[state.flat.size :])
-    weights = [1.0, 2.0, 3.0, 4.0]
+    weights = 1.0 + np.arange(len(system.blocks))
     loss = Loss(system, weights, (state, adjoint), "cpu")
     value, gradient = loss(theta)
     parts = [
@@ -165,6 +172,8 @@ def test_the_best_weights_are_kept_where_training_diverges():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"widths": 100}, "widths is a list or a tuple, got 100"),
+        ({"rates": [1e-3]}, "rates are pairs"),
         ({"widths": ()}, "a hidden layer at least"),
         ({"widths": (10, 0)}, "each of widths must be an integer of at least 1, got 0"),
         ({"steps": 0.5}, "steps must be an integer of at least 0"),

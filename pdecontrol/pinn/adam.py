@@ -74,7 +74,10 @@ class Adam(Stated, Training):
 
     def __post_init__(self) -> None:
         for name in ("widths", "rates", "weights"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            given: Any = getattr(self, name)
+            if not isinstance(given, Sequence) or isinstance(given, str):
+                raise ProblemError(f"Adam: {name} is a list or a tuple, got {given!r}.")
+            object.__setattr__(self, name, tuple(given))
         if not self.widths:
             raise ProblemError("Adam: a network has a hidden layer at least, widths=(100,).")
         for width in self.widths:
@@ -83,8 +86,9 @@ class Adam(Stated, Training):
             _check_count(getattr(self, name), name, least)
         if self.seconds != np.inf:
             check_number(self.seconds, "Adam: seconds", positive=True)
-        begins = [pair[0] for pair in self.rates]
-        if not begins or begins != sorted(begins) or begins[0] != 0:
+        pairs: Sequence[Any] = self.rates
+        begins = [pair[0] for pair in pairs if isinstance(pair, Sequence) and len(pair) == 2]
+        if len(begins) < max(len(pairs), 1) or begins != sorted(begins) or begins[0] != 0:
             raise ProblemError(f"Adam: rates are pairs (step, rate) from step 0 on, in order, got {self.rates}.")
         for _, rate in self.rates:
             check_number(rate, "Adam: a rate", positive=True)

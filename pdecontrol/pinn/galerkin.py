@@ -24,7 +24,7 @@ AGREEMENT = 1e-3  # of the energies of functions by two rules
 CHUNK = 2_000  # points at a time
 CUT = 1e-14  # of the largest eigenvalue: what is smaller is lost to rounding
 FINER, MOST = 4, 28  # more Gauss points of the rule that verifies, and all of them at most
-SPARED = 0.05  # of the functions, which may be given up where two rules do not agree
+SPARED = 0.15  # of the functions, which may be given up where two rules do not agree
 
 
 class Sampled(NamedTuple):
