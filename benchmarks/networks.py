@@ -23,50 +23,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from network_cases import CASES, Case, Found, by_elements, by_grid, by_networks, family_errors
+from network_published import ADAM, LEARNED, POINTS, PUBLISHED
 
 import pdecontrol as pc
+from pdecontrol import interface_reference as reference
 
 TOLERATED = 3.0  # times the number wanted, for the worst seed
 COMPARED = ("circle", "unbounded", "beta 5", "star", "control", "heat")
-ADAM: dict[str, dict[str, Any]] = {  # rates (step, rate), and weights of mean squares, fluxes by the larger kappa
-    "circle": {},
-    "unbounded": {},
-    "beta 5": {"weights": (3, 25, 1, 25), "refinement": 6000},
-    "star": {
-        "widths": (100, 100, 100), "weights": (1, 100, 1, 300),
-        "rates": ((0, 1e-2), (4_000, 3e-3), (10_000, 1e-3), (20_000, 3e-4)),
-    },
-    "control": {"weights": (1, 100, 1, 100), "rates": ((0, 5e-3), (5_000, 1e-3), (15_000, 5e-4), (30_000, 1e-4))},
-    "heat": {
-        "widths": (100, 100, 100), "weights": (1, 9, 1, 9),
-        "rates": ((0, 3e-3), (3_000, 1e-3), (10_000, 5e-4), (20_000, 1e-4)),
-    },
-}  # fmt: skip
-LEARNED = dict.fromkeys(("factor", "lifting", "kink"), "learned")
-POINTS = {"star": 16_384, "heat": 4_096}  # of Adam, and 1024 else
-
-
-class Published(NamedTuple):
-    """Errors of hard-constraint networks as the stored outputs of the authors' notebooks have them, and the time.
-
-    M.-C. Lai, Y. Song, X. Yuan, H. Yue, T. Zeng, SIAM J. Sci. Comput. 47 (2025), tianyouzeng/PINNs-interface-optimal-
-    control, revision of July 2024. Printed norms are corrected where they are divided by other numbers of points.
-    """
-
-    control: float
-    state: float
-    minutes: float
-    remark: str
-
-
-PUBLISHED = {
-    "circle": Published(1.6e-4, np.nan, 10.5, "relative, on a quarter of the square"),
-    "unbounded": Published(1.7e-4, np.nan, 10.5, "relative, on a quarter of the square"),
-    "beta 5": Published(1.35e-4, 2.90e-4, 14.0, "relative, from norms over the square"),
-    "star": Published(0.17, np.nan, 31.3, "at least, from the maximum 0.0145 of the control in a figure"),
-    "control": Published(9.4e-5, np.nan, 10.1, "relative, on the circle"),
-    "heat": Published(1.58e-4, np.nan, 21.4, "absolute, on a quarter of the square and t <= 1"),
-}
 
 
 class Way(NamedTuple):
@@ -171,15 +134,14 @@ def against_time(arguments: argparse.Namespace) -> None:
 
 def published(arguments: argparse.Namespace) -> None:
     """The published errors, and ours."""
-    for name in arguments.case or (["circle"] if arguments.quick else list(PUBLISHED)):
-        theirs = PUBLISHED[name]
-        print(f"\n{name}")
-        state = "" if np.isnan(theirs.state) else f"  y {theirs.state:.1e}"
-        print(
-            f"  {'published':<45}  u {theirs.control:.1e}{state}  {60 * theirs.minutes:.0f} s of a GPU: {theirs.remark}"
-        )
-        case = CASES[name]()
-        print_row("ours", "", measured(case, Way("", by_networks), arguments.seeds))
+    for row in PUBLISHED[:1] if arguments.quick else PUBLISHED:
+        if arguments.case and row.case not in arguments.case:
+            continue
+        print(f"\n{row.case}, {row.kind}")
+        state = "" if np.isnan(row.state) else f"  y {row.state:.1e}"
+        print(f"  published: u {row.control:.1e}{state}  {60 * row.minutes:.0f} s, {row.remark}")
+        way = Way("", partial(by_networks, **row.options))
+        print_row("ours", "", measured(CASES[row.case](), way, arguments.seeds))
 
 
 def soft(arguments: argparse.Namespace) -> None:
@@ -188,9 +150,8 @@ def soft(arguments: argparse.Namespace) -> None:
     for count in (150,) if arguments.quick else (400, 700):
         for weight in (None, 1.0, 10.0, 100.0):
             way = Way(f"{count} features", partial(matched, weight=weight, features=count))
-            print_row(
-                "exact" if weight is None else f"weight {weight:g}", way.setting, measured(case, way, arguments.seeds)
-            )
+            label = "exact" if weight is None else f"weight {weight:g}"
+            print_row(label, way.setting, measured(case, way, arguments.seeds))
 
 
 def matched(case: Case, seed: int, weight: float | None, features: int = 400) -> Found:
@@ -210,7 +171,7 @@ class Wanted(NamedTuple):
 
 
 def of(name: str, **options: Any) -> Callable[[int], dict[str, float]]:
-    """Errors and seconds of a case, by seeds."""
+    """Errors and seconds of a case by the seed."""
 
     def measure(seed: int) -> dict[str, float]:
         case = CASES[name]()
@@ -230,7 +191,7 @@ def hard_and_soft(seed: int) -> dict[str, float]:
 def no_answer(seed: int) -> dict[str, float]:
     """1 if collocation gives an answer on the star, where it has none."""
     try:
-        by_networks(CASES["star"](), seed, training="collocation")
+        by_networks(Case(reference.star()), seed, training="collocation")
     except pc.ConvergenceError:
         return {"answers": 0.0}
     return {"answers": 1.0}
@@ -285,7 +246,7 @@ def main() -> None:
     tables = parser.add_subparsers(required=True)
     for name, show, cases in (
         ("time", against_time, list(COMPARED)),
-        ("published", published, list(PUBLISHED)),
+        ("published", published, list(ADAM)),
         ("soft", soft, ["circle"]),
         ("wanted", wanted, list(WANTED)),
     ):
