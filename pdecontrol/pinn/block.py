@@ -52,6 +52,13 @@ class Block:
         assert self.factor is not None
         return self.factor if self.control is None else self.factor * self.control.slope(v)
 
+    def right(self, other: Apply) -> Array:
+        """load - factor v (n,) at the present v."""
+        if self.other is None:
+            return self.load
+        v = other(self.other)
+        return np.asarray(self.load - self.factor * (v if self.control is None else self.control.value(v)))
+
     def weighted(self, weight: float) -> Block:
         """The rows times a number."""
         operators = tuple(operator.times(weight) for operator in self.operators)
@@ -88,6 +95,20 @@ class Blocks:
         return np.concatenate(
             [block.residual(*((state, adjoint) if block.of_state else (adjoint, state))) for block in self.blocks]
         )
+
+    def left(self, state: Apply, adjoint: Apply) -> float:
+        """The larger of the residuals of state and adjoint state, each relative to what is given in its rows.
+
+        For the adjoint state that is the misfit. It may be a small part of the data, when |r| tells nothing of it.
+        """
+        found = []
+        for of_state, own, other in ((True, state, adjoint), (False, adjoint, state)):
+            blocks = [block for block in self.blocks if block.of_state == of_state]
+            residual = np.concatenate([block.residual(own, other) for block in blocks])
+            given = [block.right(other) for block in blocks]
+            given += [operator.offset for block in blocks for operator in block.operators]
+            found.append(np.linalg.norm(residual) / (np.linalg.norm(np.concatenate(given)) or 1.0))
+        return float(max(found))
 
     @property
     def scale(self) -> float:

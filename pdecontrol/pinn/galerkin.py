@@ -20,11 +20,12 @@ from .domain import Places
 from .layer import Layer
 from .quadrature import Rule, cell_rule, curve_rule
 
-AGREEMENT = 1e-3  # of the energies of functions by two rules
+AGREEMENT, TOGETHER = 1e-3, 0.1  # of the energies by two rules, of each function and of all combinations
 CHUNK = 2_000  # points at a time
 CUT = 1e-14  # of the largest eigenvalue: what is smaller is lost to rounding
 FINER, MOST = 4, 28  # more Gauss points of the rule that verifies, and all of them at most
-SPARED = 0.15  # of the functions, which may be given up where two rules do not agree
+SPARED, MOST_SPARED = 0.05, 0.3  # of the functions, which may be given up where two rules do not agree, the more where
+LESS = 0.8  # finer rules bring no less than that share of those that are given up: what is left is rounding
 
 
 class Sampled(NamedTuple):
@@ -60,9 +61,9 @@ class GalerkinMap(SolutionMap):
         assert isinstance(problem.equation, Elliptic)
         self.problem, self.ansatz, self.layer, self.domain = problem, ansatz, layer, ansatz.domain
         self._equation, self._interface = problem.equation, problem.interface
-        self._cells, self.energy, self.basis, count = self._orthonormal(mesh, count)
+        self._cells, self.energy, self.basis, self.count = self._orthonormal(mesh, count)
         self.points = self._cells.weights.size
-        self._curves = {tag: curve_rule(mesh, tag, item, 2 * count) for tag, item in self._interface.items()}
+        self._curves = {tag: curve_rule(mesh, tag, item, 2 * self.count) for tag, item in self._interface.items()}
         self._sampled: dict[str | None, Sampled] = {}
         self.sign = -1.0 if problem.control.on in self._interface else 1.0
         self._controlled = self._at(problem.control.on)
@@ -85,12 +86,7 @@ class GalerkinMap(SolutionMap):
         left, sizes, _ = np.linalg.svd(self.basis.T @ self.energy[:, :count], full_matrices=False)
         span = left[:, sizes > 1e-7 * sizes[0]]
         c = self.functional(np.ones(self.observation.size))
-        return 1 - float(np.sum((span.T @ c) ** 2)) / self.energy_of_adjoint
-
-    @property
-    def energy_of_adjoint(self) -> float:
-        """a(p, p) of the adjoint state p of a misfit of one."""
-        return float(np.sum(self.functional(np.ones(self.observation.size)) ** 2))
+        return 1 - float(np.sum((span.T @ c) ** 2)) / float(c @ c)
 
     # -- the equation -------------------------------------------------------------------------------------------
 
@@ -100,20 +96,22 @@ class GalerkinMap(SolutionMap):
         Columns of B are eigenvectors of A, upon whose energy a finer rule agrees.
         """
         rule = cell_rule(mesh, self._interface, count)
-        energy = self._energy(rule)
+        energy, lost = self._energy(rule), self.layer.count
         while count + FINER <= MOST:
             finer = cell_rule(mesh, self._interface, count + FINER)
             other = self._energy(finer)
             eigenvalues, vectors = np.linalg.eigh(energy)
             kept = eigenvalues > CUT * eigenvalues[-1]
-            values, vectors = eigenvalues[kept], vectors[:, kept]
-            differ = np.abs(np.einsum("ij,ij->j", vectors, other @ vectors) - values) > AGREEMENT * values
-            lost = int(np.flatnonzero(differ)[-1]) + 1 if differ.any() else 0
-            if lost <= SPARED * values.size:
-                return rule, energy, np.asarray(vectors[:, lost:] / np.sqrt(values[lost:])), count
+            basis = vectors[:, kept] / np.sqrt(eigenvalues[kept])
+            wrong = basis.T @ other @ basis - np.eye(basis.shape[1])
+            differ = np.abs(wrong.diagonal()) > AGREEMENT
+            lost, before = int(np.flatnonzero(differ)[-1]) + 1 if differ.any() else 0, lost
+            few = SPARED if lost < LESS * before else MOST_SPARED
+            if lost <= few * basis.shape[1] and np.linalg.norm(wrong[lost:, lost:], 2) <= TOGETHER:
+                return rule, energy, np.asarray(basis[:, lost:]), count
             count, rule, energy = count + FINER, finer, other
         raise ConvergenceError(
-            f"the quadrature is too coarse for the features: of {values.size} functions {lost} have other energies by "
+            f"the quadrature is too coarse for the features: of {basis.shape[1]} functions {lost} have other energies by "
             f"{count} Gauss points than by {count - FINER}; take a smaller scale."
         )
 

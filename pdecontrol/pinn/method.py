@@ -72,8 +72,9 @@ class HardConstraint(NetworkMethod):
         interfaces that meshes of gmsh fit (for quadrature alone), else collocation. Or a `Training` of all weights, as
         `LevenbergMarquardt`, `VariableProjection` or `Adam`.
     features : how many neurons a random hidden layer has, for state and adjoint state each. By default 400 and more
-        until they suffice in Galerkin's method, and 400 for each part of the domain, 1200 in time, in collocation.
-    scale : of their slopes, relative to half of the sides of the domain; chosen among five where it is None.
+        until they suffice in Galerkin's method, and 600, 200 more for each interface, or 1200 in time, in collocation.
+    scale : of their slopes, relative to half of the sides of the domain. By default 2, and 3 or 4.5 where Galerkin's
+        method takes more features; chosen among five in collocation, by the residual that fewer features leave.
     points : of collocation in the interior, ten for each feature by default, and 2000 for a `Training`; or Gauss points
         in each direction of the cells of Galerkin's quadrature at first, which grow until a finer rule agrees.
     near : places (x, y) where functions are not smooth: points and features of collocation are clustered there.

@@ -164,8 +164,8 @@ def _together(systems: Sequence[System]) -> Blocks:
 
 
 def _residual(system: System, state: Network, adjoint: Network) -> float:
-    """|r|, relative to the data."""
-    return float(np.linalg.norm(system.residual(state.apply, adjoint.apply))) / system.scale
+    """What is left, relative to right-hand sides."""
+    return system.left(state.apply, adjoint.apply)
 
 
 def _layer(systems: Sequence[System], count: int, scale: float, generator: np.random.Generator) -> Layer:

@@ -23,9 +23,9 @@ from .training import Task, Training
 from .trial import Trial, projected
 
 SCALES = (0.7, 1.0, 1.5, 2.0, 3.0)  # among which that of the features is chosen
-REFUSED = 0.05  # residual at points held out, relative to the data, beyond which there is no answer
-PART, IN_TIME = 400, 1200  # features for each part of the domain, and in time
-PROBE = 300  # features for the choice of their scale
+REFUSED = 0.02  # residual at points held out, relative to right-hand sides, beyond which there is no answer
+FEATURES, INTERFACE, IN_TIME = 600, 200, 1200  # features, more of them for each interface, and those in time
+PROBE = 1 / 3  # of the features, for the choice of their scale
 RANDOM, TRAINED = 10, 2000  # points in the interior: for each random feature, and for networks that are trained
 CURVES = 8  # points in the interior for each one on interfaces, and on the boundary where conditions are rows
 
@@ -36,17 +36,18 @@ def by_training(
     """State and adjoint state with a small residual of the optimality system at points, and at others held out."""
     training = method.training
     if not isinstance(training, Training):
-        scale = method.scale or _best_scale(problem, pair, method)
-        training = Collocation(method.features or _features(pair[0].domain), scale, method.near)
+        features = method.features or _features(pair[0].domain)
+        scale = method.scale or _best_scale(problem, pair, method, round(PROBE * features))
+        training = Collocation(features, scale, method.near)
     count = method.points or (RANDOM * training.features if isinstance(training, Collocation) else TRAINED)
     generator = np.random.default_rng(method.seed)
     system, held_out = (_system(problem, pair, method, n, generator) for n in (count, max(count // 4, 200)))
     task = Task(system, held_out, method.seed, *_run(options))
     trained = training.train(task)
-    residual = min((step.held_out for step in trained.steps), default=np.inf)
+    residual = held_out.left(trained.state.apply, trained.adjoint.apply)
     if not residual < REFUSED:
         raise ConvergenceError(
-            f"the optimality system has a residual of {residual:.1e} at points held out, relative to the data: this is "
+            f"the residual of the optimality system is {residual:.1e} of its right-hand sides at points held out: this is "
             f"no answer ({trained.note}). Curves that turn sharply and steep functions are out of reach in strong "
             "form: take training='galerkin' or finite elements; else more features, points or time."
         )
@@ -60,7 +61,7 @@ def by_training(
 
 def left(residual: float) -> str:
     """What is left of the optimality system, in words."""
-    return f"the residual of the optimality system is {residual:.1e} of the data at points held out"
+    return f"the residual of the optimality system is {residual:.1e} of its right-hand sides at points held out"
 
 
 def _run(options: RunOptions) -> tuple[bool | None, Checkpoint | None]:
@@ -75,7 +76,7 @@ def _run(options: RunOptions) -> tuple[bool | None, Checkpoint | None]:
 
 
 def _features(domain: Domain) -> int:
-    return PART * len(domain.tags) if domain.span is None else IN_TIME
+    return FEATURES + INTERFACE * len(domain.interface) if domain.span is None else IN_TIME
 
 
 def _system(
@@ -87,10 +88,12 @@ def _system(
     return System(problem, *pair, sample, method.weights)
 
 
-def _best_scale(problem: ControlProblem, pair: tuple[Ansatz, Ansatz], method: NetworkMethod) -> float:
-    """The scale with which few features leave the smallest residual at points held out."""
+def _best_scale(
+    problem: ControlProblem, pair: tuple[Ansatz, Ansatz], method: NetworkMethod, features: int
+) -> float:  # fmt: skip
+    """The scale with which so many features leave the smallest residual at points held out."""
     generator = np.random.default_rng(method.seed)
-    system, held_out = (_system(problem, pair, method, RANDOM * PROBE // part, generator) for part in (1, 2))
+    system, held_out = (_system(problem, pair, method, RANDOM * features // part, generator) for part in (1, 2))
     task = Task(system, held_out, method.seed)
-    residuals = [Collocation(PROBE, scale, method.near).train(task).steps[-1].held_out for scale in SCALES]
+    residuals = [Collocation(features, scale, method.near).train(task).steps[-1].held_out for scale in SCALES]
     return SCALES[int(np.argmin(residuals))]
