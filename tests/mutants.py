@@ -89,7 +89,7 @@ MUTANTS = {
         "load -= region.functional(values)\n        sizes += 0 * ",
         ("test_interfaces.py::test_the_jump_of_the_flux_is_part_of_the_sizes_that_rounding_is_told_from",)),
     "largest part of a function with two values": Mutant(
-        "field.py", "key=lambda tag: -parts[tag].size", "key=lambda tag: parts[tag].size",
+        "evaluable.py", "key=lambda tag: -parts[tag].size", "key=lambda tag: parts[tag].size",
         ("test_sides.py::test_functions_with_two_values_on_nested_interfaces_are_data",)),
     "sides of a mesh not compared with the shape": Mutant(
         "mesh/fit.py", "wrong = shape.contains(x) != expected", "wrong = shape.contains(x) & False",

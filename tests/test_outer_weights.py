@@ -67,5 +67,5 @@ def test_least_squares_are_solved_where_normal_equations_fail():
 
 @pytest.mark.parametrize(("bounds", "most"), [((-np.inf, np.inf), 1), ((-1.0, 1.0), 4)])
 def test_without_bounds_one_step_is_enough(bounds, most):
-    trained = outer_weights(*made(reference.circle(bounds=bounds), 100, 1000))
+    trained = outer_weights(*made(reference.circle(bounds=bounds), 100, 1000), lambda _: None)
     assert 1 <= len(trained.steps) <= most and trained.steps[-1].residual < 0.05

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import ClassVar, NamedTuple
@@ -16,6 +16,7 @@ from .block import Block, Blocks
 from .features import random_features
 from .layer import Layer
 from .network import Shallow
+from .reporter import Reporter
 from .training import Step, Task, Trained, Training
 
 STEPS = 50  # of Newton's method at most
@@ -50,21 +51,23 @@ class Collocation(Training):
         layer = random_features(
             task.system.state, self.features, self.scale, np.random.default_rng(task.seed), self.near
         )
-        trained = outer_weights(layer, task.system, task.held_out)
+        trained = outer_weights(layer, task.system, task.held_out, Reporter(task.progress))
         return trained._replace(note=f"{trained.note} of scale {self.scale:g}")
 
 
-def outer_weights(layer: Layer, system: Blocks, held_out: Blocks) -> Trained:
+def outer_weights(layer: Layer, system: Blocks, held_out: Blocks, report: Callable[[str], None]) -> Trained:
     """The outer weights of state and adjoint state for one hidden layer."""
     begin, size = perf_counter(), system.scale
     rows = [Rows(block, layer) for block in system.blocks]
     c = np.zeros((2, layer.count))
+    report(f"normal equations of {system.size} rows and {2 * layer.count} weights")
     fixed, old = _fixed(rows, layer.count), _norm(rows, c)
     steps, status = list[Step](), Status.ITERATIONS
     for number in range(1, STEPS + 1):
         c, new, exact = _newton(rows, fixed, c, old)
         other = float(np.linalg.norm(held_out.residual(*(Shallow(layer, own).apply for own in c))))
         steps.append(Step(number, new / size, other / size, perf_counter() - begin))
+        report(f"step {number}: residual {new / size:.1e}, at points held out {other / size:.1e}")
         if exact or new > SETTLED * old:
             status = Status.SOLVED
             break

@@ -48,6 +48,7 @@ class GalerkinMap(SolutionMap):
     ansatz, layer : the trial functions g + h sum_j c_j tanh(w_j . (x, phi) + b_j).
     mesh : fitted to the interfaces, for the quadrature.
     count : Gauss points in each direction of its cells.
+    report : told of each rule that is tried.
 
     Raises
     ------
@@ -57,11 +58,14 @@ class GalerkinMap(SolutionMap):
 
     affine = twice = True
 
-    def __init__(self, problem: ControlProblem, ansatz: Ansatz, layer: Layer, mesh: Mesh, count: int) -> None:
+    def __init__(
+        self, problem: ControlProblem, ansatz: Ansatz, layer: Layer, mesh: Mesh, count: int,
+        report: Callable[[str], None] = lambda _: None,
+    ) -> None:  # fmt: skip
         assert isinstance(problem.equation, Elliptic)
         self.problem, self.ansatz, self.layer, self.domain = problem, ansatz, layer, ansatz.domain
         self._equation, self._interface = problem.equation, problem.interface
-        self._cells, self.energy, self.basis, self.count = self._orthonormal(mesh, count)
+        self._cells, self.energy, self.basis, self.count = self._orthonormal(mesh, count, report)
         self.points = self._cells.weights.size
         self._curves = {tag: curve_rule(mesh, tag, item, 2 * self.count) for tag, item in self._interface.items()}
         self._sampled: dict[str | None, Sampled] = {}
@@ -81,16 +85,17 @@ class GalerkinMap(SolutionMap):
     def at(self, u: Array, start: Array | None = None, accuracy: float | None = None) -> GalerkinLinearisation:
         return GalerkinLinearisation(self, self.control.checked(u, "the control"))
 
-    def missing(self, count: int) -> float:
-        """The share of the energy of the adjoint state of a misfit of one that the first features do not have."""
+    def missing(self, count: int, state: Array, adjoint: Array) -> float:
+        """The share of the energy of solutions, given by coefficients (m,), that the first features do not have."""
         left, sizes, _ = np.linalg.svd(self.basis.T @ self.energy[:, :count], full_matrices=False)
         span = left[:, sizes > 1e-7 * sizes[0]]
-        c = self.functional(np.ones(self.observation.size))
-        return 1 - float(np.sum((span.T @ c) ** 2)) / float(c @ c)
+        missed = [float(c @ c - np.sum((span.T @ c) ** 2)) for c in (state, adjoint)]
+        energies = float(state @ state) + self.lifted, float(adjoint @ adjoint)
+        return max(part / (energy or 1.0) for part, energy in zip(missed, energies, strict=True))
 
     # -- the equation -------------------------------------------------------------------------------------------
 
-    def _orthonormal(self, mesh: Mesh, count: int) -> tuple[Rule, Array, Array, int]:
+    def _orthonormal(self, mesh: Mesh, count: int, report: Callable[[str], None]) -> tuple[Rule, Array, Array, int]:
         """A rule, the energy A, B (M, m) with B' A B = 1, and the number of points in each direction of cells.
 
         Columns of B are eigenvectors of A, upon whose energy a finer rule agrees.
@@ -106,13 +111,16 @@ class GalerkinMap(SolutionMap):
             wrong = basis.T @ other @ basis - np.eye(basis.shape[1])
             differ = np.abs(wrong.diagonal()) > AGREEMENT
             lost, before = int(np.flatnonzero(differ)[-1]) + 1 if differ.any() else 0, lost
+            report(
+                f"{rule.weights.size} points of quadrature: {lost} of {basis.shape[1]} functions differ by a finer rule"
+            )
             few = SPARED if lost < LESS * before else MOST_SPARED
             if lost <= few * basis.shape[1] and np.linalg.norm(wrong[lost:, lost:], 2) <= TOGETHER:
                 return rule, energy, np.asarray(basis[:, lost:]), count
             count, rule, energy = count + FINER, finer, other
         raise ConvergenceError(
-            f"the quadrature is too coarse for the features: of {basis.shape[1]} functions {lost} have other energies by "
-            f"{count} Gauss points than by {count - FINER}; take a smaller scale."
+            f"the quadrature is too coarse for the features: of {basis.shape[1]} functions {lost} have other energies "
+            f"by {count} Gauss points than by {count - FINER}; take a smaller scale."
         )
 
     def _energy(self, rule: Rule) -> Array:
@@ -136,8 +144,8 @@ class GalerkinMap(SolutionMap):
         return kappa, self.domain.values(self._equation.reaction, places, "reaction", 0.0)
 
     def _loaded(self) -> Array:
-        """The load (m,) of the source and of the jumps of the flux, less a(g, .)."""
-        load = np.zeros(self.layer.count)
+        """The load (m,) of the source and of the jumps of the flux, less a(g, .); and the energy of g."""
+        load, self.lifted = np.zeros(self.layer.count), 0.0
         for part, places in self._pieces(self._cells):
             weights = self._cells.weights[part]
             kappa, reaction = self._coefficients(places)
@@ -149,6 +157,7 @@ class GalerkinMap(SolutionMap):
             load += values.T @ (weights * (source - reaction * operators[0].offset))
             for gradient, operator in zip(gradients, operators[1:], strict=True):
                 load -= gradient.T @ (weights * kappa * operator.offset)
+                self.lifted += float((weights * kappa) @ operator.offset**2)
         total = self.basis.T @ load
         for tag, item in self._interface.items():
             values = self._at(tag).values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice, product
 from time import perf_counter
 from typing import Any
 
@@ -14,8 +15,8 @@ from ..counter import Counter
 from ..errors import ConvergenceError
 from ..problem import Parametric
 from ..result import Result, Status
-from ..solvers.progress import Printer
 from .block import Block, Blocks, joined_blocks
+from .checks import checked_domain
 from .collocation import outer_weights
 from .cubature import mesh_of
 from .domain import domain_of
@@ -24,14 +25,16 @@ from .layer import Layer
 from .method import HardConstraint
 from .network import Network
 from .outcome import SHOWN, Outcome, history_of, result_of
+from .reporter import Reporter
 from .sampling import draw
 from .strong import left
 from .system import System
 from .training import Step
 from .trial import Trial, projected
 
+CORNERS = 16  # of the box of parameters at most, whose members are checked as single problems are
 CHECKED = 20  # members drawn anew, on which a solution is judged
-LARGEST = 0.1  # of their residuals, relative to the data
+LARGEST = 0.1  # of their residuals, relative to what is given in their rows
 TIMES = 4  # of each member, where there is time
 JUDGED = 500, 125  # points of a member in the interior and on interfaces, at which it is
 
@@ -74,7 +77,7 @@ class ParametricSolution:
         return result_of(system.problem, outcome, mesh, LARGEST, perf_counter() - begin)
 
     def residual(self, **parameters: float) -> float:
-        """That of the optimality system of a member, relative to the data, at points which were not used."""
+        """What is left of the optimality system of a member, relative to what is given, at points held out."""
         scaled = self.family.scaled(parameters)
         system = _system(self.family, self.box, scaled, *JUDGED, np.random.default_rng([self.seed, 1]))
         return _residual(system, self.state, self.adjoint)
@@ -110,8 +113,10 @@ def solve_parametric(
 
     Raises
     ------
+    ProblemError, DataError
+        If members at the corners of the box of parameters are none for trial functions.
     ConvergenceError
-        If the residual of a member that was not used is larger than a tenth of the data.
+        If what is left of the system of a member that was not used is more than a tenth of what is given.
 
     Examples
     --------
@@ -124,19 +129,22 @@ def solve_parametric(
     generator = np.random.default_rng(seed)
     used = -np.cos(np.pi * generator.uniform(size=(members, len(family.ranges))))
     others = generator.uniform(-1, 1, (CHECKED, len(family.ranges)))
-    printer, systems = Printer(progress), list[System]()
+    for corner in islice(product((-1.0, 1.0), repeat=len(family.ranges)), CORNERS):
+        checked_domain(family.at(**family.unscaled(np.array(corner))), box)
+    report, systems = Reporter(progress), list[System]()
     for number, scaled in enumerate(used):
-        printer.step(number, members)
+        if number % 100 == 99:
+            report(f"{number + 1} of {members} members")
         systems.append(_system(family, box, scaled, points, on_interfaces, generator))
     held_out = [_system(family, box, scaled, *JUDGED, generator) for scaled in others]
     layer = _layer(systems, features, scale, generator)
-    trained = outer_weights(layer, _together(systems), _together(held_out))
+    trained = outer_weights(layer, _together(systems), _together(held_out), report)
     residuals = [_residual(system, trained.state, trained.adjoint) for system in held_out]
     judged = list(zip(map(family.unscaled, others), residuals, strict=True))
     worst, largest = max(judged, key=lambda item: item[1])
     if not largest <= LARGEST:
         raise ConvergenceError(
-            f"the residual is {largest:.2g} of the data for {worst}, and {trained.steps[-1].residual:.2g} at the "
+            f"the residual is {largest:.2g} of what is given for {worst}, and {trained.steps[-1].residual:.2g} at the "
             "points used: more features, more members with more points, or narrower ranges."
         )
     return ParametricSolution(family, box, trained.state, trained.adjoint, trained.steps, judged, trained.note, seed)

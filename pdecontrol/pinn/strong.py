@@ -17,13 +17,14 @@ from .collocation import Collocation
 from .domain import Domain
 from .method import NetworkMethod
 from .outcome import Outcome, history_of
+from .reporter import Reporter
 from .sampling import draw
 from .system import System
 from .training import Task, Training
 from .trial import Trial, projected
 
 SCALES = (0.7, 1.0, 1.5, 2.0, 3.0)  # among which that of the features is chosen
-REFUSED = 0.02  # residual at points held out, relative to right-hand sides, beyond which there is no answer
+REFUSED = 0.02  # residual at points held out, relative to what is given, beyond which there is no answer
 FEATURES, INTERFACE, IN_TIME = 600, 200, 1200  # features, more of them for each interface, and those in time
 PROBE = 1 / 3  # of the features, for the choice of their scale
 RANDOM, TRAINED = 10, 2000  # points in the interior: for each random feature, and for networks that are trained
@@ -34,10 +35,10 @@ def by_training(
     problem: ControlProblem, pair: tuple[Ansatz, Ansatz], method: NetworkMethod, tol: float, options: RunOptions
 ) -> Outcome:
     """State and adjoint state with a small residual of the optimality system at points, and at others held out."""
-    training = method.training
+    training, report = method.training, Reporter(options.get("progress"))
     if not isinstance(training, Training):
         features = method.features or _features(pair[0].domain)
-        scale = method.scale or _best_scale(problem, pair, method, round(PROBE * features))
+        scale = method.scale or _best_scale(problem, pair, method, round(PROBE * features), report)
         training = Collocation(features, scale, method.near)
     count = method.points or (RANDOM * training.features if isinstance(training, Collocation) else TRAINED)
     generator = np.random.default_rng(method.seed)
@@ -47,8 +48,8 @@ def by_training(
     residual = held_out.left(trained.state.apply, trained.adjoint.apply)
     if not residual < REFUSED:
         raise ConvergenceError(
-            f"the residual of the optimality system is {residual:.1e} of its right-hand sides at points held out: this is "
-            f"no answer ({trained.note}). Curves that turn sharply and steep functions are out of reach in strong "
+            f"the residual of the optimality system is {residual:.1e} of what is given at points held out: this "
+            f"is no answer ({trained.note}). Curves that turn sharply and steep functions are out of reach in strong "
             "form: take training='galerkin' or finite elements; else more features, points or time."
         )
     y, p = Trial(pair[0], trained.state), Trial(pair[1], trained.adjoint)
@@ -61,7 +62,7 @@ def by_training(
 
 def left(residual: float) -> str:
     """What is left of the optimality system, in words."""
-    return f"the residual of the optimality system is {residual:.1e} of its right-hand sides at points held out"
+    return f"the residual of the optimality system is {residual:.1e} of what is given in its rows, at points held out"
 
 
 def _run(options: RunOptions) -> tuple[bool | None, Checkpoint | None]:
@@ -89,11 +90,14 @@ def _system(
 
 
 def _best_scale(
-    problem: ControlProblem, pair: tuple[Ansatz, Ansatz], method: NetworkMethod, features: int
+    problem: ControlProblem, pair: tuple[Ansatz, Ansatz], method: NetworkMethod, features: int, report: Reporter
 ) -> float:  # fmt: skip
     """The scale with which so many features leave the smallest residual at points held out."""
     generator = np.random.default_rng(method.seed)
     system, held_out = (_system(problem, pair, method, RANDOM * features // part, generator) for part in (1, 2))
-    task = Task(system, held_out, method.seed)
-    residuals = [Collocation(features, scale, method.near).train(task).steps[-1].held_out for scale in SCALES]
+    task = Task(system, held_out, method.seed, progress=False)
+    residuals = []
+    for scale in SCALES:
+        residuals.append(Collocation(features, scale, method.near).train(task).steps[-1].held_out)
+        report(f"{features} features of scale {scale:g}: residual {residuals[-1]:.1e} at points held out")
     return SCALES[int(np.argmin(residuals))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import ProblemError
+from ..errors import ConvergenceError, ProblemError
 from ..optimise import RunOptions, minimise
 from ..problem import ControlProblem
 from ..result import History, Status
@@ -15,11 +15,12 @@ from .galerkin import GalerkinMap
 from .method import NetworkMethod
 from .network import Shallow
 from .outcome import Outcome
+from .reporter import Reporter
 from .trial import Trial, projected
 
 SCALE, STEEPER = 2.0, 1.5  # of the first features, and by how much those are steeper of which there are twice as many
 FEATURES, MOST = 400, 1600  # at first, and at most
-ENOUGH = 2e-3  # of the energy, that the second half of the features adds
+ENOUGH, REFUSED = 2e-3, 0.02  # of the energy, that the second half of the features adds, and what is no answer
 CELL, TURN = 1 / 8, 1.2  # size of the cells of quadrature in diameters, and turn of an interface in one
 GAUSS = 6  # points in each direction of cells, at first
 
@@ -33,14 +34,24 @@ def by_galerkin(
         raise ProblemError("training='galerkin' is for steady equations, and interfaces that meshes of gmsh fit.")
     scale, count, gauss = method.scale or SCALE, method.features or FEATURES, method.points or GAUSS
     mesh = mesh_of(state.domain, CELL * state.domain.diameter, TURN)
+    report = Reporter(options.get("progress"))
     while True:
         layer = random_features(state, count, scale, np.random.default_rng(method.seed))
-        map = GalerkinMap(problem, state, layer, mesh, gauss)
-        missing = map.missing(count // 2)
+        report(f"{count} features of scale {scale:g}")
+        map = GalerkinMap(problem, state, layer, mesh, gauss, report)
+        result = minimise(problem, map, tol=tol, **(options | {"progress": False}))
+        report(
+            f"the optimum among the trial functions, in {result.history['iteration'][-1]:.0f} steps of Newton's method"
+        )
+        missing = map.missing(count // 2, result.state.array, result.adjoint.array)
         if method.features is not None or count >= MOST or missing <= ENOUGH:
             break
         count, gauss, scale = 2 * count, map.count, scale if method.scale else STEEPER * scale
-    result = minimise(problem, map, tol=tol, **options)
+    if not missing < REFUSED:
+        raise ConvergenceError(
+            f"half of the features have not {missing:.1e} of the energy of state and adjoint state: this is no answer; "
+            "take more features."
+        )
     y = Trial(state, Shallow(map.layer, map.basis @ result.state.array))
     p = Trial(adjoint, Shallow(map.layer, map.basis @ result.adjoint.array * (state.size / adjoint.size)))
     norm, bound = max(result.certificate.norm, 1e-300), result.certificate.bound
@@ -51,7 +62,7 @@ def by_galerkin(
     return Outcome(
         y, p, projected(problem, p),
         f"relative to the control, the distance to the optimum among the trial functions is {known}, and half of the "
-        f"features have all but {missing:.1e} of the energy of an adjoint state",
+        f"features have all but {missing:.1e} of the energy of state and adjoint state",
         Status.SOLVED if result.status is Status.CONVERGED else result.status,
         f"hard constraints, Galerkin's method ({map.basis.shape[1]} of {count} random features of scale {scale:g}, "
         f"{map.points} points of quadrature; {result.method.split(' (')[0]}",
