@@ -103,11 +103,13 @@ def worst(values: Sequence[float]) -> float:
     return max(values, key=abs)
 
 
-def print_row(label: str, setting: str, numbers: Numbers | str) -> None:
-    """A line of a table; numbers are medians and the worst ones."""
-    line = f"  {label:<21}{setting:<24}"
-    if isinstance(numbers, str):
-        print(f"{line}{numbers}", flush=True)
+def print_row(label: str, way: Way, case: Case, seeds: int) -> None:
+    """A line of a table: medians, and the worst ones; or why there is no answer."""
+    line = f"  {label:<21}{way.setting:<24}"
+    try:
+        numbers = measured(case, way, seeds)
+    except pc.ConvergenceError as error:
+        print(f"{line}  no answer: {error}"[:120], flush=True)
         return
     for name, values in numbers.items():
         if name == "seconds":
@@ -120,16 +122,13 @@ def print_row(label: str, setting: str, numbers: Numbers | str) -> None:
 def against_time(arguments: argparse.Namespace) -> None:
     """Errors against time."""
     for name in arguments.case or (["circle"] if arguments.quick else COMPARED):
-        case, budgets = CASES[name](), (0.5,) if arguments.quick else arguments.budget
+        case, budgets = CASES[name](), (1.0,) if arguments.quick else arguments.budget
         print(f"\n{name}")
         offered = ways(name, arguments.quick, budgets)
         chosen = arguments.way or [label for label in offered if label != "adam"]
         for label in (label for label in chosen if label in offered):
             for way in offered[label]():
-                try:
-                    print_row(label, way.setting, measured(case, way, arguments.seeds))
-                except pc.ConvergenceError as error:
-                    print_row(label, way.setting, f"no answer: {error}"[:110])
+                print_row(label, way, case, arguments.seeds)
 
 
 def published(arguments: argparse.Namespace) -> None:
@@ -140,18 +139,17 @@ def published(arguments: argparse.Namespace) -> None:
         print(f"\n{row.case}, {row.kind}")
         state = "" if np.isnan(row.state) else f"  y {row.state:.1e}"
         print(f"  published: u {row.control:.1e}{state}  {60 * row.minutes:.0f} s, {row.remark}")
-        way = Way("", partial(by_networks, **row.options))
-        print_row("ours", "", measured(CASES[row.case](), way, arguments.seeds))
+        print_row("ours", Way("", partial(by_networks, **row.options)), CASES[row.case](), arguments.seeds)
 
 
 def soft(arguments: argparse.Namespace) -> None:
     """Exact conditions against rows with weights, in the span of as many features, at the same points."""
     case = CASES["circle"]()
-    for count in (150,) if arguments.quick else (400, 700):
+    for count in (250,) if arguments.quick else (400, 700):
         for weight in (None, 1.0, 10.0, 100.0):
             way = Way(f"{count} features", partial(matched, weight=weight, features=count))
             label = "exact" if weight is None else f"weight {weight:g}"
-            print_row(label, way.setting, measured(case, way, arguments.seeds))
+            print_row(label, way, case, arguments.seeds)
 
 
 def matched(case: Case, seed: int, weight: float | None, features: int = 400) -> Found:

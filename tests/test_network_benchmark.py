@@ -128,7 +128,8 @@ def test_errors_against_time(benchmark, printed):
     }  # fmt: skip
     assert set(rows) == {name for name in limits if "dolfinx" not in name or benchmark.distributed()}
     for name, row in rows.items():
-        assert numbers(row)[0] < limits[name]
+        trained = name in ("variable projection", "Levenberg-Marquardt")  # which may have no answer in one second
+        assert (trained and "no answer" in row) or numbers(row)[0] < limits[name]
     assert numbers(rows["skfem P2"])[0] > 1e-4 and numbers(rows["skfem P1"])[0] > 1e-2
 
 
