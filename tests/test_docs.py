@@ -66,3 +66,20 @@ def test_problems_with_interfaces():
         problem = replace(names["on_gamma"], equation=pc.Elliptic(), interface=interface, control=pc.Distributed(),
                           tracking=pc.Tracking(1.0))  # fmt: skip
         assert pc.solve(problem, mesh).success
+
+
+def test_networks():
+    blocks, names = code("networks.rst"), {}
+    assert len(blocks) == 6
+    pytest.importorskip("gmsh", reason="fitted meshes need gmsh")
+    for block in blocks:
+        exec(block, names)  # noqa: S102
+    results = [names[name] for name in ("result", "film", "some")]
+    assert all(result.success and result.certificate.bound is None for result in results)
+    assert names["certificate"].relative < 1e-3
+    assert names["jump"] == pytest.approx(names["x"][0], abs=1e-11)
+    assert 10 * names["outer"] - names["inner"] == pytest.approx(1, abs=1.0)  # natural, and not exact
+    u = names["film"].control.array
+    assert u.min() == -0.3 and u.max() == 0.3
+    known = pc.discretise(names["known"], names["mesh"], pc.Embedded(degree=2))
+    assert pc.certify(names["known"], names["trained"].control, known).relative < 5e-4

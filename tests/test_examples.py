@@ -23,6 +23,13 @@ from pdecontrol.examples import (
     interface_observed,
     inverse_heat,
     moving_target,
+    network_circle,
+    network_ellipse,
+    network_family,
+    network_flux,
+    network_heat,
+    network_moving,
+    network_star,
     regularisation_path,
     semilinear,
     semilinear_sparse,
@@ -284,6 +291,66 @@ def check_interface_in_time(output):
     return fine
 
 
+def check_network_circle(output):
+    result = network_circle.main(output, size=0.1, method=pc.HardConstraint(features=200, scale=2.0))
+    u, y, p = network_circle.errors(result)
+    assert u < 3e-5 and p < 3e-5 and y < 6e-5
+    assert u < result.certificate.relative < 4e-4  # 2.2e-4 is what elements of this size err by
+    return result
+
+
+def check_network_flux(output):
+    result = network_flux.main(output, size=0.1, method=pc.HardConstraint(features=200, scale=2.0))
+    value, flux = network_flux.jump_errors(result)
+    assert value < 1e-10 and flux < 1e-3
+    assert network_flux.error(result) < 2e-4
+    assert network_flux.error(result) < result.certificate.relative < 1.5e-3
+    return result
+
+
+def check_network_star(output):
+    result = network_star.main(output, size=0.05, method=pc.HardConstraint(features=200, scale=4.5, points=5))
+    assert result.objective == pytest.approx(pc.interface_reference.star().objective, rel=5e-4)
+    assert result.certificate.norm == pytest.approx(pc.interface_reference.STAR_NORM, rel=1e-2)
+    assert result.certificate.relative < 3e-2
+    return result
+
+
+def check_network_heat(output):
+    result = network_heat.main(output, size=0.2, steps=(10,), method=pc.HardConstraint(features=400, scale=1.5))
+    assert network_heat.error(result) < 3e-3
+    problem = network_heat.exact(5).problem
+    mesh = pc.fitted_mesh(network_heat.SQUARE, problem.interface, 0.2)
+    coarse = pc.certify(problem, result.control, pc.discretise(problem, mesh, pc.Embedded(degree=2)))
+    assert 3 < coarse.relative / result.certificate.relative < 5  # the error of the scheme
+    assert result.certificate.relative < 0.04
+    return result
+
+
+def check_network_moving(output):
+    result = network_moving.main(output, n=16, steps=10, method=pc.HardConstraint(features=400, scale=1.5))
+    assert network_moving.error(result) < 2e-2
+    assert network_moving.error(result) < result.certificate.relative < 0.2  # of elements that the interface cuts
+    y, gamma = result.state, network_moving.exact(1).problem.interface["gamma"].shape
+    x = gamma.at(1.0).curves(0.1, 0.1, network_moving.SQUARE)[0]
+    assert y(x, 1.0, side="inside") == pytest.approx(y(x, 1.0, side="outside"), abs=1e-12)
+    return result
+
+
+def check_network_ellipse(output):
+    """The bound is one on the distance to the control of finite elements."""
+    result = network_ellipse.main(output, method=pc.HardConstraint(features=200, scale=2.0))
+    problem = network_ellipse.PROBLEM
+    mesh = pc.fitted_mesh(network_ellipse.SQUARE, problem.interface, 0.1, outside="plate")
+    by_elements = pc.solve(problem, mesh, pc.Embedded(degree=2))
+    space = by_elements.control.space
+    distance = space.norm(result.control(space.points) - by_elements.control.array)
+    assert 0.3 * result.certificate.bound < distance < 1.05 * result.certificate.bound
+    assert result.certificate.relative < 2e-2
+    assert space.integral(by_elements.control.array == 4) > 0.8
+    return result
+
+
 CHECKS = {
     "bang_bang": check_bang_bang,
     "bilinear": check_bilinear,
@@ -300,6 +367,12 @@ CHECKS = {
     "interface_observed": check_interface_observed,
     "inverse_heat": check_inverse_heat,
     "moving_target": check_moving_target,
+    "network_circle": check_network_circle,
+    "network_ellipse": check_network_ellipse,
+    "network_flux": check_network_flux,
+    "network_heat": check_network_heat,
+    "network_moving": check_network_moving,
+    "network_star": check_network_star,
     "regularisation_path": check_regularisation_path,
     "semilinear": check_semilinear,
     "semilinear_sparse": check_semilinear_sparse,
@@ -312,8 +385,8 @@ CHECKS = {
 
 def test_every_example_of_the_folder_is_checked():
     folder = Path(examples.__path__[0])
-    assert {path.stem for path in folder.glob("*.py")} - {"__init__", "training_data"} == set(CHECKS)
-    assert len(CHECKS) == 22
+    assert {path.stem for path in folder.glob("*.py")} - {"__init__", "network_family", "training_data"} == set(CHECKS)
+    assert len(CHECKS) == 28
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -330,6 +403,14 @@ def test_example(name, tmp_path, capsys):
     assert written - beside == {f"{name}.png", f"{name}.npz", f"{name}.{ending}"}
     loaded = pc.load(tmp_path / "new folder" / f"{name}.npz")
     assert np.array_equal(loaded.control.array, result.control.array)
+
+
+def test_a_family_by_one_network(tmp_path, capsys):
+    found = network_family.main(tmp_path / "new folder", count=4, features=300, members=120)
+    assert len(found) == 4 and "radius contrast" in capsys.readouterr().out
+    for item in found:
+        assert item.error < 0.03 and item.bound == pytest.approx(item.error, rel=0.05)
+    assert {path.name for path in (tmp_path / "new folder").iterdir()} == {"network_family.png"}
 
 
 def test_training_data(tmp_path, capsys):

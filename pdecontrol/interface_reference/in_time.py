@@ -45,8 +45,8 @@ def moving(
 ) -> InterfaceReference:
     """The heat equation of `heat` on the circle r0 = 0.4 around c(t) = 0.2 (cos 4 t, sin 4 t), which no mesh follows.
 
-    S = (|x - c|^2 - r0^2) (x1^2 - 1) (x2^2 - 1), S_t = -2 c' . (x - c) (x1^2 - 1) (x2^2 - 1), and with y*, p* and u* of
-    `heat` f and y_d have the further terms -5 cos(t - T) S_t/kappa and -5 sin(t - T) S_t/kappa. |p*| <= 0.78.
+    S = ((x - c)^2 - r0^2) (x1^2 - 1) (x2^2 - 1), S_t = -2 c' . (x - c) (x1^2 - 1) (x2^2 - 1), and with y*, p* and u* of
+    `heat` f and y_d have the further terms -5 cos(t - T) S_t/kappa and -5 sin(t - T) S_t/kappa. abs(p*) <= 0.78.
 
     Examples
     --------

@@ -27,7 +27,7 @@ PUBLISHED = ((0, 1e-3), (5_000, 5e-4), (10_000, 2e-4), (20_000, 1e-4), (30_000, 
 
 @dataclass(frozen=True, repr=False)
 class Adam(Stated, Training):
-    """min sum_b w_b |r_b(N_y, N_p)|^2 by the weights of both networks, over the blocks b of an optimality system.
+    """min sum_b w_b ||r_b(N_y, N_p)||^2 by the weights of both networks, over the blocks b of an optimality system.
 
     All points in each step. The networks are drawn at random, W_l and b_l uniform in +-1/sqrt(d_{l-1}).
 

@@ -29,10 +29,10 @@ RIDGE = 1e-13  # of scaled normal equations
 
 @dataclass(frozen=True)
 class Collocation(Training):
-    """min |r(Y, P)|^2 over the outer weights c of Y = g + h sum_j c_j tanh(w_j . (x, phi) + b_j), and likewise P.
+    """min ||r(Y, P)||^2 over the outer weights c of Y = g + h sum_j c_j tanh(w_j . (x, phi) + b_j), and likewise P.
 
     r is piecewise linear in c, as the control is a projection. Each step of Newton's method is one linear problem of
-    least squares for the present active set, globalised by a line search upon |r|^2.
+    least squares for the present active set, globalised by a line search upon ||r||^2.
 
     Parameters
     ----------

@@ -90,7 +90,10 @@ def objective(problem: ControlProblem, state: Trial, control: Projected) -> tupl
     everywhere, total = on_domain(domain), 0.0
     for item in problem.observations:
         curve = item.on is not None and (item.on.removesuffix("+") in domain.interface)
-        for places, weights in on_curve(domain, str(item.on)) if curve else everywhere:
+        observed = on_curve(domain, str(item.on)) if curve else everywhere
+        if isinstance(item, Tracking) and item.points is not None:
+            observed = [(domain.places(item.points), np.ones(item.points.shape[1]))]
+        for places, weights in observed:
             part = weights if curve or item.on is None else weights * domain.part(places, item.on)
             if isinstance(item.times, tuple):
                 part = part * (item.times[0] <= (places.t or 0.0) <= item.times[1])

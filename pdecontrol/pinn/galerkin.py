@@ -102,7 +102,7 @@ class GalerkinMap(SolutionMap):
         """
         rule = cell_rule(mesh, self._interface, count)
         energy, lost = self._energy(rule), self.layer.count
-        while count + FINER <= MOST:
+        while True:
             finer = cell_rule(mesh, self._interface, count + FINER)
             other = self._energy(finer)
             eigenvalues, vectors = np.linalg.eigh(energy)
@@ -118,6 +118,8 @@ class GalerkinMap(SolutionMap):
             if lost <= few * basis.shape[1] and np.linalg.norm(wrong[lost:, lost:], 2) <= TOGETHER:
                 return rule, energy, np.asarray(basis[:, lost:]), count
             count, rule, energy = count + FINER, finer, other
+            if count + FINER > MOST:
+                break
         raise ConvergenceError(
             f"the quadrature is too coarse for the features: of {basis.shape[1]} functions {lost} have other energies "
             f"by {count} Gauss points than by {count - FINER}; take a smaller scale."

@@ -16,7 +16,7 @@ from .system import System
 
 @dataclass(frozen=True)
 class LevenbergMarquardt(LeastSquares):
-    """min |r(Y, P)|^2 over all weights of two networks, by (J^T J + mu diag(J^T J)) d = -J^T r.
+    """min ||r(Y, P)||^2 over all weights of two networks, by (J^T J + mu diag(J^T J)) d = -J^T r.
 
     Parameters
     ----------

@@ -38,11 +38,16 @@ def solve_by_networks(
     begin = perf_counter()
     check_problem(problem, "problem, domain")
     where = checked_domain(problem, _box(domain))
+    shown = domain if isinstance(domain, Mesh) else mesh_of(where, where.diameter / SHOWN)
+    if problem.control.on in where.interface and problem.control.on not in shown.boundaries:
+        raise ProblemError(
+            f"the control on {problem.control.on!r} has values at nodes of a mesh fitted to it: take gmsh, or a fitted "
+            "mesh for the rectangle; controls on interfaces that move have none."
+        )
     pair = method.trial_functions(problem, where)
     training, why = _chosen(where, method)
     found = by_galerkin if training == "galerkin" else by_training
     outcome = found(problem, pair, replace(method, training=training), tol, options)
-    shown = domain if isinstance(domain, Mesh) else mesh_of(where, where.diameter / SHOWN)
     result = result_of(problem, outcome._replace(method=f"{outcome.method}{why})"), shown, tol, 0.0)
     return replace(result, seconds=perf_counter() - begin)
 

@@ -24,7 +24,7 @@ from .training import Task, Training
 from .trial import Trial, projected
 
 SCALES = (0.7, 1.0, 1.5, 2.0, 3.0)  # among which that of the features is chosen
-REFUSED = 0.02  # residual at points held out, relative to what is given, beyond which there is no answer
+REFUSED = 0.05  # residual at points held out, relative to what is given, beyond which there is no answer
 FEATURES, INTERFACE, IN_TIME = 600, 200, 1200  # features, more of them for each interface, and those in time
 PROBE = 1 / 3  # of the features, for the choice of their scale
 RANDOM, TRAINED = 10, 2000  # points in the interior: for each random feature, and for networks that are trained

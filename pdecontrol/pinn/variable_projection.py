@@ -25,7 +25,7 @@ from .system import System
 
 @dataclass(frozen=True)
 class VariableProjection(LeastSquares):
-    """min over hidden weights of min over outer ones of |r(Y, P)|^2, for two networks.
+    """min over hidden weights of min over outer ones of ||r(Y, P)||^2, for two networks.
 
     Parameters
     ----------
