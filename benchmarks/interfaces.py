@@ -24,7 +24,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from cartesian import Cartesian, Curve, optimise
+from cartesian import Cartesian, Curve, Optimum, optimise
 
 import pdecontrol as pc
 from pdecontrol import interface_reference as reference
@@ -198,31 +198,39 @@ def curve_of(exact: InterfaceReference) -> Curve:
     return Curve(lambda theta: np.full_like(theta, reference.RADIUS))
 
 
-def immersed(exact: InterfaceReference, size: float) -> Run:
+def function(data: Any) -> Callable[[Array], Array]:
+    """Data as a function."""
+    return data if callable(data) else lambda x: np.full(x.shape[1], float(data))
+
+
+def both(data: Any) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    """Data inside and outside of the curve."""
+    return (data["inside"], data["outside"]) if isinstance(data, dict) else (function(data), function(data))
+
+
+def on_grid(exact: InterfaceReference, size: float) -> tuple[Cartesian, Optimum]:
     """The problem by the immersed interface method on a Cartesian grid."""
     problem = exact.problem
-    gamma, box = problem.interface["gamma"], problem.term(pc.Box) or pc.Box()
-
-    def function(data: Any) -> Callable[[Array], Array]:
-        return data if callable(data) else lambda x: np.full(x.shape[1], float(data))
-
-    def both(data: Any) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
-        return (data["inside"], data["outside"]) if isinstance(data, dict) else (function(data), function(data))
-
-    start = perf_counter()
-    equation = problem.equation
+    equation, gamma, box = problem.equation, problem.interface["gamma"], problem.term(pc.Box) or pc.Box()
     scheme = Cartesian(round(2 / size), curve_of(exact), (equation.diffusion["inside"], equation.diffusion["outside"]))
     found = optimise(
         scheme, both(equation.source), both(problem.tracking[0].target), function(gamma.value), function(gamma.flux),
         function(problem.boundary["boundary"].value), (box.lower, box.upper), problem.term(pc.Tikhonov).alpha,
     )  # fmt: skip
+    return scheme, found
+
+
+def immersed(exact: InterfaceReference, size: float) -> Run:
+    """Solve on a grid."""
+    start = perf_counter()
+    scheme, found = on_grid(exact, size)
     seconds = perf_counter() - start
 
     def square(values: Array) -> float:
         return float(scheme.h**2 * (values @ values))
 
     if exact.state is None:
-        apart = found.y - function(problem.tracking[0].target)(scheme.nodes)
+        apart = found.y - function(exact.problem.tracking[0].target)(scheme.nodes)
         cost = 0.5 * square(apart) + 0.5 * square(found.u)
         values = against_star(cost, float(np.sqrt(square(found.u))), float(found.u.max()))
     else:
