@@ -49,7 +49,7 @@ def by_galerkin(
         count, gauss, scale = 2 * count, map.count, scale if method.scale else STEEPER * scale
     if not change < REFUSED:
         raise ConvergenceError(
-            f"by half of the features state or adjoint state differ by {change:.1e} in L2: no answer, take more of them."
+            f"by half of the features y or p differ by {change:.1e} in L2: this is no answer, take more of them."
         )
     y = Trial(state, Shallow(map.layer, map.basis @ result.state.array))
     p = Trial(adjoint, Shallow(map.layer, map.basis @ result.adjoint.array * (state.size / adjoint.size)))
