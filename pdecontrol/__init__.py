@@ -27,12 +27,12 @@ from .mesh.mesh import Mesh
 from .mesh.shapes import disc, unit_cube, unit_interval, unit_square
 from .optimise import certify, minimise
 from .parallel import report
-from .pinn.adam import Adam
-from .pinn.collocation import Collocation
-from .pinn.levenberg_marquardt import LevenbergMarquardt
 from .pinn.method import HardConstraint, SoftConstraint
 from .pinn.parametric import ParametricSolution, solve_parametric
-from .pinn.variable_projection import VariableProjection
+from .pinn.training.adam import Adam
+from .pinn.training.collocation import Collocation
+from .pinn.training.levenberg_marquardt import LevenbergMarquardt
+from .pinn.training.variable_projection import VariableProjection
 from .problem import (
     L1,
     Actuators,

@@ -35,15 +35,15 @@ class Mutant(NamedTuple):
 
 MUTANTS = {
     "sign of the control in the derivative of a system": Mutant(
-        "pinn/block.py", "else self.factor * self.control.slope(v)", "else -self.factor * self.control.slope(v)",
+        "pinn/system/block.py", "else self.factor * self.control.slope(v)", "else -self.factor * self.control.slope(v)",
         ("test_training.py::test_the_jacobian_is_the_derivative_of_the_residual[on the domain]",
          "test_training.py::test_the_jacobian_is_the_derivative_of_the_residual[on the interface]",
          "test_training.py::test_the_jacobian_is_the_derivative_of_the_residual[over time]")),
     "damping forgotten by a checkpoint": Mutant(
-        "pinn/least_squares.py", 'float(last.rest["damping"])', "DAMPING",
+        "pinn/training/least_squares.py", 'float(last.rest["damping"])', "DAMPING",
         ("test_training.py::test_a_run_that_goes_on_is_one_that_never_stopped",)),
     "weights that are best at the points of training": Mutant(
-        "pinn/monitor.py", "stage.held_out < self.best.held_out", "stage.residual < self.best.residual",
+        "pinn/training/monitor.py", "stage.held_out < self.best.held_out", "stage.residual < self.best.residual",
         ("test_training.py::test_how_trainings_end",)),
     "sign of a control on an interface": Mutant(
         "fem/control.py", "Coupling(space, sign * matrix)", "Coupling(space, matrix)",
@@ -60,20 +60,21 @@ MUTANTS = {
         "return functional",
         ("test_maps.py::test_adjoint[jumps]",)),
     "sign of a control on an interface in trial spaces": Mutant(
-        "pinn/projection.py", "sign = -1.0 if isinstance(problem.control, Boundary) else 1.0", "sign = 1.0",
+        "pinn/functions/projection.py", "sign = -1.0 if isinstance(problem.control, Boundary) else 1.0", "sign = 1.0",
         ("test_system.py::test_exact_solutions_satisfy_all_rows[flux control]",
          "test_system.py::test_the_reduced_gradient_is_alpha_u_plus_or_minus_p[interface]")),
     "sign of a jump of the flux in trial spaces": Mutant(
-        "pinn/system.py", "                factors.append(-weight)", "                factors.append(weight)",
+        "pinn/system/system.py", "                factors.append(-weight)", "                factors.append(weight)",
         ("test_system.py::test_exact_solutions_satisfy_all_rows[flux control]",)),
     "adjoint states forwards in time": Mutant(
-        "pinn/system.py", "rate.times((1.0 if of_state else -1.0) / kappa)", "rate.times(1.0 / kappa)",
+        "pinn/system/system.py", "rate.times((1.0 if of_state else -1.0) / kappa)", "rate.times(1.0 / kappa)",
         ("test_system.py::test_exact_solutions_satisfy_all_rows[heat]",)),
     "second derivatives without those of phi": Mutant(
-        "pinn/ansatz.py", "mixed[2] += size * phi.laplacian", "mixed[2] += 0.0",
+        "pinn/functions/ansatz.py", "mixed[2] += size * phi.laplacian", "mixed[2] += 0.0",
         ("test_ansatz.py::test_derivatives_are_those_of_the_values[star-spaces]",)),
     "jumps of values with the other sign in trial spaces": Mutant(
-        "pinn/lifting.py", "g = g - self._jump(tag, places.points, t)", "g = g + self._jump(tag, places.points, t)",
+        "pinn/functions/lifting.py",
+        "g = g - self._jump(tag, places.points, t)", "g = g + self._jump(tag, places.points, t)",
         ("test_ansatz.py::test_jumps_are_exact[circle]",)),
     "edges bent on one side": Mutant(
         "fem/interfaces.py", "for side in (tag, tag + OUTER):", "for side in (tag,):",

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from trial_cases import CASES, edge, random_network
 
-from pdecontrol.pinn.factors import loops_of
-from pdecontrol.pinn.sampling import draw
+from pdecontrol.pinn.functions.factors import loops_of
+from pdecontrol.pinn.system.sampling import draw
 
 DRAWS = 10
 AXIS = np.array([[1.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, -1.0]])

@@ -10,17 +10,17 @@ from marks import needs_torch
 
 from pdecontrol import interface_reference as reference
 from pdecontrol.errors import ProblemError, ResultFileError
-from pdecontrol.pinn.adam import Adam
-from pdecontrol.pinn.ansatz import hard, soft
-from pdecontrol.pinn.deep import drawn
-from pdecontrol.pinn.domain import domain_of
-from pdecontrol.pinn.layer import Layer
-from pdecontrol.pinn.lifting import Lifting
-from pdecontrol.pinn.network import CHUNK
-from pdecontrol.pinn.operator import Operator
-from pdecontrol.pinn.sampling import draw
-from pdecontrol.pinn.system import System
-from pdecontrol.pinn.training import Task
+from pdecontrol.pinn.functions.ansatz import hard, soft
+from pdecontrol.pinn.functions.domain import domain_of
+from pdecontrol.pinn.functions.lifting import Lifting
+from pdecontrol.pinn.networks.deep import drawn
+from pdecontrol.pinn.networks.layer import Layer
+from pdecontrol.pinn.networks.network import CHUNK
+from pdecontrol.pinn.networks.operator import Operator
+from pdecontrol.pinn.system.sampling import draw
+from pdecontrol.pinn.system.system import System
+from pdecontrol.pinn.training.adam import Adam
+from pdecontrol.pinn.training.training import Task
 from pdecontrol.problem import L1
 from pdecontrol.result import Status
 from pdecontrol.solvers.checkpoint import Checkpoint
@@ -98,7 +98,7 @@ def networks(system, widths, seed=2):
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("widths", [(20,), (8, 6)])
 def test_the_loss_is_the_residual_and_has_its_gradient(case, widths):
-    from pdecontrol.pinn.loss import Loss
+    from pdecontrol.pinn.training.loss import Loss
 
     system = task(case).system
     state, adjoint = networks(system, widths)
@@ -138,7 +138,7 @@ def test_training_reduces_the_residual_and_goes_on_as_if_there_had_been_no_stop(
 
 @needs_torch
 def test_an_interrupted_run_goes_on_and_only_as_itself(tmp_path, monkeypatch):
-    from pdecontrol.pinn.loss import Loss
+    from pdecontrol.pinn.training.loss import Loss
 
     calls, whole = [], Loss.__call__
 
@@ -192,6 +192,6 @@ def test_bad_parameters_are_named(given, message):
 
 
 def test_without_torch_adam_says_what_it_needs(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pdecontrol.pinn.loss", None)
+    monkeypatch.setitem(sys.modules, "pdecontrol.pinn.training.loss", None)
     with pytest.raises(ProblemError, match=r"pip install 'pdecontrol\[torch\]'"):
         SHORT.train(task())

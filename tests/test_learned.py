@@ -8,12 +8,12 @@ import pytest
 
 from pdecontrol import interface_reference as reference
 from pdecontrol.errors import DataError, ProblemError
-from pdecontrol.pinn.ansatz import Ansatz
-from pdecontrol.pinn.deep import drawn
-from pdecontrol.pinn.domain import Domain, domain_of
-from pdecontrol.pinn.given import Given, given_factor, given_kink, given_lifting
-from pdecontrol.pinn.jet import jet_of
-from pdecontrol.pinn.learned import learned_factor, learned_kink, learned_lifting
+from pdecontrol.pinn.functions.ansatz import Ansatz
+from pdecontrol.pinn.functions.domain import Domain, domain_of
+from pdecontrol.pinn.functions.given import Given, given_factor, given_kink, given_lifting
+from pdecontrol.pinn.functions.jet import jet_of
+from pdecontrol.pinn.functions.learned import learned_factor, learned_kink, learned_lifting
+from pdecontrol.pinn.networks.deep import drawn
 from pdecontrol.problem import Dirichlet, Interface
 from pdecontrol.problem.shapes import Circle, Ellipse, Moving, Star
 

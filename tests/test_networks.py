@@ -14,11 +14,11 @@ from pdecontrol import interface_reference as reference
 from pdecontrol.errors import ConvergenceError, DataError, ProblemError
 from pdecontrol.pinn import galerkin, strong
 from pdecontrol.pinn.checks import checked_domain
-from pdecontrol.pinn.cubature import mesh_of
-from pdecontrol.pinn.domain import domain_of
-from pdecontrol.pinn.features import random_features
+from pdecontrol.pinn.functions.cubature import mesh_of
+from pdecontrol.pinn.functions.domain import domain_of
+from pdecontrol.pinn.functions.quadrature import cell_rule
 from pdecontrol.pinn.galerkin import GalerkinMap
-from pdecontrol.pinn.quadrature import cell_rule
+from pdecontrol.pinn.networks.features import random_features
 from pdecontrol.result import Status, _headline
 from pdecontrol.verify import adjoint_error, taylor_rates
 
@@ -447,7 +447,7 @@ def test_collocation_says_why(solved, monkeypatch):
         "hard constraints, collocation (2250 rows, 150 random features of scale 1.5)"
     )
     assert solved("heat").method.endswith("of scale 0.8; as there is no verified quadrature in time)")
-    monkeypatch.setattr("pdecontrol.pinn.cubature.find_spec", lambda name: None)
+    monkeypatch.setattr("pdecontrol.pinn.functions.cubature.find_spec", lambda name: None)
     exact, method, bounds = EXACT["circle, strong"]
     result = by_networks(exact.problem, SQUARE, **{**method, "training": "auto"})
     assert result.method.endswith("; as there is no verified quadrature without gmsh)")

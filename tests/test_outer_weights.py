@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from pdecontrol import interface_reference as reference
-from pdecontrol.pinn.ansatz import hard
-from pdecontrol.pinn.collocation import Linear, Rows, _couple, _fixed, _least_squares, outer_weights
-from pdecontrol.pinn.domain import domain_of
-from pdecontrol.pinn.features import random_features
-from pdecontrol.pinn.lifting import Lifting
-from pdecontrol.pinn.sampling import draw
-from pdecontrol.pinn.system import System
+from pdecontrol.pinn.functions.ansatz import hard
+from pdecontrol.pinn.functions.domain import domain_of
+from pdecontrol.pinn.functions.lifting import Lifting
+from pdecontrol.pinn.networks.features import random_features
+from pdecontrol.pinn.system.sampling import draw
+from pdecontrol.pinn.system.system import System
+from pdecontrol.pinn.training.collocation import Linear, Rows, _couple, _fixed, _least_squares, outer_weights
 
 
 def made(exact, features, points, seed=0):

@@ -5,9 +5,9 @@ import pytest
 
 from pdecontrol import interface_reference as reference
 from pdecontrol.errors import ConvergenceError, ProblemError
-from pdecontrol.pinn.features import through
-from pdecontrol.pinn.layer import Layer
-from pdecontrol.pinn.network import Shallow
+from pdecontrol.pinn.networks.features import through
+from pdecontrol.pinn.networks.layer import Layer
+from pdecontrol.pinn.networks.network import Shallow
 from pdecontrol.pinn.parametric import _system, _together, solve_parametric
 from pdecontrol.problem import Parametric
 from pdecontrol.terms.control import soft

@@ -7,9 +7,9 @@ import pytest
 
 import pdecontrol as pc
 from pdecontrol.errors import DataError, ProblemError
-from pdecontrol.pinn.ansatz import hard
 from pdecontrol.pinn.checks import checked_domain
-from pdecontrol.pinn.lifting import Lifting
+from pdecontrol.pinn.functions.ansatz import hard
+from pdecontrol.pinn.functions.lifting import Lifting
 from pdecontrol.problem import L1, Interface
 
 BOX = [(-1, 1), (-1, 1)]

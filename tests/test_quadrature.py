@@ -6,8 +6,8 @@ from marks import needs_gmsh
 from trial_cases import CASES, SQUARE, STILL
 
 import pdecontrol as pc
-from pdecontrol.pinn.cubature import mesh_of, on_curve, on_domain
-from pdecontrol.pinn.quadrature import cell_rule, curve_rule
+from pdecontrol.pinn.functions.cubature import mesh_of, on_curve, on_domain
+from pdecontrol.pinn.functions.quadrature import cell_rule, curve_rule
 
 FITTED = [name for name in [*STILL, "wide"] if name != "none"]
 LEAST = {"star": 1e-7, "two": 1e-7}  # relative error: arcs of their cells turn sharply

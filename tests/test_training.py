@@ -8,21 +8,21 @@ import pytest
 
 from pdecontrol.errors import ConvergenceError, ProblemError, ResultFileError
 from pdecontrol.interface_reference import circle, control_on_circle, flux_control, heat
-from pdecontrol.pinn.ansatz import hard
-from pdecontrol.pinn.archive import Stage
-from pdecontrol.pinn.block import Block
-from pdecontrol.pinn.domain import domain_of
-from pdecontrol.pinn.layer import Layer
-from pdecontrol.pinn.levenberg_marquardt import LevenbergMarquardt
-from pdecontrol.pinn.lifting import Lifting
-from pdecontrol.pinn.monitor import PATIENCE, SMALL, STARTS, WINDOW, Monitor
-from pdecontrol.pinn.network import Shallow
-from pdecontrol.pinn.pair import Pair, by_hidden, by_outer
-from pdecontrol.pinn.projection import projection
-from pdecontrol.pinn.sampling import draw
-from pdecontrol.pinn.system import System
-from pdecontrol.pinn.training import Task
-from pdecontrol.pinn.variable_projection import VariableProjection
+from pdecontrol.pinn.functions.ansatz import hard
+from pdecontrol.pinn.functions.domain import domain_of
+from pdecontrol.pinn.functions.lifting import Lifting
+from pdecontrol.pinn.functions.projection import projection
+from pdecontrol.pinn.networks.layer import Layer
+from pdecontrol.pinn.networks.network import Shallow
+from pdecontrol.pinn.system.block import Block
+from pdecontrol.pinn.system.sampling import draw
+from pdecontrol.pinn.system.system import System
+from pdecontrol.pinn.training.archive import Stage
+from pdecontrol.pinn.training.levenberg_marquardt import LevenbergMarquardt
+from pdecontrol.pinn.training.monitor import PATIENCE, SMALL, STARTS, WINDOW, Monitor
+from pdecontrol.pinn.training.pair import Pair, by_hidden, by_outer
+from pdecontrol.pinn.training.training import Task
+from pdecontrol.pinn.training.variable_projection import VariableProjection
 from pdecontrol.problem import Tikhonov
 from pdecontrol.result import Status
 from pdecontrol.solvers.checkpoint import Checkpoint

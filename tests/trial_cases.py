@@ -6,11 +6,11 @@ from functools import cached_property
 import numpy as np
 
 import pdecontrol as pc
-from pdecontrol.pinn.ansatz import hard, soft
 from pdecontrol.pinn.checks import checked_domain
-from pdecontrol.pinn.layer import Layer
-from pdecontrol.pinn.lifting import Lifting
-from pdecontrol.pinn.network import Shallow
+from pdecontrol.pinn.functions.ansatz import hard, soft
+from pdecontrol.pinn.functions.lifting import Lifting
+from pdecontrol.pinn.networks.layer import Layer
+from pdecontrol.pinn.networks.network import Shallow
 from pdecontrol.problem import Interface
 
 SQUARE = ((-1.0, 1.0), (-1.0, 1.0))

@@ -25,10 +25,10 @@ from ..problem import (
     Tracking,
 )
 from ..problem.curves import apart
-from .domain import Domain, data_of, domain_of
-from .factors import loops_of
-from .lifting import SIDES
-from .projection import projection
+from .functions.domain import Domain, data_of, domain_of
+from .functions.factors import loops_of
+from .functions.lifting import SIDES
+from .functions.projection import projection
 
 TIMES = 17  # at which moving interfaces are looked at
 CLOSE = 1e-3  # of the diameter: interfaces are further apart

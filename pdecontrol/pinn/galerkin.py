@@ -15,10 +15,10 @@ from ..maps import Adjoint, Linearisation, SolutionMap
 from ..mesh.mesh import Mesh
 from ..problem import ControlProblem, Elliptic, Linear, Tracking
 from ..space import Space, product
-from .ansatz import Ansatz
-from .domain import Places
-from .layer import Layer
-from .quadrature import Rule, cell_rule, curve_rule
+from .functions.ansatz import Ansatz
+from .functions.domain import Places
+from .functions.quadrature import Rule, cell_rule, curve_rule
+from .networks.layer import Layer
 
 AGREEMENT, TOGETHER = 1e-3, 0.1  # of the energies by two rules, of each function and of all combinations
 CHUNK = 2_000  # points at a time

@@ -11,12 +11,12 @@ from typing import Any, Literal
 from ..arrays import Array, Piecewise
 from ..errors import ProblemError
 from ..problem import ControlProblem, Dirichlet, Parabolic, Tikhonov, check_number
-from .ansatz import Ansatz, Function, adjoint_of, hard, soft
-from .domain import Domain
-from .given import given_factor, given_kink, given_lifting
-from .learned import learned_factor, learned_kink, learned_lifting
-from .lifting import Lifting
-from .training import Training
+from .functions.ansatz import Ansatz, Function, adjoint_of, hard, soft
+from .functions.domain import Domain
+from .functions.given import given_factor, given_kink, given_lifting
+from .functions.learned import learned_factor, learned_kink, learned_lifting
+from .functions.lifting import Lifting
+from .training.training import Training
 
 KNOWN = ("auto", "galerkin", "collocation")
 Learned = Literal["learned"]

@@ -18,10 +18,10 @@ from ..mesh.mesh import Mesh
 from ..problem import Boundary, ControlProblem, Parabolic
 from ..result import History, Result, Row, Status
 from ..space import Space
-from .cubature import objective
-from .domain import Domain, Places
-from .training import Step
-from .trial import Projected, Trial
+from .functions.cubature import objective
+from .functions.domain import Domain, Places
+from .functions.trial import Projected, Trial
+from .training.training import Step
 
 SHOWN = 60  # cells along the diameter, of figures and files
 

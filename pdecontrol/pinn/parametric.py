@@ -15,22 +15,22 @@ from ..counter import Counter
 from ..errors import ConvergenceError
 from ..problem import Parametric
 from ..result import Result, Status
-from .block import Block, Blocks, joined_blocks
 from .checks import checked_domain
-from .collocation import outer_weights
-from .cubature import mesh_of
-from .domain import domain_of
-from .features import through
-from .layer import Layer
+from .functions.cubature import mesh_of
+from .functions.domain import domain_of
+from .functions.trial import Trial, projected
 from .method import HardConstraint
-from .network import Network
+from .networks.features import through
+from .networks.layer import Layer
+from .networks.network import Network
 from .outcome import SHOWN, Outcome, history_of, result_of
 from .reporter import Reporter
-from .sampling import draw
 from .strong import left
-from .system import System
-from .training import Step
-from .trial import Trial, projected
+from .system.block import Block, Blocks, joined_blocks
+from .system.sampling import draw
+from .system.system import System
+from .training.collocation import outer_weights
+from .training.training import Step
 
 CORNERS = 16  # of the box of parameters at most, whose members are checked as single problems are
 CHECKED = 20  # members drawn anew, on which a solution is judged

@@ -14,12 +14,12 @@ from ..optimise import RunOptions, check_problem
 from ..problem import ControlProblem
 from ..result import Result
 from .checks import checked_domain
-from .cubature import can_fit, mesh_of
-from .domain import Domain
+from .functions.cubature import can_fit, mesh_of
+from .functions.domain import Domain
 from .method import NetworkMethod
 from .outcome import SHOWN, result_of
 from .strong import by_training
-from .training import Training
+from .training.training import Training
 from .weak import by_galerkin
 
 

@@ -11,17 +11,17 @@ from ..errors import ConvergenceError, ProblemError
 from ..optimise import RunOptions
 from ..problem import ControlProblem
 from ..solvers.checkpoint import Checkpoint, as_checkpoint
-from .ansatz import Ansatz
-from .archive import fingerprint
-from .collocation import Collocation
-from .domain import Domain
+from .functions.ansatz import Ansatz
+from .functions.domain import Domain
+from .functions.trial import Trial, projected
 from .method import NetworkMethod
 from .outcome import Outcome, history_of
 from .reporter import Reporter
-from .sampling import draw
-from .system import System
-from .training import Task, Training
-from .trial import Trial, projected
+from .system.sampling import draw
+from .system.system import System
+from .training.archive import fingerprint
+from .training.collocation import Collocation
+from .training.training import Task, Training
 
 SCALES = (0.7, 1.0, 1.5, 2.0, 3.0)  # among which that of the features is chosen
 REFUSED = 0.05  # residual at points held out, relative to what is given, beyond which there is no answer

@@ -8,15 +8,15 @@ from ..errors import ConvergenceError, ProblemError
 from ..optimise import RunOptions, minimise
 from ..problem import ControlProblem
 from ..result import History, Status
-from .ansatz import Ansatz
-from .cubature import can_fit, mesh_of
-from .features import random_features
+from .functions.ansatz import Ansatz
+from .functions.cubature import can_fit, mesh_of
+from .functions.trial import Trial, projected
 from .galerkin import GalerkinMap
 from .method import NetworkMethod
-from .network import Shallow
+from .networks.features import random_features
+from .networks.network import Shallow
 from .outcome import Outcome
 from .reporter import Reporter
-from .trial import Trial, projected
 
 SCALE, STEEPER = 2.0, 1.5  # of the first features, and by how much those are steeper of which there are twice as many
 FEATURES, MOST = 400, 1600  # at first, and at most

@@ -1,0 +1,1 @@
+"""Networks, and what is asked of them at points."""

@@ -1,0 +1,1 @@
+"""The optimality system at points."""
