@@ -14,11 +14,11 @@ from pdecontrol import interface_reference as reference
 from pdecontrol.errors import ConvergenceError, DataError, ProblemError
 from pdecontrol.pinn import galerkin, strong
 from pdecontrol.pinn.checks import checked_domain
+from pdecontrol.pinn.features import random_features
 from pdecontrol.pinn.functions.cubature import mesh_of
 from pdecontrol.pinn.functions.domain import domain_of
 from pdecontrol.pinn.functions.quadrature import cell_rule
 from pdecontrol.pinn.galerkin import GalerkinMap
-from pdecontrol.pinn.networks.features import random_features
 from pdecontrol.result import Status, _headline
 from pdecontrol.verify import adjoint_error, taylor_rates
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from pdecontrol import interface_reference as reference
+from pdecontrol.pinn.features import random_features
 from pdecontrol.pinn.functions.ansatz import hard
 from pdecontrol.pinn.functions.domain import domain_of
 from pdecontrol.pinn.functions.lifting import Lifting
-from pdecontrol.pinn.networks.features import random_features
 from pdecontrol.pinn.system.sampling import draw
 from pdecontrol.pinn.system.system import System
 from pdecontrol.pinn.training.collocation import Linear, Rows, _couple, _fixed, _least_squares, outer_weights

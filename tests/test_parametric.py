@@ -5,7 +5,7 @@ import pytest
 
 from pdecontrol import interface_reference as reference
 from pdecontrol.errors import ConvergenceError, ProblemError
-from pdecontrol.pinn.networks.features import through
+from pdecontrol.pinn.features import through
 from pdecontrol.pinn.networks.layer import Layer
 from pdecontrol.pinn.networks.network import Shallow
 from pdecontrol.pinn.parametric import _system, _together, solve_parametric

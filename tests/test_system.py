@@ -12,11 +12,11 @@ from trial_cases import CASES, SQUARE, random_network
 import pdecontrol as pc
 from pdecontrol import interface_reference as reference
 from pdecontrol.pinn.checks import checked_domain
+from pdecontrol.pinn.features import random_features
 from pdecontrol.pinn.functions.ansatz import Ansatz, hard, soft
 from pdecontrol.pinn.functions.jet import Jet, constant
 from pdecontrol.pinn.functions.lifting import Lifting
 from pdecontrol.pinn.functions.projection import projection
-from pdecontrol.pinn.networks.features import random_features
 from pdecontrol.pinn.system.sampling import draw
 from pdecontrol.pinn.system.system import System
 from pdecontrol.pinn.training.collocation import Collocation

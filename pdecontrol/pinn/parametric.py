@@ -16,11 +16,11 @@ from ..errors import ConvergenceError
 from ..problem import Parametric
 from ..result import Result, Status
 from .checks import checked_domain
+from .features import through
 from .functions.cubature import mesh_of
 from .functions.domain import domain_of
 from .functions.trial import Trial, projected
 from .method import HardConstraint
-from .networks.features import through
 from .networks.layer import Layer
 from .networks.network import Network
 from .outcome import SHOWN, Outcome, history_of, result_of

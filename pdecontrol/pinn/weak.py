@@ -8,12 +8,12 @@ from ..errors import ConvergenceError, ProblemError
 from ..optimise import RunOptions, minimise
 from ..problem import ControlProblem
 from ..result import History, Status
+from .features import random_features
 from .functions.ansatz import Ansatz
 from .functions.cubature import can_fit, mesh_of
 from .functions.trial import Trial, projected
 from .galerkin import GalerkinMap
 from .method import NetworkMethod
-from .networks.features import random_features
 from .networks.network import Shallow
 from .outcome import Outcome
 from .reporter import Reporter

@@ -12,7 +12,7 @@ import scipy.linalg as sl
 
 from ...arrays import Array
 from ...result import Status
-from ..networks.features import random_features
+from ..features import random_features
 from ..networks.layer import Layer
 from ..networks.network import Shallow
 from ..reporter import Reporter

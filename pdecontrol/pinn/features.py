@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...arrays import Array
-from ..functions.ansatz import Ansatz
-from ..system.sampling import around
-from .layer import Layer
+from ..arrays import Array
+from .functions.ansatz import Ansatz
+from .networks.layer import Layer
+from .system.sampling import around
 
 CLUSTERED = 0.4  # of the features, where there are places with clusters
 STEEPEST = 30.0  # slope of features there
