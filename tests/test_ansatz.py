@@ -5,7 +5,7 @@ import pytest
 from trial_cases import CASES, edge, random_network
 
 from pdecontrol.pinn.functions.factors import loops_of
-from pdecontrol.pinn.system.sampling import draw
+from pdecontrol.pinn.functions.sampling import draw
 
 DRAWS = 10
 AXIS = np.array([[1.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, -1.0]])

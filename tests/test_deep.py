@@ -13,11 +13,11 @@ from pdecontrol.errors import ProblemError, ResultFileError
 from pdecontrol.pinn.functions.ansatz import hard, soft
 from pdecontrol.pinn.functions.domain import domain_of
 from pdecontrol.pinn.functions.lifting import Lifting
+from pdecontrol.pinn.functions.sampling import draw
 from pdecontrol.pinn.networks.deep import drawn
 from pdecontrol.pinn.networks.layer import Layer
 from pdecontrol.pinn.networks.network import CHUNK
 from pdecontrol.pinn.networks.operator import Operator
-from pdecontrol.pinn.system.sampling import draw
 from pdecontrol.pinn.system.system import System
 from pdecontrol.pinn.training.adam import Adam
 from pdecontrol.pinn.training.training import Task

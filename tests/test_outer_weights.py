@@ -8,7 +8,7 @@ from pdecontrol.pinn.features import random_features
 from pdecontrol.pinn.functions.ansatz import hard
 from pdecontrol.pinn.functions.domain import domain_of
 from pdecontrol.pinn.functions.lifting import Lifting
-from pdecontrol.pinn.system.sampling import draw
+from pdecontrol.pinn.functions.sampling import draw
 from pdecontrol.pinn.system.system import System
 from pdecontrol.pinn.training.collocation import Linear, Rows, _couple, _fixed, _least_squares, outer_weights
 

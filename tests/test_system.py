@@ -17,7 +17,7 @@ from pdecontrol.pinn.functions.ansatz import Ansatz, hard, soft
 from pdecontrol.pinn.functions.jet import Jet, constant
 from pdecontrol.pinn.functions.lifting import Lifting
 from pdecontrol.pinn.functions.projection import projection
-from pdecontrol.pinn.system.sampling import draw
+from pdecontrol.pinn.functions.sampling import draw
 from pdecontrol.pinn.system.system import System
 from pdecontrol.pinn.training.collocation import Collocation
 from pdecontrol.pinn.training.training import Task

@@ -12,10 +12,10 @@ from pdecontrol.pinn.functions.ansatz import hard
 from pdecontrol.pinn.functions.domain import domain_of
 from pdecontrol.pinn.functions.lifting import Lifting
 from pdecontrol.pinn.functions.projection import projection
+from pdecontrol.pinn.functions.sampling import draw
 from pdecontrol.pinn.networks.layer import Layer
 from pdecontrol.pinn.networks.network import Shallow
 from pdecontrol.pinn.system.block import Block
-from pdecontrol.pinn.system.sampling import draw
 from pdecontrol.pinn.system.system import System
 from pdecontrol.pinn.training.archive import Stage
 from pdecontrol.pinn.training.levenberg_marquardt import LevenbergMarquardt

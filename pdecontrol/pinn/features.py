@@ -8,8 +8,8 @@ import numpy as np
 
 from ..arrays import Array
 from .functions.ansatz import Ansatz
+from .functions.sampling import around
 from .networks.layer import Layer
-from .system.sampling import around
 
 CLUSTERED = 0.4  # of the features, where there are places with clusters
 STEEPEST = 30.0  # slope of features there

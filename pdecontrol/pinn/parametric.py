@@ -19,6 +19,7 @@ from .checks import checked_domain
 from .features import through
 from .functions.cubature import mesh_of
 from .functions.domain import domain_of
+from .functions.sampling import draw
 from .functions.trial import Trial, projected
 from .method import HardConstraint
 from .networks.layer import Layer
@@ -27,7 +28,6 @@ from .outcome import SHOWN, Outcome, history_of, result_of
 from .reporter import Reporter
 from .strong import left
 from .system.block import Block, Blocks, joined_blocks
-from .system.sampling import draw
 from .system.system import System
 from .training.collocation import outer_weights
 from .training.training import Step

@@ -13,11 +13,11 @@ from ..problem import ControlProblem
 from ..solvers.checkpoint import Checkpoint, as_checkpoint
 from .functions.ansatz import Ansatz
 from .functions.domain import Domain
+from .functions.sampling import draw
 from .functions.trial import Trial, projected
 from .method import NetworkMethod
 from .outcome import Outcome, history_of
 from .reporter import Reporter
-from .system.sampling import draw
 from .system.system import System
 from .training.archive import fingerprint
 from .training.collocation import Collocation

@@ -10,11 +10,11 @@ import numpy as np
 from ...arrays import Array, Data, Piecewise, at_time, takes_time
 from ...errors import DataError
 from ...problem import Dirichlet
-from ..system.sampling import chebyshev
 from .domain import Domain, Places
 from .factors import loops_of
 from .jet import Jet, constant, jet_of, rate_of
 from .lifting import SIDES
+from .sampling import chebyshev
 
 EXACT = 1e-8  # what conditions may miss, relative to the values
 KINK = 1e-6  # the smallest kink, relative to the largest one and to the values

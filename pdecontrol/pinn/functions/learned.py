@@ -15,12 +15,12 @@ from ...errors import DataError, ProblemError
 from ...problem import Dirichlet, Moving
 from ..networks.layer import Layer
 from ..networks.operator import Operator
-from ..system.sampling import chebyshev
 from .ansatz import Function
 from .domain import Domain, Places
 from .factors import SLOPE, loops_of
 from .jet import Jet, constant
 from .lifting import Lifting, Sides
+from .sampling import chebyshev
 
 FEATURES = 400
 LENGTH = 1.5  # of the weights of features on (-1, 1)^2: such functions are smooth

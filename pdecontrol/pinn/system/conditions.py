@@ -12,9 +12,9 @@ from ...problem import ControlProblem, Dirichlet, Parabolic, Tikhonov
 from ..functions.ansatz import Ansatz
 from ..functions.domain import Domain, Places
 from ..functions.lifting import SIDES
+from ..functions.sampling import Sample
 from ..networks.operator import stacked
 from .block import Block
-from .sampling import Sample
 
 
 def conditions(

@@ -15,10 +15,10 @@ from ..functions.ansatz import Ansatz
 from ..functions.domain import Places
 from ..functions.jet import STEP
 from ..functions.projection import Projection, controlled, joined, projection
+from ..functions.sampling import Sample, Sides
 from ..networks.operator import Operator, stacked
 from .block import Block, Blocks
 from .conditions import conditions
-from .sampling import Sample, Sides
 
 
 class System(Blocks):

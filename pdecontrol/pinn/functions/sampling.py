@@ -9,8 +9,8 @@ import numpy as np
 
 from ...arrays import Array
 from ...problem import Moving
-from ..functions.domain import Domain, Places
-from ..functions.factors import loops_of
+from .domain import Domain, Places
+from .factors import loops_of
 
 SLICES = 400  # times at most, which share the points
 CLUSTERED = 0.2  # of the points are near those places where functions are not smooth
