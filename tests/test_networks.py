@@ -528,8 +528,8 @@ def test_an_interrupt_ends_galerkins_method_whatever_the_features_lack(monkeypat
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(weak, "FEATURES", 40)
-    monkeypatch.setattr(weak, "ENOUGH", 1e-9)
+    monkeypatch.setattr("pdecontrol.pinn.weak.FEATURES", 40)
+    monkeypatch.setattr("pdecontrol.pinn.weak.ENOUGH", 1e-9)
     problem, mesh = EXACT["circle"][0].problem, mesh_of(domain_of(EXACT["circle"][0].problem, SQUARE), 0.3)
     result = pc.solve(problem, mesh, method=pc.HardConstraint(scale=1.5), callback=interrupt)
     assert result.status is Status.INTERRUPTED and "of 40 random features" in result.method
