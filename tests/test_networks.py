@@ -546,6 +546,15 @@ def test_where_nothing_is_to_be_done_zero_is_the_solution(training):
     assert result.plot() is not None
 
 
+@needs_gmsh
+def test_objectives_have_the_l1_term():
+    fixed, values = [pc.Tikhonov(1.0), pc.Box(-0.5, -0.5)], []
+    for terms in (fixed, [*fixed, pc.L1(0.3)]):
+        problem = replace(EXACT["circle"][0].problem, terms=terms)
+        values.append(by_networks(problem, features=40, scale=1.5).objective)
+    assert values[1] - values[0] == pytest.approx(0.3 * 0.5 * 4, rel=1e-7)
+
+
 def test_references_are_asked_for_where_the_control_acts():
     problem = replace(
         EXACT["circle"][0].problem,
