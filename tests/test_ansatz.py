@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from trial_cases import CASES, edge, random_network
 
-from pdecontrol.pinn.functions.factors import loops_of
+from pdecontrol.pinn.functions.domain import Domain
+from pdecontrol.pinn.functions.factors import Kink, loops_of
 from pdecontrol.pinn.functions.sampling import draw
+from pdecontrol.problem import Circle, Interface, Star
 
 DRAWS = 10
 AXIS = np.array([[1.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, -1.0]])
@@ -147,3 +149,14 @@ def test_labels_tell_parts_apart():
         labels = case.free[0].kink(places).value
         assert set(labels) == wanted
         assert all(np.unique(labels[case.domain.part(places, tag)]).size == 1 for tag in case.domain.tags)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_kinks_do_not_depend_on_the_unit_of_length(unit):
+    x = np.random.default_rng(7).uniform(-1, 1, (2, 200))
+    for state in (lambda s: Circle(0.5 * s), lambda s: Star(0.5 * s, 0.1 * s, arms=3)):
+        values = []
+        for scale in (1.0, unit):
+            domain = Domain(((-scale, scale), (-scale, scale)), {"gamma": Interface(state(scale))}, "outside")
+            values.append(Kink(domain)(domain.places(scale * x)).value)
+        assert np.abs(values[0] - values[1]).max() < 1e-9

@@ -10,6 +10,7 @@ from pdecontrol import interface_reference as reference
 from pdecontrol.errors import DataError, ProblemError
 from pdecontrol.pinn.functions.ansatz import Ansatz
 from pdecontrol.pinn.functions.domain import Domain, domain_of
+from pdecontrol.pinn.functions.factors import steepness
 from pdecontrol.pinn.functions.given import Given, given_factor, given_kink, given_lifting
 from pdecontrol.pinn.functions.jet import jet_of
 from pdecontrol.pinn.functions.learned import learned_factor, learned_kink, learned_lifting
@@ -56,7 +57,7 @@ def test_learned_functions_satisfy_their_conditions(box):
     jump = lifting(outer).value - lifting(inner).value
     assert np.abs(jump - CIRCLE[0] * CIRCLE[1]).max() < 1e-12
     assert np.abs(kink(outer).value - kink(inner).value).max() < 1e-8
-    assert np.abs((kink(inner).gradient * CIRCLE / 0.5).sum(axis=0) - 4).max() < 1e-8
+    assert np.abs((kink(inner).gradient * CIRCLE / 0.5).sum(axis=0) - steepness(domain)).max() < 1e-8
     assert factor(domain.places(inside(domain))).value.min() > 0
 
 

@@ -519,6 +519,51 @@ def test_options_that_are_not_taken_are_refused():
 def test_galerkins_method_takes_limits_of_iterations():
     result = by_networks(EXACT["circle"][0].problem, features=40, scale=1.5, max_iterations=1)
     assert result.status is Status.ITERATIONS and not result.success
+    texts = [text.get_text() for text in result.plot().findobj(lambda item: hasattr(item, "get_text"))]
+    assert not any("certified" in text or "duality gap" in text for text in texts)
+
+
+@needs_gmsh
+def test_an_interrupt_ends_galerkins_method_whatever_the_features_lack(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pdecontrol.pinn.weak.FEATURES", 40)
+    monkeypatch.setattr("pdecontrol.pinn.weak.ENOUGH", 1e-9)
+    problem, mesh = EXACT["circle"][0].problem, mesh_of(domain_of(EXACT["circle"][0].problem, SQUARE), 0.3)
+    result = pc.solve(problem, mesh, method=pc.HardConstraint(scale=1.5), callback=interrupt)
+    assert result.status is Status.INTERRUPTED and "of 40 random features" in result.method
+    with pytest.raises(ProblemError, match=r"HardConstraint\(features="):
+        pc.solve(problem, mesh, method="pinn", checkpoint="never.npz")
+
+
+@pytest.mark.parametrize("training", [pytest.param("galerkin", marks=needs_gmsh), "collocation"])
+def test_where_nothing_is_to_be_done_zero_is_the_solution(training):
+    problem = replace(EXACT["circle"][0].problem, equation=pc.Elliptic({"inside": 1.0, "outside": 10.0}))
+    problem = replace(problem, tracking=pc.Tracking(0.0), interface={"gamma": pc.Interface(pc.Circle(0.5))})
+    result = by_networks(replace(problem, boundary={"boundary": pc.Dirichlet()}), features=40, training=training)
+    assert result.status is Status.SOLVED and not result.control.array.any()
+    assert result.plot() is not None
+
+
+@needs_gmsh
+def test_objectives_have_the_l1_term():
+    fixed, values = [pc.Tikhonov(1.0), pc.Box(-0.5, -0.5)], []
+    for terms in (fixed, [*fixed, pc.L1(0.3)]):
+        problem = replace(EXACT["circle"][0].problem, terms=terms)
+        values.append(by_networks(problem, features=40, scale=1.5).objective)
+    assert values[1] - values[0] == pytest.approx(0.3 * 0.5 * 4, rel=1e-7)
+
+
+def test_references_are_asked_for_where_the_control_acts():
+    problem = replace(
+        EXACT["circle"][0].problem,
+        control=pc.Distributed("inside"),
+        terms=[pc.Tikhonov(1.0, {"inside": lambda x: x[0]})],
+    )
+    found = by_networks(problem, **COLLOCATION)
+    whole = replace(problem, terms=[pc.Tikhonov(1.0, lambda x: x[0])])
+    assert found.objective == pytest.approx(by_networks(whole, **COLLOCATION).objective, rel=1e-12)
 
 
 def test_a_mesh_of_a_rectangle_has_the_nodal_values():

@@ -32,6 +32,10 @@ def by_galerkin(
     state, adjoint = pair
     if state.domain.span is not None or not can_fit(state.domain):
         raise ProblemError("training='galerkin' is for steady equations, and interfaces that meshes of gmsh fit.")
+    if method.features is None and options.get("checkpoint") is not None:
+        raise ProblemError(
+            "a checkpoint of Galerkin's method is for a number of features: HardConstraint(features=..)."
+        )
     scale, count, gauss = method.scale or SCALE, method.features or FEATURES, method.points or GAUSS
     mesh = mesh_of(state.domain, CELL * state.domain.diameter, TURN)
     report = Reporter(options.get("progress"))
@@ -44,7 +48,8 @@ def by_galerkin(
             f"the optimum among the trial functions, in {result.history['iteration'][-1]:.0f} steps of Newton's method"
         )
         change = map.change(count // 2, result.state.array, result.adjoint.array)
-        if method.features is not None or count >= MOST or change <= ENOUGH:
+        ended = result.status is not Status.CONVERGED
+        if ended or method.features is not None or count >= MOST or change <= ENOUGH:
             break
         count, gauss, scale = 2 * count, map.count, scale if method.scale else STEEPER * scale
     if not change < REFUSED:
@@ -54,10 +59,11 @@ def by_galerkin(
     y = Trial(state, Shallow(map.layer, map.basis @ result.state.array))
     p = Trial(adjoint, Shallow(map.layer, map.basis @ result.adjoint.array * (state.size / adjoint.size)))
     norm, bound = max(result.certificate.norm, 1e-300), result.certificate.bound
+    unit = 1.0 if bound is None else norm  # gaps are relative already
     known = "unknown" if bound is None else f"{bound / norm:.1e}"
     history = History()
     for row in result.history:
-        history.append(row._replace(estimate=row.estimate / norm, bound=np.nan))
+        history.append(row._replace(estimate=row.estimate / unit, bound=np.nan))
     return Outcome(
         y, p, projected(problem, p),
         f"by half of the features y and p differ by {change:.1e} in L2, relative to them; among the trial functions "

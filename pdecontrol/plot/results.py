@@ -210,7 +210,8 @@ def _draw_history(axes: Axes, convergence: Convergence) -> None:
     certified = np.isfinite(bound) & (bound > 0)
     shown = [*([tolerance] if np.isfinite(tolerance) else []), *estimate[known], *bound[certified]]
     axes.set_yscale("log")
-    axes.set_ylim(min(shown) / (500.0 if (bound == 0.0).any() else 5.0), max(shown) * 5.0)
+    if shown:
+        axes.set_ylim(min(shown) / (500.0 if (bound == 0.0).any() else 5.0), max(shown) * 5.0)
     axes.set_xlim(0, 1.03 * max(solves, default=1.0))
     axes.plot(solves[known], estimate[known], ".-", color=LINE, linewidth=1.4, markersize=3, label="free estimate")
     if np.isfinite(tolerance):

@@ -14,6 +14,7 @@ from ...mesh.mesh import Mesh
 from ...mesh.shapes import unit_square
 from ...problem import L1, Boundary, ControlProblem, Tikhonov, Tracking
 from .domain import Domain, Places
+from .projection import controlled
 from .quadrature import cell_rule
 from .trial import Projected, Trial
 
@@ -107,7 +108,8 @@ def objective(problem: ControlProblem, state: Trial, control: Projected) -> tupl
     tikhonov, beta = problem.term(Tikhonov) or Tikhonov(0.0), (problem.term(L1) or L1(0.0)).beta
     on, norm = problem.control.on, 0.0
     for places, weights in on_curve(domain, str(on)) if isinstance(problem.control, Boundary) else everywhere:
-        part = weights if isinstance(problem.control, Boundary) or on is None else weights * domain.part(places, on)
+        chosen = controlled(problem, domain, places)
+        places, part = places.only(chosen), weights[chosen]
         u = control.at(places)
         reference = domain.values(tikhonov.reference, places, "the reference of Tikhonov")
         total += float(part @ (0.5 * tikhonov.alpha * (u - reference) ** 2 + beta * np.abs(u)))

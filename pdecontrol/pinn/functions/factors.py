@@ -10,7 +10,7 @@ from ...problem import Moving, Shape
 from .domain import Domain, Places
 from .jet import Jet, constant, divergence, rate_of
 
-SLOPE = 4.0  # of the kink at an interface
+SLOPE = 4.0  # of the kink at an interface, by halves of the shorter side of the domain
 FLAT = 1e-3  # slopes of a level, relative to the steepest, which make no kink
 DEPTH = 2 / 3  # of the inradius, beyond which the kink is constant
 
@@ -42,7 +42,7 @@ class Kink:
     """
 
     def __init__(self, domain: Domain) -> None:
-        self._domain = domain
+        self._domain, self._slope = domain, steepness(domain)
         self._depths = {tag: self._depth(tag) for tag in domain.interface}
 
     def __call__(self, places: Places) -> Jet:
@@ -61,11 +61,11 @@ class Kink:
             assert domain.span is not None and t is not None
             rate = rate_of(lambda t: domain.shape(tag, t).level(points), t, domain.span)
         if np.isinf(depth):
-            return Jet(SLOPE * level, SLOPE * gradient, SLOPE * laplacian, SLOPE * rate)
+            return Jet(*(self._slope * item for item in (level, gradient, laplacian, rate)))
         share = np.clip(1 + level / depth, 0.0, None)
-        slope, curvature = SLOPE * share**2, 2 * SLOPE / depth * share
+        slope, curvature = self._slope * share**2, 2 * self._slope / depth * share
         bent = curvature * (gradient**2).sum(axis=0) + slope * laplacian
-        return Jet(SLOPE * depth / 3 * (share**3 - 1), slope * gradient, bent, slope * rate)
+        return Jet(self._slope * depth / 3 * (share**3 - 1), slope * gradient, bent, slope * rate)
 
     def _depth(self, tag: str) -> float:
         """d, the smallest of those at some times where the shape moves; infinite where none is needed."""
@@ -85,6 +85,11 @@ class Kink:
             if not shape.entire:
                 depth = min(depth, DEPTH * _inradius(domain, shape))
         return depth
+
+
+def steepness(domain: Domain) -> float:
+    """A, the slope of the kink: like the coordinates of networks, it does not depend on the unit of length."""
+    return 2 * SLOPE / min(high - low for low, high in domain.box)
 
 
 def loops_of(domain: Domain, tag: str, shape: Shape) -> list[Array]:

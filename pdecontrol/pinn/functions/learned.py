@@ -17,7 +17,7 @@ from ..networks.layer import Layer
 from ..networks.operator import Operator
 from .ansatz import Function
 from .domain import Domain, Places
-from .factors import SLOPE, loops_of
+from .factors import loops_of, steepness
 from .jet import Jet, constant
 from .lifting import Lifting, Sides
 from .sampling import chebyshev
@@ -135,7 +135,7 @@ def learned_lifting(
 
 
 def learned_kink(domain: Domain, seed: int = 1) -> Function:
-    """phi = 1 outside of all interfaces, and inside phi = 1 and dphi/dn = 4 at each, Lap phi as constant as possible.
+    """phi = 1 outside of all interfaces, and inside phi = 1 and dphi/dn = A at each, Lap phi as constant as possible.
 
     Raises
     ------
@@ -162,23 +162,24 @@ def _bump(domain: Domain, tag: str, seed: int) -> Callable[[Array], Jet]:
     corners, sides = (np.hstack(found) for found in (loops, [np.roll(loop, -1, axis=1) - loop for loop in loops]))
     box = np.array([corners.min(axis=1), corners.max(axis=1)]).T
     size = 0.5 * float((box[:, 1] - box[:, 0]).max())
+    wanted_slope = steepness(domain)
     features, points = Features(box, seed), _uniform(box, seed, 2 * INSIDE)
     points = points[:, shape.contains(points)]
     area = np.prod(box[:, 1] - box[:, 0]) * points.shape[1] / (2 * INSIDE)
-    laplacian = SLOPE * np.linalg.norm(sides, axis=0).sum() / area  # the mean of that of phi, by Gauss's theorem
+    laplacian = wanted_slope * np.linalg.norm(sides, axis=0).sum() / area  # the mean of that of phi, by Gauss's theorem
 
     def ends(curve: Array) -> tuple[Array, Array]:
         """Values and normal derivatives of features at points, and what they must be."""
         values, first, second, _ = features.matrices(curve)
         normal = shape.normal(curve)[:, :, None]
         slopes = normal[0] * first + normal[1] * second
-        return np.vstack([values, size * slopes]), np.repeat([0.0, size * SLOPE], len(values))
+        return np.vstack([values, size * slopes]), np.repeat([0.0, size * wanted_slope], len(values))
 
     matrix, wanted = ends(np.hstack([corners, shape.project(corners + 0.5 * sides)]))
     solve = minimiser(matrix, size**2 * features.matrices(points)[3])
     coefficients = solve(wanted, np.full(points.shape[1], size**2 * laplacian))
     matrix, wanted = ends(shape.project(corners + 0.25 * sides))
-    missed = np.abs(matrix @ coefficients - wanted).max() / (size * SLOPE)
+    missed = np.abs(matrix @ coefficients - wanted).max() / (size * wanted_slope)
     if missed > EXACT:
         raise ProblemError(f"interface {tag!r} is too crooked: a learned phi misses its kink by {missed:.1e} of it.")
     return lambda points: features.jet(coefficients, points)

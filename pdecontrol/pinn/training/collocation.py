@@ -68,7 +68,7 @@ def outer_weights(layer: Layer, system: Blocks, held_out: Blocks, report: Callab
         other = float(np.linalg.norm(held_out.residual(*(Shallow(layer, own).apply for own in c))))
         steps.append(Step(number, new / size, other / size, perf_counter() - begin))
         report(f"step {number}: residual {new / size:.1e}, at points held out {other / size:.1e}")
-        if exact or new > SETTLED * old:
+        if exact or new >= SETTLED * old:
             status = Status.SOLVED
             break
         old = new
