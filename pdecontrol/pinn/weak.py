@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..errors import ConvergenceError, ProblemError
 from ..optimise import RunOptions, minimise
 from ..problem import ControlProblem
-from ..result import History, Status
+from ..result import History, Result, Status
 from .features import random_features
 from .functions.ansatz import Ansatz
 from .functions.cubature import can_fit, mesh_of
@@ -20,9 +22,19 @@ from .reporter import Reporter
 
 SCALE, STEEPER = 2.0, 1.5  # of the first features, and by how much those are steeper of which there are twice as many
 FEATURES, MOST = 400, 1600  # at first, and at most
-ENOUGH, REFUSED = 5e-3, 0.2  # what half of the features may change, and what is no answer
+ENOUGH, REFUSED = 5e-3, 0.1  # what half of the features may change, and what is no answer
 CELL, TURN = 1 / 8, 1.2  # size of the cells of quadrature in diameters, and turn of an interface in one
 GAUSS = 6  # points in each direction of cells, at first
+
+
+class Span(NamedTuple):
+    """The optimum in the span of so many features, and by how much it changes with half of them."""
+
+    map: GalerkinMap
+    result: Result
+    features: int
+    scale: float
+    change: float
 
 
 def by_galerkin(
@@ -36,23 +48,8 @@ def by_galerkin(
         raise ProblemError(
             "a checkpoint of Galerkin's method is for a number of features: HardConstraint(features=..)."
         )
-    scale, count, gauss = method.scale or SCALE, method.features or FEATURES, method.points or GAUSS
-    mesh = mesh_of(state.domain, CELL * state.domain.diameter, TURN)
-    report = Reporter(options.get("progress"))
-    while True:
-        layer = random_features(state, count, scale, np.random.default_rng(method.seed))
-        report(f"{count} features of scale {scale:g}")
-        map = GalerkinMap(problem, state, layer, mesh, gauss, report)
-        result = minimise(problem, map, tol=tol, **(options | {"progress": False}))
-        report(
-            f"the optimum among the trial functions, in {result.history['iteration'][-1]:.0f} steps of Newton's method"
-        )
-        change = map.change(count // 2, result.state.array, result.adjoint.array)
-        ended = result.status is not Status.CONVERGED
-        if ended or method.features is not None or count >= MOST or change <= ENOUGH:
-            break
-        count, gauss, scale = 2 * count, map.count, scale if method.scale else STEEPER * scale
-    if not change < REFUSED:
+    map, result, count, scale, change = _solved(problem, state, method, tol, options)
+    if result.status is Status.CONVERGED and not change < REFUSED:
         raise ConvergenceError(
             f"by half of the features y or p differ by {change:.1e} in L2: this is no answer, take more of them."
         )
@@ -73,3 +70,29 @@ def by_galerkin(
         f"{map.points} points of quadrature; {result.method.split(' (')[0]}",
         history, result.solves, result.fingerprint,
     )  # fmt: skip
+
+
+def _solved(
+    problem: ControlProblem, state: Ansatz, method: NetworkMethod, tol: float, options: RunOptions
+) -> Span:  # fmt: skip
+    """The optimum among trial functions: of twice as many until half suffices, or no quadrature is found for more."""
+    scale, count, gauss = method.scale or SCALE, method.features or FEATURES, method.points or GAUSS
+    mesh = mesh_of(state.domain, CELL * state.domain.diameter, TURN)
+    report, found = Reporter(options.get("progress")), None
+    while True:
+        layer = random_features(state, count, scale, np.random.default_rng(method.seed))
+        report(f"{count} features of scale {scale:g}")
+        try:
+            map = GalerkinMap(problem, state, layer, mesh, gauss, report)
+        except ConvergenceError:
+            if found is None:
+                raise
+            return found
+        result = minimise(problem, map, tol=tol, **(options | {"progress": False}))
+        change = map.change(count // 2, result.state.array, result.adjoint.array)
+        report(f"the optimum among them; half of them change it by {change:.1e}")
+        found = Span(map, result, count, scale, change)
+        ended = result.status is not Status.CONVERGED
+        if ended or method.features is not None or count >= MOST or change <= ENOUGH:
+            return found
+        count, gauss, scale = 2 * count, map.count, scale if method.scale else STEEPER * scale
