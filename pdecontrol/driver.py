@@ -127,6 +127,7 @@ def solve(
     begin = perf_counter()
     own = {"method": method, "tol": tol, "discretisation": discretisation}
     compare(group_of(backend), "solve", own | comparable(options))
+    check_problem(problem, "problem, mesh")
     if not isinstance(mesh, Mesh):
         raise MeshError(f"expected a mesh (unit_square(n), read_mesh(path), ..), got {_no_mesh(mesh)}.")
     if discretisation and isinstance(getattr(problem, "equation", None), Parabolic):
