@@ -286,6 +286,8 @@ def _no_mesh(mesh: object) -> str:
     """What was given for a mesh, and how to make one of it."""
     if isinstance(mesh, (str, Path)):
         return f"a path: read the file first, by read_mesh({str(mesh)!r})"
+    if isinstance(mesh, (list, tuple)):
+        return f"{type(mesh).__name__}: the sides of a rectangle are for networks, method='pinn' or HardConstraint(..)"
     remedies = {
         "dolfinx": "pass its points (dim, n) and cells (dim + 1, m) as Mesh(points, cells), or its file to read_mesh",
         "meshio": "pass Mesh(mesh.points.T[:dim], mesh.cells_dict['triangle'].T), or its file to read_mesh",

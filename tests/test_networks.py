@@ -11,7 +11,7 @@ from trial_cases import SQUARE
 
 import pdecontrol as pc
 from pdecontrol import interface_reference as reference
-from pdecontrol.errors import ConvergenceError, DataError, ProblemError
+from pdecontrol.errors import ConvergenceError, DataError, MeshError, ProblemError
 from pdecontrol.pinn import galerkin, strong
 from pdecontrol.pinn.checks import checked_domain
 from pdecontrol.pinn.features import random_features
@@ -776,3 +776,26 @@ def test_a_member_of_a_family_is_certified():
         distance = map.control.norm(u - optimum.control.array)
     assert distance <= certificate.bound * (1 + 1e-6) + optimum.certificate.bound
     assert 0 < certificate.bound < 0.05 * map.control.norm(u)
+
+
+@needs_gmsh
+def test_level_sets_have_sides():
+    shape = pc.LevelSet(lambda x: x[0] ** 2 + x[1] ** 2 - 0.25)
+    exact = reference.circle()
+    problem = replace(exact.problem, interface={"gamma": pc.Interface(shape)})
+    result = pc.solve(problem, SQUARE, method=pc.HardConstraint(features=150, scale=2.0))
+    near, inside = np.array([[0.1, 0.495], [0.1, 0.0]]), exact.control["inside"]
+    np.testing.assert_allclose(result.control(near, side="inside"), inside(near), atol=1e-3)
+    map = pc.discretise(problem, pc.fitted_mesh(SQUARE, problem.interface, size=0.2), pc.Embedded(2))
+    assert pc.certify(problem, result.control, map).relative < 0.05
+
+
+@pytest.mark.parametrize("near", [(0.1, 0.2), [(0.1,)], "ab", [(np.nan, 0.0)]])
+def test_places_that_are_none(near):
+    with pytest.raises(ProblemError, match="near is a list of places"):
+        pc.HardConstraint(near=near)
+
+
+def test_sides_without_networks_are_explained():
+    with pytest.raises(MeshError, match="are for networks, method='pinn'"):
+        pc.solve(reference.circle().problem, SQUARE)

@@ -1,5 +1,7 @@
 """Outer weights of random hidden layers: linear problems that are solved beyond their normal equations."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from pdecontrol.pinn.functions.lifting import Lifting
 from pdecontrol.pinn.functions.sampling import draw
 from pdecontrol.pinn.system.system import System
 from pdecontrol.pinn.training.collocation import Linear, Rows, _couple, _fixed, _least_squares, outer_weights
+from pdecontrol.problem import L1, Box, Tikhonov
 
 
 def made(exact, features, points, seed=0):
@@ -69,3 +72,16 @@ def test_least_squares_are_solved_where_normal_equations_fail():
 def test_without_bounds_one_step_is_enough(bounds, most):
     trained = outer_weights(*made(reference.circle(bounds=bounds), 100, 1000), lambda _: None)
     assert 1 <= len(trained.steps) <= most and trained.steps[-1].residual < 0.05
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_newton_ends_where_the_derivative_vanishes_for_the_active_set_there(seed):
+    """|r| of the next active set may be less than the linear problem has, which is no reason to stop."""
+    exact = reference.circle(alpha=1e-2)
+    exact = replace(exact, problem=replace(exact.problem, terms=[Tikhonov(1e-2), L1(2e-3), Box(-1.0, 0.3)]))
+    layer, system, held_out = made(exact, 120, 800, seed)
+    trained = outer_weights(layer, system, held_out, lambda _: None)
+    c = np.array([trained.state.outer, trained.adjoint.outer])
+    _, jacobian, residual = dense([Rows(block, layer) for block in system.blocks], c)
+    slope = jacobian.T @ residual / np.linalg.norm(jacobian, axis=0)
+    assert np.linalg.norm(slope) < 0.01 * np.linalg.norm(residual)

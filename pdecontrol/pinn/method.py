@@ -5,8 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Literal
+
+import numpy as np
 
 from ..arrays import Array, Piecewise
 from ..errors import ProblemError
@@ -44,7 +46,8 @@ class NetworkMethod(ABC):
                 raise ProblemError(f"{kind}: {name} is an integer, {least} or more, got {value!r}.")
         if self.scale is not None:
             check_number(self.scale, f"{kind}: scale", positive=True)
-        if not all(len(place) == 2 and all(isinstance(x, Real) for x in place) for place in self.near):
+        places = np.asarray(self.near) if self.near else np.zeros((0, 2))
+        if places.ndim != 2 or places.shape[1] != 2 or places.dtype.kind not in "iuf" or not np.isfinite(places).all():
             raise ProblemError(f"{kind}: near is a list of places (x, y), got {self.near!r}.")
 
     @abstractmethod

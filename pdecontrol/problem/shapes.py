@@ -320,7 +320,7 @@ class LevelSet(Shape):
             raise DataError(
                 f"the {what} of a level set must return the shape {shape} for {x.shape}, got {values.shape}."
             )
-        finite = np.isfinite(values).reshape(-1, x.shape[1]).all(axis=0)
+        finite = np.isfinite(np.atleast_2d(values)).all(axis=0)
         if not finite.all():
             place = x[:, np.argmin(finite)].round(6).tolist()
             raise DataError(f"the {what} of a level set is NaN or infinite at x = {place}.")

@@ -147,7 +147,7 @@ def _newton(rows: Sequence[Rows], fixed: Array, c: Array, old: float) -> tuple[A
     while length >= SHORTEST:
         new = _norm(rows, c + length * step)
         if new < (1 - 1e-4 * length) * old:
-            return c + length * step, new, length == 1.0 and new <= (1 + EXACT) * least
+            return c + length * step, new, length == 1.0 and abs(new - least) <= EXACT * least
         length /= 2
     return c, old, False
 
