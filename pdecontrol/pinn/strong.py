@@ -10,6 +10,7 @@ from ..counter import Counter
 from ..errors import ConvergenceError, ProblemError
 from ..optimise import RunOptions
 from ..problem import ControlProblem
+from ..result import Status
 from ..solvers.checkpoint import Checkpoint, as_checkpoint
 from .functions.ansatz import Ansatz
 from .functions.domain import Domain
@@ -35,7 +36,7 @@ def by_training(
     problem: ControlProblem, pair: tuple[Ansatz, Ansatz], method: NetworkMethod, tol: float, options: RunOptions
 ) -> Outcome:
     """State and adjoint state with a small residual of the optimality system at points, and at others held out."""
-    training, report = method.training, Reporter(options.get("progress"))
+    training, report, run = method.training, Reporter(options.get("progress")), _run(options)
     if not isinstance(training, Training):
         features = method.features or _features(pair[0].domain)
         scale = method.scale or _best_scale(problem, pair, method, round(PROBE * features), report)
@@ -43,10 +44,10 @@ def by_training(
     count = method.points or (RANDOM * training.features if isinstance(training, Collocation) else TRAINED)
     generator = np.random.default_rng(method.seed)
     system, held_out = (_system(problem, pair, method, n, generator) for n in (count, max(count // 4, 200)))
-    task = Task(system, held_out, method.seed, *_run(options))
+    task = Task(system, held_out, method.seed, *run)
     trained = training.train(task)
     residual = held_out.left(trained.state.apply, trained.adjoint.apply)
-    if not residual < REFUSED:
+    if not residual < REFUSED and trained.status is not Status.INTERRUPTED:
         raise ConvergenceError(
             f"the residual of the optimality system is {residual:.1e} of what is given at points held out: this "
             f"is no answer ({trained.note}). Curves that turn sharply and steep functions are out of reach in strong "
