@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import ProblemError
 from ..mesh.mesh import Mesh
 from ..optimise import RunOptions, check_problem
+from ..parallel import world
 from ..problem import ControlProblem
 from ..result import Result
 from .checks import checked_domain
@@ -37,6 +38,10 @@ def solve_by_networks(
     """
     begin = perf_counter()
     check_problem(problem, "problem, domain")
+    if world().size > 1 and options.get("checkpoint") is not None:
+        raise ProblemError(
+            "networks are not divided among processes: each would write the checkpoint. Run one process."
+        )
     where = checked_domain(problem, _box(domain))
     shown = domain if isinstance(domain, Mesh) else mesh_of(where, where.diameter / SHOWN)
     if problem.control.on in where.interface and problem.control.on not in shown.boundaries:

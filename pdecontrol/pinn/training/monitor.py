@@ -10,6 +10,7 @@ from time import perf_counter
 import numpy as np
 
 from ...errors import ConvergenceError, ResultFileError
+from ...parallel import world
 from ...result import Status
 from .archive import Archive, Saved, Stage
 from .training import Step, Task
@@ -175,7 +176,7 @@ class _Printer:
 
     def __init__(self, progress: bool | None, limits: tuple[float, float]) -> None:
         self._wait = 0.0 if progress is True else 2.0
-        self._quiet = progress is False or (progress is None and not sys.stderr.isatty())
+        self._quiet = progress is False or not world().root or (progress is None and not sys.stderr.isatty())
         self._limits = limits
         self._last: Step | None = None
 
