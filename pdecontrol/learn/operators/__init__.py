@@ -1,0 +1,1 @@
+"""Networks between functions: for predictions, and for the maps of control problems."""

@@ -1,0 +1,28 @@
+"""The closed list of networks that files may name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import DataError
+from .network import ControlNetwork, Prediction
+
+PREDICTIONS: dict[str, type[Prediction]] = {}
+CONTROLS: dict[str, type[ControlNetwork]] = {}
+
+
+def build(kind: str, name: str, options: Mapping[str, Any]) -> Prediction | ControlNetwork:
+    """The network of a kind, "prediction" or "control", by its name and options; raises DataError for others."""
+    networks: Mapping[str, type[Prediction | ControlNetwork]] = PREDICTIONS if kind == "prediction" else CONTROLS
+    if name not in networks:
+        raise DataError(f"there is no {kind} network {name!r}; there are: {', '.join(networks)}.")
+    known = list(inspect.signature(networks[name]).parameters)
+    for option in options:
+        if option not in known:
+            raise DataError(f"{name} has no option {option!r}; there are: {', '.join(known)}.")
+    try:
+        return networks[name](**options)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name}: {error}.") from None

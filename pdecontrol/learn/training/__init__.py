@@ -1,0 +1,1 @@
+"""Training networks on samples, and the files it goes on from."""
