@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from ...errors import DataError
 from .network import ControlNetwork, Prediction
 from .normaliser import Normaliser
+from .registry import build
 
 
 class PredictionModel(nn.Module):
@@ -19,9 +22,9 @@ class PredictionModel(nn.Module):
     ----------
     network : in normalised numbers.
     inputs, output : the shapes of one sample of each function.
-    grid : the shape of the grid of networks on grids, which inputs and output have with `margin` more points on each
-        side: those of the inputs are left out, those of the output are `boundary` (the Dirichlet values).
     pointwise : whether the output is normalised point by point, else by two numbers.
+    margin : points on each side of the grid that the network does without: there inputs are left out, and the output
+        has its Dirichlet values.
 
     Notes
     -----
@@ -39,7 +42,7 @@ class PredictionModel(nn.Module):
         margin: int = 0,
     ) -> None:
         super().__init__()
-        self.network, self.output, self.margin = network, output, margin
+        self.network, self.inputs, self.output, self.margin = network, inputs, output, margin
         self.inner = tuple(size - 2 * margin for size in output)
         self.normalisers = nn.ModuleList(Normaliser() for _ in inputs)
         self.output_normaliser = Normaliser(self.inner if pointwise else ())
@@ -75,7 +78,7 @@ class ControlModel(nn.Module):
     Parameters
     ----------
     network : N, in normalised numbers.
-    sizes : the numbers of controls and of observed values.
+    places : where the entries of control and observation lie, (d, n) and (d, m), d = 0 for plain numbers.
     inside : the entries of the control that N takes, and those of the observation that it gives, in the order of its
         points, E puts 0 elsewhere: there the offset is the state, whatever the weights are.
     grid : the shape of the grid of networks on grids.
@@ -91,20 +94,24 @@ class ControlModel(nn.Module):
     state_unit: Tensor
     taken: Tensor
     given: Tensor
+    control_points: Tensor
+    observation_points: Tensor
 
     def __init__(
         self,
         network: ControlNetwork,
-        sizes: tuple[int, int],
+        places: tuple[Tensor, Tensor],
         inside: tuple[Tensor, Tensor],
         grid: tuple[int, ...] | None = None,
         coefficient: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
-        self.network, self.sizes, self.grid = network, sizes, grid
+        self.network, self.grid, self.coefficient = network, grid, coefficient
         self.affine = network.affine
         self.normaliser = None if coefficient is None else Normaliser()
-        self.register_buffer("offset", torch.zeros(sizes[1]))
+        self.register_buffer("control_points", places[0])
+        self.register_buffer("observation_points", places[1])
+        self.register_buffer("offset", torch.zeros(places[1].shape[1]))
         self.register_buffer("control_unit", torch.ones(()))
         self.register_buffer("state_unit", torch.ones(()))
         self.register_buffer("taken", inside[0])
@@ -132,3 +139,45 @@ class ControlModel(nn.Module):
 
     def forward(self, u: Tensor, a: Tensor | None = None) -> Tensor:
         return self.apply_to(self.encode(a), u)
+
+
+def described(model: PredictionModel | ControlModel) -> dict[str, Any]:
+    """What `rebuilt` needs beside the arrays of a model, as JSON values."""
+    if isinstance(model, PredictionModel):
+        pointwise = model.output_normaliser.mean.ndim > 0
+        inputs, output = [list(shape) for shape in model.inputs], list(model.output)
+        return {"inputs": inputs, "output": output, "pointwise": pointwise, "margin": model.margin}
+    lists = [None if shape is None else list(shape) for shape in (model.grid, model.coefficient)]
+    return dict(zip(("grid", "coefficient"), lists, strict=True))
+
+
+def rebuilt(
+    task: str, network: str, options: Mapping[str, Any], facts: Mapping[str, Any], arrays: Mapping[str, Any]
+) -> PredictionModel | ControlModel:
+    """The model of a file; raises DataError for networks that are not there and arrays that do not fit them."""
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    with torch.device("meta"):  # nothing is allocated before the shapes are known to be those of the file
+        found = build(task, network, options)
+        if isinstance(found, Prediction):
+            shapes = [tuple(shape) for shape in facts["inputs"]]
+            model: PredictionModel | ControlModel = PredictionModel(
+                found, shapes, tuple(facts["output"]), bool(facts["pointwise"]), int(facts["margin"])
+            )
+        else:
+            grid, coefficient = (
+                None if facts[name] is None else tuple(facts[name]) for name in ("grid", "coefficient")
+            )
+            places = tensors["control_points"], tensors["observation_points"]
+            model = ControlModel(found, places, (tensors["taken"], tensors["given"]), grid, coefficient)
+    expected = {name: (tuple(value.shape), value.dtype) for name, value in model.state_dict().items()}
+    for name in {*expected, *tensors}:
+        there = (tuple(tensors[name].shape), tensors[name].dtype) if name in tensors else None
+        if expected.get(name) != there:
+            raise DataError(f"{name} is {there} in the file, but {expected.get(name)} of {network} with these options")
+        if there is not None and tensors[name].is_floating_point() and not tensors[name].isfinite().all():
+            raise DataError(f"{name} has values that are not finite")
+    for name, points in (("taken", "control_points"), ("given", "observation_points")):
+        if name in tensors and not ((tensors[name] >= 0) & (tensors[name] < tensors[points].shape[1])).all():
+            raise DataError(f"{name} has entries that are not there")
+    model.load_state_dict(tensors, strict=True, assign=True)
+    return model
