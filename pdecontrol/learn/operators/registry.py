@@ -7,10 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import DataError
+from .deeponet import ControlDeepONet, DeepONet, PODDeepONet
+from .low_rank import LowRank, SelfAdjoint
 from .network import ControlNetwork, Prediction
 
-PREDICTIONS: dict[str, type[Prediction]] = {}
-CONTROLS: dict[str, type[ControlNetwork]] = {}
+PREDICTIONS: dict[str, type[Prediction]] = {
+    "deeponet": DeepONet,
+    "pod-deeponet": PODDeepONet,
+    "mionet": DeepONet,
+}
+CONTROLS: dict[str, type[ControlNetwork]] = {
+    "deeponet": ControlDeepONet,
+    "low-rank": LowRank,
+    "self-adjoint": SelfAdjoint,
+}
 
 
 def build(kind: str, name: str, options: Mapping[str, Any]) -> Prediction | ControlNetwork:
