@@ -257,6 +257,37 @@ def test_networks_compute_in_the_precision_of_their_weights(double):
     assert made("control", "deeponet", controls=12, states=10, **more)(u, a).dtype == expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "options"),
+    [
+        ("prediction", "deeponet", {"inputs": [[7]], "points": 12, "basis": 3}),
+        ("prediction", "pod-deeponet", {"inputs": [[7]], "points": 12, "basis": 3}),
+        ("control", "deeponet", {"controls": 12, "states": 12, "basis": 3}),
+        ("control", "low-rank", {"controls": 12, "states": 12, "rank": 3, "trunk": [4], "constant": True}),
+        ("control", "self-adjoint", {"points": 12, "rank": 3}),
+    ],
+)
+def test_points_modes_and_masses_are_saved_with_the_weights(tmp_path, kind, name, options):
+    import torch
+
+    from pdecontrol.learn.operators.model import ControlModel, PredictionModel, described
+    from pdecontrol.learn.trained import Trained
+
+    network = made(kind, name, double=False, **options)
+    if kind == "prediction":
+        network.prepare(numbers(20, 12).float())
+        model = PredictionModel(network, [(7,)], (12,))
+    else:
+        points, entries = numbers(2, 12).float(), torch.arange(12)
+        network.place(points.T, points.T, numbers(12).float().abs())
+        model = ControlModel(network, (points, points), (entries, entries))
+    header = {"task": kind, "network": name, "options": options, "model": described(model)}
+    one = Trained(model, header)
+    other = Trained.load(one.save(tmp_path / "network"))
+    x = np.random.default_rng(2).standard_normal((3, 7 if kind == "prediction" else 12))
+    assert (one.predict(x) == other.predict(x)).all() and np.isfinite(one.predict(x)).all()
+
+
 PLANTED = {
     "an activation": ("prediction", "deeponet", {"inputs": [[7]], "points": 9, "activation": "exec"}, "activation"),
     "a branch": ("prediction", "mionet", {"inputs": [[7]], "points": 9, "branch": "wide"}, "no branch 'wide'"),
