@@ -28,8 +28,8 @@ def made(kind, name, seed=1, double=True, **options):
     if kind == "prediction":
         network.place(torch.rand(options["points"], dimension, generator=generator))
     else:
-        places = torch.rand(12, dimension, generator=generator)
-        network.place(places, places[: options.get("states", 12)])
+        places = torch.rand(options.get("points", 12), dimension, generator=generator)
+        network.place(places, places[: options.get("states")])
     return network
 
 
@@ -184,6 +184,35 @@ def test_the_self_adjoint_form_is_symmetric_and_positive_semidefinite_with_its_m
     assert largest(form - form.T) < 1e-13 * largest(form)
     assert torch.linalg.eigvalsh(form)[0] > -1e-13 * largest(form)
     assert largest(S - S.T) > 1e-3 * largest(S)
+
+
+def test_the_adjoint_of_the_self_adjoint_form_in_the_spaces_of_a_problem_is_itself():
+    import torch
+
+    import pdecontrol as pc
+    from pdecontrol.learn.learned import LearnedMap
+    from pdecontrol.learn.operators.model import ControlModel
+
+    problem = pc.ControlProblem(
+        equation=pc.Elliptic(),
+        control=pc.Distributed(),
+        tracking=pc.Tracking(0.0),
+        terms=[pc.Tikhonov(1e-3)],
+        boundary={"boundary": pc.Dirichlet()},
+    )
+    mesh = pc.unit_square(8)
+    exact = pc.discretise(problem, pc.Mesh(mesh.points**1.5, mesh.cells))  # its masses differ from point to point
+    points = torch.as_tensor(exact.control.points)
+    inner = torch.as_tensor(np.flatnonzero((np.abs(exact.control.points - 0.5) < 0.49).all(axis=0)))
+    network = made("control", "self-adjoint", seed=2, points=49, rank=5)
+    masses = torch.as_tensor(exact.control.dual(np.ones(81)))[inner]
+    network.place(points[:, inner].T, points[:, inner].T, masses)
+    map = LearnedMap(ControlModel(network, (points, points), (inner, inner)), exact)
+    u, w = np.random.default_rng(1).standard_normal((2, 81))
+    assert abs(map.control.inner(map.solve(u), w) / map.control.inner(u, map.solve(w)) - 1) < 1e-12
+    same = map.solve(map.control.riesz(map.observation.dual(w)))
+    adjoint = map.at(u).adjoint(w)
+    assert np.abs(adjoint - same).max() < 1e-12 * np.abs(same).max()
 
 
 def pairs(map, count=40):
