@@ -320,6 +320,8 @@ def test_points_modes_and_masses_are_saved_with_the_weights(tmp_path, kind, name
 PLANTED = {
     "an activation": ("prediction", "deeponet", {"inputs": [[7]], "points": 9, "activation": "exec"}, "activation"),
     "a branch": ("prediction", "mionet", {"inputs": [[7]], "points": 9, "branch": "wide"}, "no branch 'wide'"),
+    "a width": ("prediction", "deeponet", {"inputs": [[7]], "points": 9, "widths": [-3]}, "negative"),
+    "a huge size": ("control", "low-rank", dict.fromkeys(["controls", "states", "rank"], 10**12), "low-rank: "),
     "no grid": ("prediction", "deeponet", {"inputs": [[7]], "points": 9, "branch": "convolutional"}, "of the plane"),
     "no input": ("prediction", "deeponet", {"inputs": [], "points": 9}, "one or more"),
     "no coordinates": ("prediction", "deeponet", {"inputs": [[7]], "points": 9, "dimension": 0}, "one coordinate"),
