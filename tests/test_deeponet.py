@@ -75,6 +75,19 @@ def test_all_samples_at_the_same_points_are_the_aligned_form(branch):
     assert largest(network.aligned(other, u)[1] - expected) < 1e-13
 
 
+@pytest.mark.parametrize("branch", ["dense", "stacked", "convolutional"])
+def test_the_last_layer_of_the_trunk_alone_is_activated(branch):
+    import torch
+
+    network = made("prediction", "deeponet", inputs=[GRID], points=9, basis=8, branch=branch, widths=[4], channels=[3])
+    t, b = network.trunk(), network.branches(numbers(20, 30))
+    assert (t >= 0).all() and (t > 0).any() and (b < 0).any() and (b > 0).any()
+    corners = torch.tensor([[5.0, -2.0], [7.0, 0.0], [6.0, -2.0], *[[6.0, -1.0]] * 6]).double()
+    network.place(corners)
+    unit = torch.tensor([[-1.0, -1.0], [1.0, 1.0], [0.0, -1.0], *[[0.0, 0.0]] * 6]).double()
+    assert largest(network.trunk() - network.trunk.layers(unit)) < 1e-14
+
+
 def test_several_inputs_multiply_the_numbers_of_their_branches():
     one = made("prediction", "mionet", inputs=[[7]], points=9, basis=5)
     assert (
@@ -147,6 +160,26 @@ def test_networks_are_linear_in_the_control_for_all_weights(name, coefficient):
     assert largest(combined) > 1e-3 and largest(together - combined) < 1e-13 * largest(combined)
 
 
+@pytest.mark.parametrize("coefficient", COEFFICIENTS[1:])
+@pytest.mark.parametrize("name", AFFINE)
+def test_each_coefficient_has_its_own_controls_or_one_has_all(name, coefficient):
+    network, _, _ = control(name, coefficient)
+    a, u = numbers(3, *coefficient[1], seed=8), numbers(3, 12)
+    together = network(u, a)
+    for i in range(3):
+        alone = network.apply_to(network.encode(a[i : i + 1]), u)[i]
+        assert largest(together[i] - alone) < 1e-12 * largest(alone)
+
+
+@pytest.mark.parametrize("core", ["diagonal", "full"])
+def test_networks_begin_without_the_coefficient(core):
+    from pdecontrol.learn.operators.registry import build
+
+    network = build("control", "low-rank", LOW_RANK | {"core": core, "coefficient": GRID, "constant": True}).double()
+    u = numbers(2, 12)
+    assert largest(network(u, numbers(2, *GRID)) - network.control(u) @ network.functions().T) < 1e-14
+
+
 @pytest.mark.parametrize("coefficient", COEFFICIENTS)
 def test_a_constant_makes_affine_networks(coefficient):
     network, _, encoded = control("full", coefficient, constant=True)
@@ -207,6 +240,7 @@ def test_the_adjoint_of_the_self_adjoint_form_in_the_spaces_of_a_problem_is_itse
     network = made("control", "self-adjoint", seed=2, points=49, rank=5)
     masses = torch.as_tensor(exact.control.dual(np.ones(81)))[inner]
     network.place(points[:, inner].T, points[:, inner].T, masses)
+    assert abs(network.mass.mean().item() - 1) < 1e-14
     map = LearnedMap(ControlModel(network, (points, points), (inner, inner)), exact)
     u, w = np.random.default_rng(1).standard_normal((2, 81))
     assert abs(map.control.inner(map.solve(u), w) / map.control.inner(u, map.solve(w)) - 1) < 1e-12
