@@ -23,7 +23,7 @@ from .parallel import report
 from .result import Result, Status
 
 _EXAMPLES = "pdecontrol.examples"
-_FAMILIES = "pdecontrol.learn.families"
+_FAMILIES = "pdecontrol.learn.catalogue"
 _ENGINES = {"skfem": "scikit-fem", "dolfinx": "fenics-dolfinx"}
 _REMEDIES = {
     "numpy": "numpy", "scipy": "scipy", "scikit-fem": "scikit-fem", "matplotlib": "matplotlib", "meshio": "meshio",

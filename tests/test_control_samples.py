@@ -7,6 +7,10 @@ import pdecontrol as pc
 from pdecontrol.errors import ConvergenceError, DatasetError, ProblemError
 from pdecontrol.fem.equations import LinearElliptic
 from pdecontrol.fem.trajectory import NewtonSteps
+from pdecontrol.learn.catalogue import source_of
+from pdecontrol.learn.cells import GridFunction
+from pdecontrol.learn.darcy_control import DarcyControl
+from pdecontrol.learn.random_fields import ChebyshevSeries, CosineField, Threshold
 
 
 def problem(equation=None, control=None, tracking=None, boundary=None):
@@ -111,12 +115,12 @@ def test_controls_of_time_are_smooth_and_the_same_for_all_steps():
     for steps in (8, 32):
         equation = pc.Parabolic(pc.Elliptic(reaction=1.0), T=2.0, steps=steps)
         source = pc.ControlSamples(problem(equation, boundary=ROBIN), pc.unit_square(3), duration=0.5)
-        (part,), times = source._controls, source._map.control.times
+        (part,), times = source._controls.parts, source._map.control.times
         covariance = part.waves @ part.waves.T
         middle = np.abs(times - 1.0).argmin()
         correlation = covariance[middle] / covariance[middle, middle]
         assert correlation == pytest.approx(np.exp(-0.5 * ((times - times[middle]) / 0.25) ** 2), abs=1e-3)
-        found[steps] = source._map.control.steps(source._draw(source._controls, np.random.default_rng(3)))
+        found[steps] = source._map.control.steps(source._controls.sample(np.random.default_rng(3)))
     assert np.diag(covariance).mean() == pytest.approx(1.0, rel=0.01)
     assert found[8] == pytest.approx(found[32][3::4], rel=1e-10)
 
@@ -221,6 +225,15 @@ def test_a_sample_that_cannot_be_solved_is_named(tmp_path):
         (lambda: pc.ControlSamples(problem(), pc.unit_square(8), duration=-1.0), "duration must be positive"),
         (lambda: pc.ControlSamples(problem(), pc.unit_square(8), length=0.01), "length must be at least the cell size"),
         (lambda: pc.ControlSamples(problem(), pc.unit_square(8), degree=3), "higher ones need backend=Parallel"),
+        (lambda: media(8, pairs=0), "pairs must be a positive integer"),
+        (
+            lambda: pc.ControlSamples(problem(), pc.unit_square(8), coefficient=ChebyshevSeries([0.0, 1.0])),
+            "a random field on a grid of dimension 2",
+        ),
+        (
+            lambda: pc.ControlSamples(problem(), pc.unit_square(8), coefficient=CosineField(8), varied="advection"),
+            "'advection' is no coefficient",
+        ),
         (lambda: SOURCES["distributed"]().plan(generators(3), 3, 1e-8, "lu"), "is solved by its map"),
     ],
 )
@@ -246,3 +259,69 @@ def test_bounds_include_rounding():
         error = y - Extended(stated, map).state(u.astype(Long))
         energy = float(np.sqrt(error @ (matrix @ error)) / np.sqrt(y @ (matrix @ y)))
         assert energy <= batch.bounds[0] <= 1e-6
+
+
+def media(n, pairs=2, **options):
+    field = Threshold(CosineField(n, tau=3.0), low=3.0, high=12.0)
+    return pc.ControlSamples(problem(**options), pc.unit_square(n), (0.2, 0.5), coefficient=field, pairs=pairs)
+
+
+def test_samples_with_a_random_coefficient_are_those_of_maps_made_by_hand():
+    source = media(7)
+    made = batch(source, count=2)
+    assert not made.failures and {key: array.shape[1:] for key, array in made.arrays.items()} == source.shapes
+    assert source.shapes["coefficient"] == (7, 7) and source.shapes["control"] == (2, 64)
+    for i in range(2):
+        a, u, y, w, q = (made.arrays[key][i] for key in ("coefficient", "control", "observation", "dual", "gradient"))
+
+        def by_hand(x, a=a):
+            return a[np.minimum(x[0] * 7, 6).astype(int), np.minimum(x[1] * 7, 6).astype(int)]
+
+        exact = pc.discretise(problem(pc.Elliptic(diffusion=by_hand, source=1.0)), source.mesh)
+        assert set(np.unique(a)) == {3.0, 12.0} and source.map_at(a).fingerprint == exact.fingerprint
+        at = [exact.at(one) for one in u]
+        np.testing.assert_allclose(y, [one.value for one in at], rtol=1e-12)
+        np.testing.assert_allclose(q, [one.adjoint(v) for one, v in zip(at, w, strict=True)], rtol=1e-10, atol=1e-14)
+        for j in range(2):
+            moved = y[j] - exact.solve(exact.control.zeros())
+            assert exact.observation.inner(moved, w[j]) == pytest.approx(exact.control.inner(u[j], q[j]), rel=1e-10)
+    assert np.abs(made.arrays["coefficient"][0] - made.arrays["coefficient"][1]).max() > 0
+    assert made.counts["solves state"] == 2 * 3 and made.counts["solves adjoint"] == 2 * 2
+
+
+def test_the_coefficient_of_a_parabolic_problem_is_that_of_its_steady_equation():
+    source = media(4, equation=heat(), boundary=ROBIN)
+    made = batch(source, count=1)
+    a, u, y = (made.arrays[key][0] for key in ("coefficient", "control", "observation"))
+    steady = pc.Elliptic(reaction=1.0, diffusion=GridFunction(a, (0.0, 0.0), (1.0, 1.0)))
+    np.testing.assert_allclose(y[1], pc.discretise(problem(heat(steady), boundary=ROBIN), source.mesh).solve(u[1]))
+
+
+def test_queries_replace_targets_and_terms():
+    source = media(4)
+    a = source.coefficient.sample(np.random.default_rng(3))
+    query = source.problem_at(a, tracking=pc.Tracking(1.0), terms=[pc.Tikhonov(1e-4), pc.Box(-1, 1)])
+    assert query.terms[1].upper == 1 and query.tracking[0].target == 1.0
+    assert query.equation.diffusion(np.array([[0.1], [0.9]])) == a[0, 3]
+
+
+def test_lengths_are_drawn_for_each_vector():
+    source = pc.ControlSamples(problem(), pc.unit_square(16), (0.1, 1.0))
+    found = [
+        np.corrcoef(u[:-1], u[1:])[0, 1] for u in batch(source, count=12).arrays["control"].reshape(12, 17, 17)[:, 8]
+    ]
+    assert np.ptp(found) > 0.1 and source.definition["field"]["length"] == [0.1, 1.0]
+
+
+def test_named_samples_are_rebuilt_from_their_manifest(tmp_path):
+    source = DarcyControl(n=7, pairs=2, shortest=0.2)
+    one = pc.generate(source, 5, 3, tmp_path / "one", chunk=2)
+    again = source_of(one.manifest["definition"])
+    two = pc.generate(again, 5, 3, tmp_path / "two", chunk=2, processes=2)
+    assert one.complete and one.summary["digest"] == two.summary["digest"]
+    a, u = one["coefficient"][4], one["control"][4, 1]
+    np.testing.assert_allclose(again.samples.map_at(a).solve(u), one["observation"][4, 1], rtol=1e-12)
+    with pytest.raises(DatasetError, match="'control-problem', which has no name here"):
+        source_of(media(4).definition)
+    with pytest.raises(DatasetError, match="of another version"):
+        source_of({"family": "darcy-control", "m": 7})

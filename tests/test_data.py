@@ -833,7 +833,7 @@ class Family(Systems):
 class TestCommand:
     @pytest.fixture(autouse=True)
     def families(self, monkeypatch):
-        module = ModuleType("pdecontrol.learn.families")
+        module = ModuleType("pdecontrol.learn.catalogue")
         module.FAMILIES = {"systems": Family, "more": Systems}
         monkeypatch.setitem(sys.modules, module.__name__, module)
 
@@ -886,7 +886,7 @@ class TestCommand:
 
             length: float
 
-        monkeypatch.setitem(sys.modules["pdecontrol.learn.families"].FAMILIES, "bare", Bare)
+        monkeypatch.setitem(sys.modules["pdecontrol.learn.catalogue"].FAMILIES, "bare", Bare)
         assert cli.main(["generate", "bare"]) == 2
         assert capsys.readouterr().err == "pdecontrol: length has no default: give length=VALUE\n"
         assert cli.main(["generate", "--list"]) == 0

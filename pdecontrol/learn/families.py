@@ -1,4 +1,4 @@
-"""The families of equations that `pdecontrol generate` offers, on grids of the unit square or cube."""
+"""Families of equations on grids of the unit square or cube, by finite volumes and elements."""
 
 from __future__ import annotations
 
@@ -388,8 +388,3 @@ class ConvectionDiffusion(Family):
 
     def solution(self, sample: Sample, x: Array) -> Array:
         return np.pad(x.reshape(self.grid), 1)
-
-
-FAMILIES: dict[str, type[Family]] = {
-    family.name: family for family in (Darcy, Poisson, Helmholtz, Thermal, ConvectionDiffusion)
-}

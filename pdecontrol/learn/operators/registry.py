@@ -10,6 +10,7 @@ from ...errors import DataError
 from .deeponet import ControlDeepONet, DeepONet, PODDeepONet
 from .low_rank import LowRank, SelfAdjoint
 from .network import ControlNetwork, Prediction
+from .reduced import ReducedMap
 
 PREDICTIONS: dict[str, type[Prediction]] = {
     "deeponet": DeepONet,
@@ -20,6 +21,7 @@ CONTROLS: dict[str, type[ControlNetwork]] = {
     "deeponet": ControlDeepONet,
     "low-rank": LowRank,
     "self-adjoint": SelfAdjoint,
+    "pod-deeponet": ReducedMap,
 }
 
 
