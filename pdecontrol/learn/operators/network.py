@@ -27,6 +27,12 @@ class Prediction(nn.Module, ABC):
     def forward(self, *inputs: Tensor) -> Tensor:
         """The output function, (batch, 1, *grid) or (batch, points)."""
 
+    def place(self, points: Tensor) -> None:
+        """Take the places (points, dimension) of the output's values, before anything else, where they are needed."""
+
+    def prepare(self, outputs: Tensor) -> None:
+        """Take from the outputs of the training data (count, points) what is no weight, or where weights begin."""
+
 
 class ControlNetwork(nn.Module, ABC):
     """(u, a) -> y, where the coefficient a is encoded once and used for many controls.
@@ -51,6 +57,12 @@ class ControlNetwork(nn.Module, ABC):
     @abstractmethod
     def apply_to(self, encoded: Any, u: Tensor) -> Tensor:
         """y for controls u; what is encoded belongs to as many coefficients, or to one for all controls."""
+
+    def place(self, controls: Tensor, states: Tensor, mass: Tensor | None = None) -> None:
+        """Take the places (n, dimension) and (m, dimension) of u and y, and the masses (n,) of u, where needed."""
+
+    def prepare(self, u: Tensor, y: Tensor, w: Tensor | None = None, q: Tensor | None = None) -> None:
+        """Take where weights begin from pairs y = S(u) and q = S'^T w of the training data, (count, n or m) each."""
 
     def forward(self, u: Tensor, a: Tensor | None = None) -> Tensor:
         return self.apply_to(self.encode(a), u)
