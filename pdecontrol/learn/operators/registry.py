@@ -7,10 +7,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import DataError
+from .deeponet import ControlDeepONet, DeepONet, PODDeepONet
+from .low_rank import LowRank, SelfAdjoint
 from .network import ControlNetwork, Prediction
+from .reduced import ReducedMap
 
-PREDICTIONS: dict[str, type[Prediction]] = {}
-CONTROLS: dict[str, type[ControlNetwork]] = {}
+PREDICTIONS: dict[str, type[Prediction]] = {
+    "deeponet": DeepONet,
+    "pod-deeponet": PODDeepONet,
+    "mionet": DeepONet,
+}
+CONTROLS: dict[str, type[ControlNetwork]] = {
+    "deeponet": ControlDeepONet,
+    "low-rank": LowRank,
+    "self-adjoint": SelfAdjoint,
+    "pod-deeponet": ReducedMap,
+}
 
 
 def build(kind: str, name: str, options: Mapping[str, Any]) -> Prediction | ControlNetwork:
