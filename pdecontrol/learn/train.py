@@ -152,6 +152,21 @@ def operator_errors(trained: Trained, dataset: Dataset, source: Source | None = 
     return np.array([operator_error(trained, samples.map_at(a), a) for a in last])
 
 
+def summary(trained: Trained) -> str:
+    """What a training took, and the errors on the samples held out, a line each."""
+    header, metrics = trained.header, trained.header["metrics"]
+    errors = [name.removesuffix(", worst") for name in metrics if name.endswith(", worst")]
+    lines = [
+        f"{'network':<15} {header['network']}, {trained.parameters} parameters, seed {header['seed']}",
+        f"{'samples':<15} {metrics['samples']}, of which {metrics['held out']} are held out",
+        f"{'training':<15} {metrics['status']}: {metrics['epochs']} epochs, the best {metrics['best epoch']}, "
+        f"{metrics['cpu seconds']:.1f} s of the processor",
+    ]
+    return "\n".join(
+        lines + [f"{name:<15} {metrics[name]:.2%}, worst {metrics[f'{name}, worst']:.2%}" for name in errors]
+    )
+
+
 def _read(dataset: Dataset) -> tuple[dict[str, Any], dict[str, Array]]:
     """What a dataset is, and the arrays of the samples that did not fail."""
     if not isinstance(dataset, Dataset):

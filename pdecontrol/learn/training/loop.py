@@ -45,7 +45,7 @@ class Loop:
                 if self._stale(stage):
                     status = "stopped early"
                     break
-                if perf_counter() - begun > seconds:
+                if stage.epochs and perf_counter() - begun > seconds:
                     status = "out of time"
                     break
                 stage = self._epoch(stage)

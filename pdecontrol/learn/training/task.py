@@ -62,7 +62,7 @@ class PredictionTask(Task):
 
     def errors(self, chosen: Tensor) -> Errors:
         found, true = self._predicted(chosen), self.output[chosen]
-        return {name: relative(norm, found, true) for name, norm in self.norms.items()}
+        return {name: relative(norm, found, true).detach() for name, norm in self.norms.items()}
 
     def _predicted(self, chosen: Tensor) -> Tensor:
         found: Tensor = self.model(*(x[chosen] for x in self.inputs))
