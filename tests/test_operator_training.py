@@ -340,6 +340,50 @@ def test_data_that_do_not_fit(media, single, darcy):
         train("data", "low-rank")
 
 
+def test_linear_networks_for_maps_that_are_not_are_refused(tmp_path):
+    field = FAMILY.samples.coefficient
+    source = pc.ControlSamples(stated(), pc.unit_square(7), coefficient=field, pairs=1)
+    data = pc.generate(source, 20, 3, tmp_path / "data")
+    with pytest.raises(DataError, match="low-rank is linear in the control: take constant=true"):
+        small(data, source=source)
+    trained = small(data, source=source, options=SMALL | {"constant": True})
+    assert np.all(trained.predict(data["control"][0], data["coefficient"][:1])[:, :8] == 0.5)
+
+
+def test_grids_have_the_axes_of_the_coordinates(media, monkeypatch):
+    from pdecontrol.learn.operators import registry
+    from pdecontrol.learn.operators.network import ControlNetwork
+
+    class Gate(ControlNetwork):
+        """y = s a u with the coefficient in the lower left cell of each node."""
+
+        on_grid, affine = True, True
+
+        def __init__(self, grid: list[int]) -> None:
+            super().__init__()
+            self.grid, self.scale = grid, torch.nn.Parameter(torch.ones(()))
+
+        def encode(self, a):
+            return a[:, None, :-1, :-1]
+
+        def apply_to(self, encoded, u):
+            return self.scale * encoded * u
+
+    monkeypatch.setitem(registry.CONTROLS, "gate", Gate)
+    model = train(media, "gate", epochs=1, rate=1e-12, progress=False).model
+    map, a = FAMILY.samples.map_at(), media["coefficient"][1]
+    x = map.control.points
+    cells = np.clip(np.round(7 * x).astype(int) - 1, 0, 6)
+    expected = a[cells[0], cells[1]] * (x[0] + 10 * x[1])
+    mean, deviation = model.normaliser.mean, model.normaliser.deviation
+    with torch.no_grad():
+        found = model(torch.tensor(x[0] + 10 * x[1])[None].float(), torch.tensor(a)[None].float() * deviation + mean)[0]
+    inner = ((x > 0) & (x < 1)).all(axis=0)
+    units = model.state_unit / model.control_unit
+    np.testing.assert_allclose(found[inner], units * torch.tensor(expected[inner]), rtol=1e-4)
+    assert not found[~inner].any() and model.network.grid == [6, 6]
+
+
 def test_points_without_a_grid_are_named():
     from pdecontrol.learn.training.assemble import _grid
 

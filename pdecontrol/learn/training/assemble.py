@@ -95,6 +95,8 @@ def control_task(
     model.fit(learned[0], learned[1], units, torch.as_tensor(offset, dtype=torch.float32))
     _prepare(model, learned, masses)
     controls, states, functionals, gradients = (part.to(device) for part in pairs)
+    if coefficient is not None and map.affine:
+        _check_offset(network[0], model, map, coefficient[:1])
     norms, adjoint_norms = _norms(map, controls)
     adjoint = _chosen(recipe.loss, adjoint_norms) if recipe.adjoint else None
     task = ControlTask(
@@ -159,6 +161,20 @@ def _without(y: Array, given: Array) -> Array:
     result = y.copy()
     result[given] = 0.0
     return result
+
+
+def _check_offset(name: str, model: ControlModel, map: SolutionMap, a: Tensor) -> None:
+    """Raise DataError where states without control depend on the coefficient, but for no weights the network's do."""
+    missing = torch.as_tensor(map.solve(map.control.zeros()), dtype=torch.float32) - model.offset
+    if missing.abs().max() <= 1e-5 * model.state_unit:
+        return
+    found = (model(torch.zeros(1, map.control.size), a)[0] * missing).sum()
+    gradients = torch.autograd.grad(found, list(model.parameters()), allow_unused=True)
+    if not any(gradient is not None and gradient.any() for gradient in gradients):
+        raise DataError(
+            f"states without control are not zero here, and depend on the coefficient, but {name} is linear in the "
+            "control: take constant=true where it has this option, or a network that is not linear."
+        )
 
 
 def _diagonal(space: Any) -> Tensor:
