@@ -148,7 +148,7 @@ def operator_errors(trained: Trained, dataset: Dataset, source: Source | None = 
     samples = _samples(dataset, source)
     if samples.coefficient is None:
         return np.array([operator_error(trained, samples.map_at())])
-    last = dataset["coefficient"][-count:]
+    last = _read(dataset)[1]["coefficient"][-count:]
     return np.array([operator_error(trained, samples.map_at(a), a) for a in last])
 
 
