@@ -9,6 +9,7 @@ from marks import needs_torch
 import pdecontrol as pc
 from pdecontrol import cli
 from pdecontrol.errors import DataError, DatasetError, ResultFileError
+from pdecontrol.learn.antiderivative import Antiderivative
 from pdecontrol.learn.darcy_control import DarcyControl
 from pdecontrol.learn.families import Darcy
 from pdecontrol.learn.norms import mass, sobolev
@@ -222,6 +223,19 @@ class TestPredictions:
         torch.manual_seed(0)
         assert torch.equal(one, two) and not torch.equal(one, other) and state == torch.rand(())
 
+    def test_the_published_quantity_is_of_the_plane(self, darcy, folder):
+        trained = train(darcy, "pod-deeponet", options={"basis": 8}, epochs=2, loss="hsloss_mgno", progress=False)
+        assert trained.header["metrics"]["loss"] != pytest.approx(trained.header["metrics"]["H1"], rel=0.05)
+        lines = pc.generate(Antiderivative(sensors=11, points=11), 20, 3, folder / "lines")
+        with pytest.raises(DataError, match="is of grids of the plane"):
+            train(lines, "pod-deeponet", options={"basis": 8}, loss="hsloss_mgno")
+
+    def test_rows_are_printed(self, darcy, capsys):
+        train(darcy, "pod-deeponet", options={"basis": 8}, epochs=2, progress=True)
+        printed = capsys.readouterr().err.splitlines()
+        assert printed[0].split() == ["epoch", "loss", "held", "out", "seconds", "remaining"]
+        assert [row.split()[0] for row in printed[1:-1]] == ["1", "2"]
+
 
 class Killed(Exception):
     pass
@@ -403,5 +417,10 @@ def test_the_command(media, tmp_path, capsys):
     assert "80, of which 8 are held out" in out and "operator norm" in out and "finished: 2 epochs" in out
     assert Trained.load(output).header["options"]["widths"] == [16] and len(list(tmp_path.iterdir())) == 1
     assert cli.main(["train", str(tmp_path), "low-rank"]) == 1
+    with pytest.MonkeyPatch.context() as patch:
+        killed_after(1, KeyboardInterrupt(), patch)
+        assert cli.main(command) == 130
+    assert "the same command goes on" in capsys.readouterr().err and len(list(tmp_path.iterdir())) == 2
+    assert cli.main([*command, "--operator", "0"]) == 0 and len(list(tmp_path.iterdir())) == 1
     assert cli.main(["train", str(media.directory), "low-rank", "rank"]) == 2
     assert "'rank' is no option" in capsys.readouterr().err

@@ -37,6 +37,8 @@ def prediction_task(
     tensors = {name: torch.as_tensor(array, dtype=torch.float32) for name, array in arrays.items()}
     output = tensors.pop("solution")
     inputs, shape = list(tensors.values()), tuple(output.shape[1:])
+    if recipe.loss == "hsloss_mgno" and len(shape) != 2:
+        raise DataError(f"loss='hsloss_mgno' is of grids of the plane, these solutions have the shape {shape}.")
     margin = int(_fixed_boundary(arrays["solution"]))
     inner = [size - 2 * margin for size in shape]
     axes = [torch.linspace(0.0, 1.0, size)[margin : size - margin] for size in shape]
