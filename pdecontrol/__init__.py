@@ -20,6 +20,7 @@ from .fem.backends import Embedded, Parallel
 from .field import Field
 from .learn.control import ControlSamples
 from .learn.data import Dataset, generate, open_dataset
+from .learn.train import train
 from .maps import Adjoint, Linearisation, SolutionMap
 from .mesh.fitted import fitted_mesh
 from .mesh.gmsh import read_mesh
@@ -158,6 +159,7 @@ __all__ = [
     "report",
     "solve",
     "solve_parametric",
+    "train",
     "unit_cube",
     "unit_interval",
     "unit_square",
