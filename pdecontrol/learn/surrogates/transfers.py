@@ -145,8 +145,7 @@ def _interpolation(coarse: Space, fine: Space, name: str, states: Space | None =
             raise DataError(f"{name}: the coarse map has {len(coarse.factors)} of them, not {len(fine.factors)}.")
         pairs = zip(coarse.factors, fine.factors, strict=True)
         return sp.block_diag([_interpolation(*pair, name, states) for pair in pairs], format="csr")
-    points, others = ([] if space.points is None else space.points for space in (coarse, fine))
-    if coarse.elements is None and coarse.size == fine.size and np.array_equal(points, others):
+    if coarse.elements is None and coarse.size == fine.size and _same(coarse.points, fine.points):
         return sp.identity(coarse.size, format="csr")
     if coarse.points is not None and fine.points is not None and fine.levels is None:
         if coarse.elements is not None and coarse.fit is None:
@@ -159,6 +158,12 @@ def _interpolation(coarse: Space, fine: Space, name: str, states: Space | None =
         f"{name}: steady functions of finite elements, or plain numbers, are taken from a coarse mesh to another, not "
         f"{coarse!r} to {fine!r}."
     )
+
+
+def _same(points: Array | None, others: Array | None) -> bool:
+    if points is None or others is None:
+        return points is others
+    return np.array_equal(points, others)
 
 
 def _inverse_mass(space: Space) -> Callable[[Array], Array]:
