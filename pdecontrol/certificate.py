@@ -214,8 +214,8 @@ def certify_by_gap(
         adjoint = at.solve_adjoint(p, adjoint.state)
     z, least = control.argmin(adjoint.gradient), _state_error(objective, at, p)
     error = _known(adjoint.error) + control.argmin_error(adjoint.gradient)
-    norm, value = map.control.norm(u), objective.value(u, y)
-    moved = error * map.control.norm(u - z) + control.raised(error)
+    norm, value, distance = map.control.norm(u), objective.value(u, y), map.control.norm(u - z)
+    moved = (error * distance if distance > 0 else 0.0) + control.raised(error)  # an error may be infinite
     gap = objective.state.residual(y, p, least) + control.residual(u, adjoint.gradient) + moved
     floor = objective.state.residual_from(least) + moved
     if control.alpha > 0:
