@@ -68,7 +68,7 @@ from .problem import (
     burgers,
 )
 from .result import History, Result, Status, load
-from .solvers import ADMM, FISTA, Checkpoint, PrimalDual, ProximalGradient, SemismoothNewton
+from .solvers import ADMM, FISTA, Checkpoint, PrimalDual, ProximalGradient, SemismoothNewton, SurrogateNewton
 from .space import Space
 
 __version__ = "0.1.0"
@@ -138,6 +138,7 @@ __all__ = [
     "Star",
     "StateError",
     "Status",
+    "SurrogateNewton",
     "Tikhonov",
     "Tracking",
     "VariableProjection",

@@ -154,6 +154,7 @@ def certify_projection(
     adjoint: Adjoint | None = None,
     start: Array | None = None,
     adjoint_start: Array | None = None,
+    at: Linearisation | None = None,
 ) -> Certified:
     """The projected control z = argmin G + <q, .>, q = S* p, of a dual vector p with its certificate, for affine maps.
 
@@ -162,6 +163,7 @@ def certify_projection(
     p : a vector of the observation space in the domain of F*, such as S(u) - y_d.
     adjoint : the adjoint solution for p where it is known with its error, which saves a solve.
     start, adjoint_start : PDE solutions near to those of the certificate, for iterative solvers to begin from.
+    at : the map at z where it is known with its error, which saves the other solve.
 
     Notes
     -----
@@ -175,7 +177,8 @@ def certify_projection(
         adjoint = map.at(map.control.zeros()).solve_adjoint(p, near)
     control = objective.control
     z = control.argmin(adjoint.gradient)
-    at = map.at(z, start)
+    if at is None or at.error is None:
+        at = map.at(z, start)
     y, value = at.value, objective.value(z, at.value)
     # In exact arithmetic, z is the projected control of a vector at this distance from q.
     error, least = _known(adjoint.error) + control.argmin_error(adjoint.gradient), _state_error(objective, at, p)
@@ -211,8 +214,8 @@ def certify_by_gap(
         adjoint = at.solve_adjoint(p, adjoint.state)
     z, least = control.argmin(adjoint.gradient), _state_error(objective, at, p)
     error = _known(adjoint.error) + control.argmin_error(adjoint.gradient)
-    norm, value = map.control.norm(u), objective.value(u, y)
-    moved = error * map.control.norm(u - z) + control.raised(error)
+    norm, value, distance = map.control.norm(u), objective.value(u, y), map.control.norm(u - z)
+    moved = (error * distance if distance > 0 else 0.0) + control.raised(error)  # an error may be infinite
     gap = objective.state.residual(y, p, least) + control.residual(u, adjoint.gradient) + moved
     floor = objective.state.residual_from(least) + moved
     if control.alpha > 0:

@@ -20,7 +20,9 @@ class Counter:
     state solves, `factorisations` the matrices factorised or preconditioners built, `refinements` the back
     substitutions that refine solutions of factors or estimate what their rounding amounts to, `inner` the iterations of
     iterative linear solvers and the sweeps of marches that are parallel in time, `recomputed` the steps in time that
-    were computed again where memory is limited, `seconds` the time spent in all of it.
+    were computed again where memory is limited, `seconds` the time spent in all of it. `applications` are those of a
+    surrogate on the way, states, tangents and adjoints, and `surrogate_seconds` the time spent in these; they are no
+    solves, and not part of the total.
     """
 
     state: int = 0
@@ -32,6 +34,8 @@ class Counter:
     inner: int = 0
     recomputed: int = 0
     seconds: float = 0.0
+    applications: int = 0
+    surrogate_seconds: float = 0.0
     limit: float = np.inf
 
     def __post_init__(self) -> None:
@@ -55,6 +59,12 @@ class Counter:
         setattr(self, kind, getattr(self, kind) + 1)
         with self.timing():
             yield
+
+    def add_applications(self, of: Counter, earlier: dict[str, float]) -> None:
+        """Count what a surrogate, whose counter that is, has done after a snapshot of it."""
+        spent = of.since(earlier)
+        self.applications += int(spent["total"])
+        self.surrogate_seconds += spent["seconds"]
 
     @contextmanager
     def limited(self, limit: float) -> Iterator[None]:

@@ -153,6 +153,11 @@ def certify(problem: ControlProblem, control: Data | Field, map: SolutionMap) ->
     compare(map.control.group, "certify", data, map.control.points)
     with map.control.group.together():
         refuse_other(problem, map)
+        if not map.exact:
+            raise ProblemError(
+                f"{map!r} is not exact: what it says of a control would hold for its own optimum. certify(problem, "
+                "control, exact_map) takes the exact map, as discretise(problem, mesh) makes it."
+            )
         return certify_any(bind(problem, map), map, control_on(map, control, "the control"))
 
 

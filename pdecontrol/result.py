@@ -32,7 +32,7 @@ class Status(Enum):
 
     CERTIFIED = "the certificate meets the tolerance"
     CONVERGED = (
-        "the bound meets the tolerance for the map that was given, which is not the exact one: "
+        "this is the optimum of the map that was given, to the tolerance, and that map is not the exact one: "
         "certify(problem, result.control, exact_map) tells how good the control is"
     )
     SOLVED = (
@@ -41,19 +41,14 @@ class Status(Enum):
     )
     ITERATIONS = "the limit of iterations was met: raise max_iterations, loosen tol, or try another method"
     SOLVES = "the limit of solves was met: raise max_solves or loosen tol"
-    ROUNDING = (
-        "no smaller bound is to be had: what is left of it is rounding, and the errors of linear solvers; loosen tol"
-    )
-    REACHED = (
-        "the state meets the target to rounding, and what is left of the control is noise: there is nothing to improve"
-    )
+    ROUNDING = "no smaller bound is to be had: what is left is rounding and errors of linear solvers; loosen tol"
+    REACHED = "the state meets the target to rounding, what is left of the control is noise: nothing to improve"
     STALLED = "the certificate stopped improving for lack of progress: loosen tol or try another method"
     FAILED = "a state equation could not be solved on the way: this is the last control, and its certificate"
     NONCONVEX = "a stationary point without certificate: the reduced objective is not convex there; raise alpha"
     SETTLED = (
-        "the control has settled, but nothing certifies it: a nonlinear map without second derivatives has no known "
-        "modulus of convexity; define them (Linearisation.second, twice = True), or certify(problem, result.control, "
-        "exact_map) with a map that has them"
+        "the control has settled, but nothing certifies it, for want of second derivatives of the map: define them "
+        "(Linearisation.second, twice = True), or certify(problem, result.control, exact_map) with a map that has them"
     )
     OVERFLOW = "numbers overflow, underflow or are NaN: choose units where data, weights and controls are nearer to 1"
     DIVERGED = "training diverged, and these are the best weights that it had: take more points, or smaller steps"
@@ -160,14 +155,17 @@ class Result:
     def objective(self) -> float:
         return self.certificate.objective
 
+    @property
+    def _work(self) -> str:
+        return "applications" if self.status is Status.CONVERGED else "PDE solves"
+
     def __repr__(self) -> str:
         return f"<Result: {self.status.name.lower()}, objective {self.objective:.6e}, {self.method}>"
 
     def __str__(self) -> str:
         iterations = self.history["iteration"][-1] if len(self.history) else 0
         solves = ", ".join(f"{self.solves[kind]:.0f} {kind}" for kind in ("state", "tangent", "adjoint"))
-        if self.solves["linear"]:
-            solves += f"; {self.solves['linear']:.0f} Newton steps in the state"
+        solves += f"; {self.solves['linear']:.0f} Newton steps in the state" if self.solves["linear"] else ""
         solves = f"{self.solves['total']:.0f} ({solves}), factorisations: {self.solves['factorisations']:.0f}"
         certificate = str(self.certificate).replace("\n", "\n                ")
         lines = [
@@ -175,9 +173,11 @@ class Result:
             f"{'method':<15} {self.method}, {iterations} iterations",
             f"{'objective':<15} {self.objective:.9e}",
             f"{'certificate':<15} {certificate}",
-            f"{'PDE solves':<15} {solves}",
-            f"{'time':<15} {self.seconds:.2f} s ({self.solves['seconds']:.2f} s in PDE solves)",
+            f"{self._work:<15} {solves}",
+            f"{'time':<15} {self.seconds:.2f} s ({self.solves['seconds']:.2f} s in {self._work})",
         ]
+        if applications := self.solves.get("applications"):
+            lines.append(f"{'surrogate':<15} {applications:.0f} applications, {self.solves['surrogate_seconds']:.2f} s")
         if self.memory:
             lines.append(f"{'memory':<15} {self.memory}, {self.solves['recomputed']:.0f} steps in time computed again")
         return "\n".join(lines)
@@ -323,7 +323,7 @@ def _headline(result: Result) -> str:
     else:
         quality = "no certificate"
     method = result.method.split(" (")[0]
-    effort = "" if result.status is Status.SOLVED else f",  {result.solves['total']:.0f} PDE solves"
+    effort = "" if result.status is Status.SOLVED else f",  {result.solves['total']:.0f} {result._work}"
     return f"{method}: {quality},  $J = {_tex(f'{result.objective:.7g}')}$" + effort
 
 

@@ -9,10 +9,12 @@ from cases import BACKENDS
 from matrix_map import MatrixMap, random_problem
 
 import pdecontrol as pc
+from pdecontrol.certificate import certify_projection
 from pdecontrol.errors import ProblemError, ResultFileError
 from pdecontrol.files import read_arrays, write_arrays
 from pdecontrol.solvers import loop
 from pdecontrol.solvers.method import Start
+from pdecontrol.space import Space
 from pdecontrol.terms import bind
 
 amg = pytest.mark.skipif(find_spec("pyamg") is None, reason="needs pyamg")
@@ -331,12 +333,38 @@ class Learned(MatrixMap):
 def test_only_answers_of_exact_maps_are_called_certified():
     objective, map, optimum = random_problem(np.random.default_rng(1), 1e-2)
     learned = Learned(map.matrix, map.offset, map.control, map.observation)
-    stopping, start = loop.Stopping(1e-6, 0.0, 100, np.inf), Start(np.zeros(map.control.size), cold=True)
-    for one, status in ((map, pc.Status.CERTIFIED), (learned, pc.Status.CONVERGED)):
-        result = loop.run(objective, one, pc.SemismoothNewton(), start, stopping, progress=False)
-        assert result.status is status and result.success
-        assert map.control.norm(result.control.array - optimum) <= result.certificate.bound + 1e-12
-    assert "not the exact one" in result.certificate.assumption and "certify" in result.message
+    stopping, start = loop.Stopping(1e-6, 0.0, 1000, np.inf), Start(np.zeros(map.control.size), cold=True)
+    for method in (pc.SemismoothNewton(), pc.PrimalDual(), pc.FISTA(), pc.ProximalGradient(), pc.ADMM()):
+        result = loop.run(objective, map, method, start, stopping, progress=False)
+        assert result.status is pc.Status.CERTIFIED
+        result = loop.run(objective, learned, method, start, stopping, progress=False)
+        assert result.status is pc.Status.CONVERGED and result.success
+        assert map.control.norm(result.control.array - optimum) <= 2e-6 * map.control.norm(optimum)
+        assert result.certificate.bound is None and result.certificate.gap is None
+        assert np.isnan(result.history["bound"]).all()
+    assert "not exact" in result.certificate.assumption and "certify" in result.message
+
+
+def test_the_optimum_zero_of_a_map_that_is_not_exact_is_found():
+    matrix = np.random.default_rng(1).random((4, 6))
+    space, seen = Space(np.ones(6)), Space(np.ones(4))
+    learned = Learned(matrix, np.zeros(4), space, seen)
+    problem = pc.ControlProblem(tracking=pc.Tracking(0.01), terms=[pc.Tikhonov(1e-3), pc.L1(1.0)])
+    for method in ("auto", "primal-dual", "fista"):
+        result = pc.minimise(problem, learned, method)
+        assert result.status is pc.Status.CONVERGED and not result.control.array.any()
+
+
+def test_a_map_that_is_not_exact_certifies_nothing():
+    objective, map, _ = random_problem(np.random.default_rng(1), 1e-2)
+    learned = Learned(map.matrix, map.offset, map.control, map.observation)
+    problem = pc.ControlProblem(tracking=pc.Tracking(0.1), terms=[pc.Tikhonov(1e-2)])
+    with pytest.raises(ProblemError, match="is not exact: what it says of a control would hold for its own optimum"):
+        pc.certify(problem, 0.0, learned)
+    p = objective.state.gradient(map.solve(map.control.zeros()))
+    unknown = map.at(map.control.zeros()).solve_adjoint(p)._replace(error=np.inf)
+    certificate = certify_projection(objective, map, p, unknown).certificate
+    assert certificate.bound == np.inf and certificate.gap == np.inf
 
 
 # -- what is returned, and zero ---------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import ConvergenceError, ProblemError
 from ..optimise import RunOptions, minimise
-from ..problem import ControlProblem
+from ..problem import ControlProblem, Tikhonov
 from ..result import History, Result, Status
 from .features import random_features
 from .functions.ansatz import Ansatz
@@ -55,16 +55,16 @@ def by_galerkin(
         )
     y = Trial(state, Shallow(map.layer, map.basis @ result.state.array))
     p = Trial(adjoint, Shallow(map.layer, map.basis @ result.adjoint.array * (state.size / adjoint.size)))
-    norm, bound = max(result.certificate.norm, 1e-300), result.certificate.bound
-    unit = 1.0 if bound is None else norm  # gaps are relative already
-    known = "unknown" if bound is None else f"{bound / norm:.1e}"
+    norm, last = max(result.certificate.norm, 1e-300), result.history.last
+    unit = norm if any(isinstance(term, Tikhonov) for term in problem.terms) else 1.0  # gaps are relative already
+    known = "unknown" if last is None else f"{last.estimate / unit:.1e}"
     history = History()
     for row in result.history:
         history.append(row._replace(estimate=row.estimate / unit, bound=np.nan))
     return Outcome(
         y, p, projected(problem, p),
         f"by half of the features y and p differ by {change:.1e} in L2, relative to them; among the trial functions "
-        f"the control is within {known} of the optimum",
+        f"the control is within about {known} of the optimum",
         Status.SOLVED if result.status is Status.CONVERGED else result.status,
         f"hard constraints, Galerkin's method ({map.basis.shape[1]} of {count} random features of scale {scale:g}, "
         f"{map.points} points of quadrature; {result.method.split(' (')[0]}",

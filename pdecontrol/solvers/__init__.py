@@ -1,6 +1,8 @@
 """Optimisation algorithms, one per file, all driven by `loop.run`; `choice` finds the one that fits."""
 
 from .checkpoint import Checkpoint
-from .choice import ADMM, FISTA, METHODS, PrimalDual, ProximalGradient, SemismoothNewton
+from .choice import ADMM, FISTA, METHODS, PrimalDual, ProximalGradient, SemismoothNewton, SurrogateNewton
 
-__all__ = ["ADMM", "FISTA", "METHODS", "Checkpoint", "PrimalDual", "ProximalGradient", "SemismoothNewton"]
+__all__ = [
+    "ADMM", "FISTA", "METHODS", "Checkpoint", "PrimalDual", "ProximalGradient", "SemismoothNewton", "SurrogateNewton",
+]  # fmt: skip

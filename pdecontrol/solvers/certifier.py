@@ -18,6 +18,7 @@ from .method import State, Stopping
 from .progress import Ledger
 from .schedule import Schedule
 
+COSTLY = 6  # solves of a step, beside which the estimate of the error is cheap
 LEAST = 1e-140  # smaller norms may be wrong, as squares underflow
 
 
@@ -28,10 +29,12 @@ class Certifier:
     ----------
     best : the best control so far, `unverified` while its certificate comes from a file.
     best_at, certified_at : the solves when it was found, and the iteration of the last certificate.
+    considered_at : the solves up to the last iteration.
     lowest : the least objective so far and its control.
     modulus : of convexity, that is assumed for nonlinear maps; None where it is to be computed.
     zero_tested : whether it is known if u = 0 is the optimum.
     concave, unknown : whether there is no bound where one was wanted, or none can be known.
+    near : how near the optimum is where the map is not exact, by the method's own estimate, relative to the control.
     reached, exhausted : whether the state meets the target, and rounding is what is left.
     """
 
@@ -40,14 +43,17 @@ class Certifier:
         self.ledger, self.schedule = Ledger(map.solves, stopping.solves), Schedule()
         self.success = Status.CERTIFIED if map.exact else Status.CONVERGED
         self.best: Certified | None = None
-        self.best_at, self.certified_at = 0, -1
+        self.best_at, self.certified_at, self.considered_at = 0, -1, 0
         self.lowest: tuple[float, Array] = (np.inf, np.zeros(0))
         self.modulus: float | None = 0.8 * objective.control.alpha  # what is computed is seldom less
         self.unverified = self.zero_tested = self.concave = self.unknown = False
-        self.reached = self.exhausted = False
+        self.reached = self.exhausted = self.converged = False
+        self.near = np.inf
 
     def begin(self, u: Array, state: State) -> None:
         """Certify zero where a run begins there and its state is the target, which leaves nothing to look for."""
+        if not self.map.exact:
+            return
         self.zero_tested = not self.map.control.any(u)
         if self.zero_tested and self.map.affine and self.objective.state.met_by(state.y):
             with suppress(SolveLimitError), self.ledger.within_limit():
@@ -59,11 +65,15 @@ class Certifier:
         value = self.objective.value(state.u, state.y)
         self.lowest = min(self.lowest, (value, state.u), key=itemgetter(0))
         estimate, bound = np.nan, np.nan
-        if self.schedule.estimate_due(iteration):
+        costly, self.considered_at = self.ledger.total - self.considered_at > COSTLY, self.ledger.total
+        if costly or state.own is not None or self.schedule.estimate_due(iteration):
             estimate, size = self._estimate(state, value)
             floor = 0.0 if self.best is None else self.best.certificate.floor
             target = max(self.stopping.tol * size, self.stopping.atol, floor)
-            if self.schedule.certificate_due(iteration, estimate, target):
+            due = self.schedule.certificate_due(iteration, estimate, target) or state.own is not None
+            if not self.map.exact:
+                self._settle(state, estimate, size, target)
+            elif due:
                 bound = self._certify(state, iteration)
         return value, estimate, bound
 
@@ -71,6 +81,8 @@ class Certifier:
         """Why a run with this objective should end, if it should."""
         if not np.isfinite(objective) or self.underflows:
             return Status.OVERFLOW
+        if self.converged:
+            return self.success
         if self.best is not None and self.unverified and self._meets(self.best):
             self._verify()
         if self.best is not None and self._meets(self.best):
@@ -87,6 +99,8 @@ class Certifier:
 
     def finish(self, state: State, iteration: int, status: Status) -> tuple[Certified, Status]:
         """What a run returns, with a modulus that was computed if solves are left for that; and why it ended."""
+        if not self.map.exact:
+            return self._own_optimum(state), status
         if status is Status.OVERFLOW and (self.best is None or self.underflows):
             raise ProblemError(Status.OVERFLOW.value)
         earlier, reassessed = self.best, not self.map.affine and status is not self.success
@@ -116,6 +130,32 @@ class Certifier:
                 self._verify()
             if self.best.certificate.objective > value:  # that of the history may be taken at an extrapolated control
                 self.best, self.unverified = kept
+
+    def _settle(self, state: State, estimate: float, size: float, target: float) -> None:
+        """Note whether the optimum of a map that is not exact is reached, by what the method itself knows."""
+        self.near = min(self.near, estimate / (size or 1.0))
+        if estimate <= target:
+            self.converged = True
+        elif not self.zero_tested:  # no iterate may reach u = 0, whose estimate is then never small beside it
+            self.zero_tested = True
+            at = self.map.at(self.map.control.zeros())
+            q = at.adjoint(self.objective.state.gradient(at.value))
+            if not self.map.control.any(self.objective.control.argmin(q)):
+                self.converged, self.near = True, 0.0
+
+    def _own_optimum(self, state: State) -> Certified:
+        """What a run with a map that is not exact returns: no bound, whatever is known of its own optimum."""
+        u = 0.0 * state.u if self.converged and self.near == 0.0 else state.u
+        try:
+            with self.ledger.within_limit():
+                at = self.map.at(u)
+                adjoint = at.solve_adjoint(self.objective.state.gradient(at.value))
+        except SolveLimitError:
+            return self._uncertified(state)
+        near = f"{self.near:.0e}" if np.isfinite(self.near) else "an unknown part"
+        what = f"nothing: this map is not exact. Of its own optimum the control is within about {near} of its norm"
+        norm, value = self.map.control.norm(u), self.objective.value(u, at.value)
+        return Certified(u, Certificate(None, norm, None, value, what), at.state, adjoint)
 
     @property
     def near_rounding(self) -> bool:
@@ -165,7 +205,9 @@ class Certifier:
         """The projected control, or the iterate itself where its own duality gap says more."""
         objective, map = self.objective, self.map
         p, adjoint = best_dual(objective, state)
-        certified = certify_projection(objective, map, p, adjoint, state.warm, state.adjoint.state)
+        certified = certify_projection(objective, map, p, adjoint, state.warm, state.adjoint.state, state.own)
+        if state.own is not None:
+            return certified
         estimate, _ = self._estimate(state, objective.value(state.u, state.y))
         if estimate < certified.certificate.measure:
             own = certify_by_gap(objective, map, map.at(state.u, state.warm), state.u, state.dual, state.adjoint)

@@ -21,6 +21,7 @@ from .primal_dual import AffinePrimalDual
 from .primal_dual_nonlinear import NonlinearPrimalDual
 from .proximal_gradient import ForwardBackward, backtracked_step, fixed_step
 from .steps import RULES, Steps
+from .surrogate_newton import SurrogateDualNewton
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,63 @@ class ADMM(Method):
     def algorithm_for(self, objective: Objective, map: SolutionMap) -> Algorithm[Any]:
         _check_smooth(self, objective)
         return AlternatingDirections(self.rho)
+
+
+@dataclass(frozen=True)
+class SurrogateNewton(Method):
+    """Semismooth Newton with directions from a surrogate of the map, for alpha > 0; two exact solves a step.
+
+    It begins at the surrogate's own optimum. What is exact decides: residuals, the line search, and the certificate,
+    which each step has for nothing. Where two steps do not halve the residual, the method goes on without the
+    surrogate, so that a bad one costs little.
+
+    Parameters
+    ----------
+    surrogate : a map of the same spaces, such as a learned one, which need not be exact; on several processes its
+        vectors are divided as those of the map.
+    forcing, max_cg : see `SemismoothNewton`.
+
+    Examples
+    --------
+    >>> import pdecontrol as pc
+    >>> problem = pc.ControlProblem(
+    ...     equation=pc.Elliptic(reaction=1.0),
+    ...     control=pc.Distributed(),
+    ...     tracking=pc.Tracking(lambda x: x[0]),
+    ...     terms=[pc.Tikhonov(1e-4)],
+    ... )
+    >>> mesh = pc.unit_interval(20)
+    >>> near = pc.discretise(replace(problem, equation=pc.Elliptic(reaction=1.1)), mesh)
+    >>> result = pc.minimise(problem, pc.discretise(problem, mesh), pc.SurrogateNewton(near))
+    >>> result.success, result.solves["applications"] > result.solves["total"]
+    (True, True)
+    """
+
+    surrogate: SolutionMap
+    forcing: float = 0.3
+    max_cg: int = 500
+
+    name: ClassVar[str] = "surrogate Newton"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.surrogate, SolutionMap):
+            raise ProblemError(f"SurrogateNewton takes a map as surrogate, got {type(self.surrogate).__name__}.")
+        SemismoothNewton(self.forcing, self.max_cg)
+
+    def __repr__(self) -> str:
+        return f"SurrogateNewton({self.surrogate.fingerprint}, forcing={self.forcing}, max_cg={self.max_cg})"
+
+    def algorithm_for(self, objective: Objective, map: SolutionMap) -> Algorithm[Any]:
+        sizes = [(one.control.size, one.observation.size) for one in (self.surrogate, map)]
+        if map.control.group.any(sizes[0] != sizes[1]):
+            raise ProblemError(
+                f"the surrogate has {sizes[0][0]} controls and {sizes[0][1]} observed values, the map {sizes[1][0]} "
+                f"and {sizes[1][1]}: make it for the spaces of this map."
+            )
+        exact = SemismoothNewton(self.forcing, self.max_cg).algorithm_for(objective, map)
+        if isinstance(exact, DualNewton):
+            return SurrogateDualNewton(self.surrogate, self.forcing, self.max_cg)
+        raise ProblemError("later")
 
 
 METHODS: dict[str, type[Method]] = {

@@ -41,6 +41,8 @@ class State:
     dual, adjoint : a dual vector and its adjoint solution.
     warm : from what the next solve for a control near to u begins.
     trail : the last observations, where a limit extrapolated from them gives a better certificate than `dual`.
+    own : the map at u = argmin G + <S* dual, .>, where that and the adjoint know their errors, so that a certificate
+        costs no solve.
     patience : the number of iterations within which a method that works gains something; 0 where that is not known.
     """
 
@@ -51,6 +53,7 @@ class State:
     _: KW_ONLY
     warm: Array | None = field(default=None, metadata=SOLUTION)
     trail: tuple[Array, ...] | None = field(default=None, metadata=OBSERVATION)
+    own: Linearisation | None = None
     patience: int = 0
 
 

@@ -1,0 +1,37 @@
+"""What methods with a surrogate of the map have in common: its work is counted, and its failures are no errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from ..arrays import Array
+from ..errors import PdecontrolError
+from ..maps import SolutionMap
+from ..space import Space
+from ..terms import Objective
+from .method import Start
+
+FAILURES = (PdecontrolError, ArithmeticError, RuntimeError, ValueError, np.linalg.LinAlgError)
+
+
+@contextmanager
+def applying(surrogate: SolutionMap, map: SolutionMap) -> Iterator[None]:
+    """A block that counts what a surrogate does with the map that it stands for."""
+    before = surrogate.solves.snapshot()
+    try:
+        yield
+    finally:
+        map.solves.add_applications(surrogate.solves, before)
+
+
+def usable(d: Array, residual: Array, space: Space) -> bool:
+    """Whether d is finite, and <residual, d> > 0."""
+    return not space.any(~np.isfinite(d)) and space.inner(residual, d) > 0
+
+
+def cold_start(objective: Objective, map: SolutionMap) -> Start:
+    """Zero moved into the box, with a cold dual vector."""
+    return Start(np.clip(map.control.zeros(), objective.control.lower, objective.control.upper), cold=True)

@@ -1,0 +1,166 @@
+"""Semismooth Newton directions from a surrogate S~ of the map, with exact residuals, on the dual of affine problems.
+
+    1.  (I + P L~ D L~*) d = F'(S(z)) - p   by conjugate gradients, D = -z'(q), P = F'': applications of the surrogate
+    2.  p+ = p + t d with |phi'(t)| <= 0.1 |phi'(0)| along d, where q = L* p is affine: one exact adjoint solve
+    3.  z = argmin G + <q, .>, S(z): one exact state solve, and with it the certificate of (z, p)
+
+It begins with the dual vector of the problem that has S~ in the place of S. The surrogate is given up for good
+
+    4.  where it fails, or gives what is not finite or no direction of descent,
+    5.  where two steps do not halve the residual r = |F'(S(z)) - p|, or reduce it by less a solve than a step of the
+        exact method would, which takes as many steps of conjugate gradients as the surrogate's, two solves each.
+
+Then the exact method goes on, from the dual vector reached if r is a tenth of that of a cold start, else from there.
+
+References
+----------
+As of `dual_newton`, whose directions these approximate. What is exact decides, as with inexact models in trust regions:
+D. P. Kouri, M. Heinkenschloss, D. Ridzal, B. G. van Bloemen Waanders, SIAM J. Sci. Comput. 35 (2013) A1847-A1879.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from math import inf, log, sqrt
+from typing import ClassVar
+
+import numpy as np
+
+from ..arrays import Array
+from ..linear.cg import conjugate_gradients
+from ..maps import Adjoint, SolutionMap
+from ..terms import Objective
+from .dual_newton import DualNewton, DualState, line_search
+from .method import Algorithm, Start, State
+from .surrogate import FAILURES, applying, cold_start, usable
+
+HALVED = 0.5  # what two steps leave of the residual where the surrogate is worth its directions
+SHARPER = 0.1  # of the tolerance of the exact method, that of conjugate gradients with the surrogate
+WORTH = 0.1  # of the residual of a cold start, from which exact steps begin where those of the surrogate ended
+ENOUGH = 1e-3  # of the first residual, to which the surrogate's own problem is solved
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SurrogateState(DualState):
+    """The residuals |F'(S(z)) - p| now and one step ago; `trusted` while directions come from the surrogate."""
+
+    residual: float = inf
+    before: float = inf
+    trusted: bool = True
+
+
+@dataclass(frozen=True)
+class SurrogateDualNewton(Algorithm[SurrogateState]):
+    """See the module; two exact solves a step. Parameters as in `SurrogateNewton`."""
+
+    surrogate: SolutionMap
+    forcing: float
+    max_cg: int
+
+    state: ClassVar[type[State]] = SurrogateState
+
+    @property
+    def _exact(self) -> DualNewton:
+        return DualNewton(self.forcing, self.max_cg)
+
+    def begin(self, objective: Objective, map: SolutionMap, start: Start) -> SurrogateState:
+        p = start.p
+        if start.cold:
+            with applying(self.surrogate, map):
+                p = self._dual(objective)
+        if p is None:
+            return _untrusted(self._exact.begin(objective, map, start))
+        return self._projected(objective, map, p, map.at(start.u).solve_adjoint(p))
+
+    def step(self, objective: Objective, map: SolutionMap, state: SurrogateState) -> SurrogateState:
+        residual = objective.state.gradient(state.y) - state.dual
+        if not map.observation.any(residual):
+            return state
+        d, worth = None, 0.0
+        if state.trusted:
+            with applying(self.surrogate, map):
+                d, worth = self._direction(objective, state, residual)
+        if d is None:
+            return self._without(objective, map, state)
+        change = map.at(state.u).solve_adjoint(d)  # 2
+        q, q_d = state.adjoint.gradient, change.gradient
+        slope, curvature = -map.observation.inner(residual, d), map.observation.inner(d, d)
+
+        def along(t: float) -> float:
+            moved = objective.control.argmin(q + t * q_d) - state.u
+            return slope + t * curvature - map.control.inner(moved, q_d)
+
+        t = line_search(along, slope)
+        return self._projected(objective, map, state.dual + t * d, _sum(state.adjoint, t, change), state, worth)
+
+    def _projected(
+        self,
+        objective: Objective,
+        map: SolutionMap,
+        p: Array,
+        adjoint: Adjoint,
+        before: SurrogateState | None = None,
+        worth: float = 0.0,
+    ) -> SurrogateState:
+        """The state with the projected control of a dual vector, and whether the surrogate gains `worth` a solve."""
+        z = objective.control.argmin(adjoint.gradient)
+        at = map.at(z, None if before is None else before.warm)  # 3
+        size, trusted = objective.state.distance(at.value, p), True
+        first, last = (size, inf) if before is None else (before.first_residual, before.residual)
+        if before is not None and size > 0 and before.before < inf:
+            gained = 0.25 * log(before.before / size)  # by each of four solves
+            trusted = size <= HALVED * before.before and gained >= worth  # 5
+        return SurrogateState(
+            z, at.value, p, adjoint, first, warm=at.warm, own=at, residual=size, before=last, trusted=trusted
+        )
+
+    def _direction(self, objective: Objective, state: SurrogateState, residual: Array) -> tuple[Array | None, float]:
+        """The direction, None where there is none, and what the exact method gains a solve, as a logarithm."""
+        space, solves = objective.state.space, self.surrogate.solves
+        derivative, second = objective.control.derivative(state.adjoint.gradient), objective.state.second(state.y)
+        tolerance, before = min(self.forcing, sqrt(state.residual / state.first_residual)), solves.total
+        try:
+            at = self.surrogate.at(state.u)
+
+            def operator(d: Array) -> tuple[Array, Array]:
+                return d + second(at.tangent(derivative(at.adjoint(d)))), np.zeros(())
+
+            d, _ = conjugate_gradients(operator, residual, space.inner, SHARPER * tolerance, self.max_cg)  # 1
+        except FAILURES:  # 4
+            return None, 0.0
+        gain = log(1.0 / tolerance)
+        steps = 0.5 * (solves.total - before) * gain / (gain + log(1.0 / SHARPER))
+        return (d if usable(d, residual, space) else None), gain / (2.0 * steps + 2.0)
+
+    def _without(self, objective: Objective, map: SolutionMap, state: SurrogateState) -> SurrogateState:
+        """A step of the exact method."""
+        if state.own is not None:  # the first one
+            cold = self._exact.begin(objective, map, cold_start(objective, map))
+            if state.residual > WORTH * cold.first_residual:
+                return _untrusted(cold)
+        return _untrusted(self._exact.step(objective, map, state))
+
+    def _dual(self, objective: Objective) -> Array | None:
+        """The dual vector of the surrogate's optimum, None where it has none."""
+        newton, surrogate = DualNewton(self.forcing, self.max_cg), self.surrogate
+        try:
+            state = newton.begin(objective, surrogate, Start(surrogate.control.zeros(), cold=True))
+            for _ in range(30):
+                if objective.state.distance(state.y, state.dual) <= ENOUGH * state.first_residual:
+                    break
+                state = newton.step(objective, surrogate, state)
+        except FAILURES:
+            return None
+        return None if surrogate.observation.any(~np.isfinite(state.dual)) else state.dual
+
+
+def _untrusted(state: DualState) -> SurrogateState:
+    values = {item.name: getattr(state, item.name) for item in fields(DualState)}
+    return SurrogateState(**(values | {"own": None}), trusted=False)
+
+
+def _sum(adjoint: Adjoint, t: float, change: Adjoint) -> Adjoint:
+    """S*(p + t d) from S* p and S* d, with the errors of both."""
+    error = None if adjoint.error is None or change.error is None else adjoint.error + t * change.error
+    state = None if adjoint.state is None or change.state is None else adjoint.state + t * change.state
+    return Adjoint(adjoint.gradient + t * change.gradient, error, state)

@@ -1,0 +1,145 @@
+"""Surrogates without training: the law of adjoints, how near they are, their counters, and what is refused."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+import pdecontrol as pc
+from pdecontrol import verify
+from pdecontrol.errors import DataError, ProblemError
+from pdecontrol.learn.surrogates import CoarseMesh, ReducedBasis, SineGalerkin, Surrogate, SurrogateState, VCycle
+
+N = 16
+PROBLEM = pc.ControlProblem(
+    equation=pc.Elliptic(source=lambda x: np.sin(3 * x[0])),
+    boundary={"boundary": pc.Dirichlet()},
+    control=pc.Distributed(),
+    tracking=pc.Tracking(lambda x: np.sin(3 * x[1])),
+    terms=[pc.Tikhonov(1e-3), pc.Box(-3, 3)],
+)
+CUBIC = pc.Semilinear(lambda y: 10 * y**3, lambda y: 30 * y**2)
+NONLINEAR = replace(PROBLEM, equation=pc.Elliptic(semilinear=CUBIC))
+
+
+@cache
+def exact(problem=PROBLEM, n=N):
+    return pc.discretise(problem, pc.unit_square(n))
+
+
+def controls(count, seed=3):
+    x, y = exact().control.points
+    waves = np.random.default_rng(seed).uniform(-4, 4, (count, 4))
+    return [np.sin(a * x + b) * np.cos(c * y + d) for a, b, c, d in waves]
+
+
+def reduced(modes=None):
+    return ReducedBasis(exact(), [exact().at(u).full_state() for u in controls(6)], modes)
+
+
+MAKE = {
+    "sines": lambda: SineGalerkin(exact(), 8),
+    "reduced basis": lambda: reduced(4),
+    "V-cycle": lambda: VCycle(exact()),
+    "three V-cycles": lambda: VCycle(exact(), 3),
+    "coarse mesh": lambda: CoarseMesh(exact(n=8), exact()),
+    "mean coefficient": lambda: Surrogate(
+        exact(replace(PROBLEM, equation=replace(PROBLEM.equation, diffusion=1.1))), exact()
+    ),
+}
+ERRORS = {"sines": 0.02, "V-cycle": 0.3, "three V-cycles": 0.01, "coarse mesh": 0.05, "mean coefficient": 0.1}
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_the_adjoint_is_the_transpose_in_the_inner_products_of_the_spaces_and_the_map_is_affine(name):
+    surrogate, (u, v) = MAKE[name](), controls(2, 7)
+    assert surrogate.affine and not surrogate.exact and verify.adjoint_error(surrogate) < 1e-13
+    at = surrogate.at(u)
+    assert np.abs(at.tangent(v) - (surrogate.solve(u + v) - at.value)).max() < 1e-13
+    assert at.solve_adjoint(at.value).error == np.inf
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_surrogates_are_as_near_as_they_should_be(name):
+    surrogate, map = MAKE[name](), exact()
+    for u in controls(3, 11):
+        y = map.solve(u)
+        assert map.observation.norm(surrogate.solve(u) - y) <= ERRORS[name] * map.observation.norm(y)
+
+
+def test_applications_are_on_the_surrogates_own_counter():
+    map, surrogate, u = exact(), MAKE["sines"](), controls(1)[0]
+    before, at = map.solves.total, surrogate.at(u)
+    _ = at.value, at.tangent(u), at.adjoint(at.value)
+    assert map.solves.total == before
+    assert (surrogate.solves.state, surrogate.solves.tangent, surrogate.solves.adjoint) == (1, 1, 1)
+
+
+def test_a_reduced_basis_has_the_states_that_it_is_made_of_and_more_sines_are_better():
+    u = controls(6)[2]
+    assert np.abs(reduced().solve(u) - exact().solve(u)).max() < 1e-12
+    errors = [np.abs(SineGalerkin(exact(), k).solve(u) - exact().solve(u)).max() for k in (2, 4, 8, 15)]
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 1e-12  # the last ones span all states
+
+
+def test_the_sines_of_a_box_span_states_in_three_dimensions():
+    problem = pc.ControlProblem(
+        pc.Elliptic(), pc.Distributed(), pc.Tracking(1.0), [pc.Tikhonov(1e-3)], {"boundary": pc.Dirichlet()}
+    )
+    map = pc.discretise(problem, pc.unit_cube(6))
+    u = map.control.interpolate(lambda x: x[0] * x[1])
+    assert np.abs(SineGalerkin(map, 5).solve(u) - map.solve(u)).max() < 1e-13
+
+
+def test_a_coarse_mesh_of_a_nonlinear_equation_has_second_derivatives():
+    fine, coarse = exact(NONLINEAR), exact(NONLINEAR, 8)
+    surrogate, (u, h) = CoarseMesh(coarse, fine), (20 * v for v in controls(2))
+    w = np.random.default_rng(5).standard_normal(fine.observation.size)
+    assert surrogate.twice and not surrogate.affine and verify.adjoint_error(surrogate, u) < 1e-13
+    at, step = surrogate.at(u), 1e-4
+
+    def gradient(v):
+        linear = surrogate.at(v)
+        return linear.adjoint(2.0 * linear.value + w)
+
+    dual = 2.0 * at.value + w
+    found = at.second(h, dual, at.solve_adjoint(dual), lambda eta: 2.0 * eta)
+    difference = (gradient(u + step * h) - gradient(u - step * h)) / (2 * step)
+    assert np.abs(difference - found).max() < 1e-5 * np.abs(found).max()
+
+
+def test_a_coarse_mesh_keeps_observations_of_a_part_and_at_points():
+    points = np.array([[0.3, 0.7], [0.2, 0.6]])
+    problem = replace(PROBLEM, tracking=pc.Tracking([1.0, 2.0], points=points))
+    fine, coarse = (pc.discretise(problem, pc.unit_square(n)) for n in (16, 8))
+    surrogate, u = CoarseMesh(coarse, fine), controls(1)[0]
+    assert verify.adjoint_error(surrogate) < 1e-13
+    assert np.abs(surrogate.solve(u) - fine.solve(u)).max() < 0.03
+
+
+def test_the_state_of_a_surrogate_has_exact_derivatives():
+    map, surrogate, u = exact(), MAKE["sines"](), controls(1)[0]
+    at, true = SurrogateState(surrogate, map).at(u), map.at(u)
+    assert np.array_equal(at.value, surrogate.solve(u)) and at.error == np.inf
+    w = true.value
+    assert np.array_equal(at.adjoint(w), true.adjoint(w)) and at.solve_adjoint(w).error < 1e-10
+    assert np.array_equal(at.tangent(u), true.tangent(u))
+
+
+def test_what_does_not_fit_is_refused():
+    other = exact(n=8)
+    with pytest.raises(ProblemError, match="for another mesh take CoarseMesh"):
+        Surrogate(other, exact())
+    with pytest.raises(ProblemError, match="SineGalerkin takes the map of a steady affine equation"):
+        SineGalerkin(exact(NONLINEAR))
+    with pytest.raises(DataError, match="snapshots are finite states"):
+        ReducedBasis(exact(), np.ones((3, 5)))
+    with pytest.raises(ProblemError, match="SurrogateState takes affine maps"):
+        SurrogateState(exact(NONLINEAR), exact(NONLINEAR))
+
+
+def test_fingerprints_tell_surrogates_apart():
+    made = [make() for make in MAKE.values()] + [SineGalerkin(exact(), 4), exact()]
+    assert len({map.fingerprint for map in made}) == len(made)
+    assert MAKE["reduced basis"]().fingerprint == MAKE["reduced basis"]().fingerprint
