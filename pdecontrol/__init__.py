@@ -18,6 +18,7 @@ from .errors import (
 )
 from .fem.backends import Embedded, Parallel
 from .field import Field
+from .learn.certify import certified, screen
 from .learn.control import ControlSamples
 from .learn.data import Dataset, generate, open_dataset
 from .maps import Adjoint, Linearisation, SolutionMap
@@ -143,6 +144,7 @@ __all__ = [
     "VariableProjection",
     "Weak",
     "burgers",
+    "certified",
     "certify",
     "continuation",
     "disc",
@@ -156,6 +158,7 @@ __all__ = [
     "read_mesh",
     "reference",
     "report",
+    "screen",
     "solve",
     "solve_parametric",
     "unit_cube",
