@@ -179,3 +179,29 @@ def test_an_exact_adjoint_with_the_state_of_a_surrogate_is_no_exact_map():
         pc.certified(problem, map, mixed)
     with pytest.raises(ProblemError, match="screening takes an exact affine map"):
         pc.screen(problem, map, mixed)
+
+
+@pytest.mark.parametrize("alpha", [1e-2, 1e-3, 1e-4, 1e-5, 1e-6])
+def test_sines_save_half_of_the_solves_of_the_box_constrained_problem_for_every_weight(alpha):
+    """For the smallest weight the residual grows in some steps, which must not be the end of the surrogate."""
+    problem = pc.reference.box(alpha).problem
+    map = pc.discretise(problem, pc.unit_square(64))
+    cold = pc.minimise(problem, map, progress=False)
+    result = pc.certified(problem, SineGalerkin(map, 8), map, 1e-6, progress=False)
+    assert result.success and result.solves["total"] <= 0.5 * cold.solves["total"]
+    assert error(result, map, cold) <= 2.1e-6
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7])
+@pytest.mark.parametrize("size", [0.05, 1.0])
+def test_a_run_with_a_surrogate_goes_on_from_its_checkpoint_as_if_there_had_been_no_stop(tmp_path, size, steps):
+    problem, map, _ = posed(1e-5)
+    surrogate = Changed(map, size)
+    whole = pc.certified(problem, surrogate, map, 1e-8, progress=False)
+    path = tmp_path / "run.npz"
+    pc.certified(problem, surrogate, map, 1e-8, progress=False, checkpoint=path, max_iterations=steps)
+    rest = pc.certified(problem, surrogate, map, 1e-8, progress=False, checkpoint=path, restart=True)
+    assert np.array_equal(rest.history["iteration"], whole.history["iteration"])
+    assert error(rest, map, whole) < 1e-8
+    with pytest.raises(pc.PdecontrolError):
+        pc.certified(problem, Changed(map, size, 5), map, 1e-8, progress=False, checkpoint=path, restart=True)
