@@ -21,6 +21,7 @@ from .field import Field
 from .learn.certify import certified, screen
 from .learn.control import ControlSamples
 from .learn.data import Dataset, generate, open_dataset
+from .learn.train import train
 from .maps import Adjoint, Linearisation, SolutionMap
 from .mesh.fitted import fitted_mesh
 from .mesh.gmsh import read_mesh
@@ -161,6 +162,7 @@ __all__ = [
     "screen",
     "solve",
     "solve_parametric",
+    "train",
     "unit_cube",
     "unit_interval",
     "unit_square",

@@ -1,8 +1,9 @@
-"""The command `pdecontrol`: what is installed, the examples, and datasets."""
+"""The command `pdecontrol`: what is installed, the examples, datasets, and networks that learn from them."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,8 @@ from typing import Any, get_type_hints
 import pdecontrol
 
 from .errors import PdecontrolError
-from .learn.data import generate
+from .learn.data import generate, open_dataset
+from .learn.train import operator_errors, summary, train
 from .parallel import report
 from .result import Result, Status
 
@@ -52,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _info()
         if chosen.command == "generate":
             return _generate(chosen)
+        if chosen.command == "train":
+            return _train(chosen)
         return _gallery(chosen.names, chosen.list, chosen.output)
     except (PdecontrolError, OSError) as error:
         print(f"pdecontrol: {error}", file=sys.stderr)
@@ -87,7 +91,26 @@ def _parser() -> argparse.ArgumentParser:
         text = f"{meaning} (default: {default})"
         dataset.add_argument(f"--{name}", type=type(default), default=default, metavar=name[0].upper(), help=text)
     dataset.add_argument("--on-failure", choices=("stop", "skip"), default="stop", help="(default: stop)")
+    _training_parser(commands.add_parser("train", help="train a network on a dataset of generate"))
     return parser
+
+
+def _training_parser(training: argparse.ArgumentParser) -> None:
+    training.add_argument("dataset", type=Path, help="directory of the dataset")
+    training.add_argument("network", help="which network, such as mgno, deeponet or low-rank")
+    training.add_argument("options", nargs="*", metavar="NAME=VALUE", help="of the network, values as in JSON")
+    training.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: results/NETWORK.npz)")
+    for name, default, meaning in (
+        ("epochs", 100, "passes through the samples"), ("batch", 16, "samples of a step"),
+        ("rate", 2e-3, "the largest learning rate"), ("seed", 1, "of weights and order"),
+        ("loss", "auto", "h1, l2 or hsloss_mgno; auto is h1 where there is one"),
+        ("device", "auto", "cpu or cuda; auto is cuda where there is one"),
+    ):  # fmt: skip
+        text = f"{meaning} (default: {default})"
+        training.add_argument(f"--{name}", type=type(default), default=default, metavar=name[0].upper(), help=text)
+    training.add_argument("--patience", type=int, metavar="P", help="epochs without improvement that end it")
+    training.add_argument("--operator", type=int, default=3, metavar="K", help="coefficients at which the norm of the "
+                          "error of a control map is found, with some fifty solves each (default: 3)")  # fmt: skip
 
 
 def _info() -> int:
@@ -184,3 +207,34 @@ def _source(family: type, parameters: list[str]) -> Any:
     if missing:
         raise _UnknownError(f"{missing[0]} has no default: give {missing[0]}=VALUE")
     return family(**values)
+
+
+def _train(chosen: argparse.Namespace) -> int:
+    dataset, output = open_dataset(chosen.dataset), chosen.output or Path("results") / f"{chosen.network}.npz"
+    options = {}
+    for option in chosen.options:
+        name, equals, text = option.partition("=")
+        if not equals:
+            raise _UnknownError(f"{option!r} is no option: write NAME=VALUE.")
+        try:
+            options[name] = json.loads(text)
+        except ValueError:
+            options[name] = text
+    checkpoint = output.with_suffix(".training.npz")
+    trained = train(
+        dataset, chosen.network, checkpoint, options=options, epochs=chosen.epochs, batch=chosen.batch,
+        rate=chosen.rate, seed=chosen.seed, loss=chosen.loss, patience=chosen.patience, device=chosen.device,
+    )  # fmt: skip
+    if trained.header["metrics"]["status"] == "interrupted":
+        raise KeyboardInterrupt(f"{checkpoint}: the same command goes on from there.")
+    if trained.header["task"] == "control" and chosen.operator > 0:
+        errors = operator_errors(trained, dataset, count=chosen.operator)
+        trained.header["metrics"] |= {
+            "operator norm": float(errors.mean()),
+            "operator norm, worst": float(errors.max()),
+        }
+    path = trained.save(output)
+    checkpoint.unlink(missing_ok=True)
+    report(summary(trained))
+    report(f"{'file':<15} {path}")
+    return 0

@@ -10,7 +10,8 @@ from pdecontrol.fem.trajectory import NewtonSteps
 from pdecontrol.learn.catalogue import source_of
 from pdecontrol.learn.cells import GridFunction
 from pdecontrol.learn.darcy_control import DarcyControl
-from pdecontrol.learn.random_fields import ChebyshevSeries, CosineField, Threshold
+from pdecontrol.learn.media import Threshold
+from pdecontrol.learn.random_fields import ChebyshevSeries, CosineField
 
 
 def problem(equation=None, control=None, tracking=None, boundary=None):

@@ -28,8 +28,8 @@ def made(kind, name, seed=1, double=True, **options):
     if kind == "prediction":
         network.place(torch.rand(options["points"], dimension, generator=generator))
     else:
-        places = torch.rand(12, dimension, generator=generator)
-        network.place(places, places[: options.get("states", 12)])
+        places = torch.rand(options.get("points", 12), dimension, generator=generator)
+        network.place(places, places[: options.get("states")])
     return network
 
 
@@ -73,6 +73,19 @@ def test_all_samples_at_the_same_points_are_the_aligned_form(branch):
     other = numbers(3, 9, 2)
     expected = network.branches(u[1:2]) @ network.trunk(other[1]).T + network.constant
     assert largest(network.aligned(other, u)[1] - expected) < 1e-13
+
+
+@pytest.mark.parametrize("branch", ["dense", "stacked", "convolutional"])
+def test_the_last_layer_of_the_trunk_alone_is_activated(branch):
+    import torch
+
+    network = made("prediction", "deeponet", inputs=[GRID], points=9, basis=8, branch=branch, widths=[4], channels=[3])
+    t, b = network.trunk(), network.branches(numbers(20, 30))
+    assert (t >= 0).all() and (t > 0).any() and (b < 0).any() and (b > 0).any()
+    corners = torch.tensor([[5.0, -2.0], [7.0, 0.0], [6.0, -2.0], *[[6.0, -1.0]] * 6]).double()
+    network.place(corners)
+    unit = torch.tensor([[-1.0, -1.0], [1.0, 1.0], [0.0, -1.0], *[[0.0, 0.0]] * 6]).double()
+    assert largest(network.trunk() - network.trunk.layers(unit)) < 1e-14
 
 
 def test_several_inputs_multiply_the_numbers_of_their_branches():
@@ -147,6 +160,26 @@ def test_networks_are_linear_in_the_control_for_all_weights(name, coefficient):
     assert largest(combined) > 1e-3 and largest(together - combined) < 1e-13 * largest(combined)
 
 
+@pytest.mark.parametrize("coefficient", COEFFICIENTS[1:])
+@pytest.mark.parametrize("name", AFFINE)
+def test_each_coefficient_has_its_own_controls_or_one_has_all(name, coefficient):
+    network, _, _ = control(name, coefficient)
+    a, u = numbers(3, *coefficient[1], seed=8), numbers(3, 12)
+    together = network(u, a)
+    for i in range(3):
+        alone = network.apply_to(network.encode(a[i : i + 1]), u)[i]
+        assert largest(together[i] - alone) < 1e-12 * largest(alone)
+
+
+@pytest.mark.parametrize("core", ["diagonal", "full"])
+def test_networks_begin_without_the_coefficient(core):
+    from pdecontrol.learn.operators.registry import build
+
+    network = build("control", "low-rank", LOW_RANK | {"core": core, "coefficient": GRID, "constant": True}).double()
+    u = numbers(2, 12)
+    assert largest(network(u, numbers(2, *GRID)) - network.control(u) @ network.functions().T) < 1e-14
+
+
 @pytest.mark.parametrize("coefficient", COEFFICIENTS)
 def test_a_constant_makes_affine_networks(coefficient):
     network, _, encoded = control("full", coefficient, constant=True)
@@ -184,6 +217,36 @@ def test_the_self_adjoint_form_is_symmetric_and_positive_semidefinite_with_its_m
     assert largest(form - form.T) < 1e-13 * largest(form)
     assert torch.linalg.eigvalsh(form)[0] > -1e-13 * largest(form)
     assert largest(S - S.T) > 1e-3 * largest(S)
+
+
+def test_the_adjoint_of_the_self_adjoint_form_in_the_spaces_of_a_problem_is_itself():
+    import torch
+
+    import pdecontrol as pc
+    from pdecontrol.learn.learned import LearnedMap
+    from pdecontrol.learn.operators.model import ControlModel
+
+    problem = pc.ControlProblem(
+        equation=pc.Elliptic(),
+        control=pc.Distributed(),
+        tracking=pc.Tracking(0.0),
+        terms=[pc.Tikhonov(1e-3)],
+        boundary={"boundary": pc.Dirichlet()},
+    )
+    mesh = pc.unit_square(8)
+    exact = pc.discretise(problem, pc.Mesh(mesh.points**1.5, mesh.cells))  # its masses differ from point to point
+    points = torch.as_tensor(exact.control.points)
+    inner = torch.as_tensor(np.flatnonzero((np.abs(exact.control.points - 0.5) < 0.49).all(axis=0)))
+    network = made("control", "self-adjoint", seed=2, points=49, rank=5)
+    masses = torch.as_tensor(exact.control.dual(np.ones(81)))[inner]
+    network.place(points[:, inner].T, points[:, inner].T, masses)
+    assert abs(network.mass.mean().item() - 1) < 1e-14
+    map = LearnedMap(ControlModel(network, (points, points), (inner, inner)), exact)
+    u, w = np.random.default_rng(1).standard_normal((2, 81))
+    assert abs(map.control.inner(map.solve(u), w) / map.control.inner(u, map.solve(w)) - 1) < 1e-12
+    same = map.solve(map.control.riesz(map.observation.dual(w)))
+    adjoint = map.at(u).adjoint(w)
+    assert np.abs(adjoint - same).max() < 1e-12 * np.abs(same).max()
 
 
 def pairs(map, count=40):
@@ -257,9 +320,42 @@ def test_networks_compute_in_the_precision_of_their_weights(double):
     assert made("control", "deeponet", controls=12, states=10, **more)(u, a).dtype == expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "options"),
+    [
+        ("prediction", "deeponet", {"inputs": [[7]], "points": 12, "basis": 3}),
+        ("prediction", "pod-deeponet", {"inputs": [[7]], "points": 12, "basis": 3}),
+        ("control", "deeponet", {"controls": 12, "states": 12, "basis": 3}),
+        ("control", "low-rank", {"controls": 12, "states": 12, "rank": 3, "trunk": [4], "constant": True}),
+        ("control", "self-adjoint", {"points": 12, "rank": 3}),
+    ],
+)
+def test_points_modes_and_masses_are_saved_with_the_weights(tmp_path, kind, name, options):
+    import torch
+
+    from pdecontrol.learn.operators.model import ControlModel, PredictionModel, described
+    from pdecontrol.learn.trained import Trained
+
+    network = made(kind, name, double=False, **options)
+    if kind == "prediction":
+        network.prepare(numbers(20, 12).float())
+        model = PredictionModel(network, [(7,)], (12,))
+    else:
+        points, entries = numbers(2, 12).float(), torch.arange(12)
+        network.place(points.T, points.T, numbers(12).float().abs())
+        model = ControlModel(network, (points, points), (entries, entries))
+    header = {"task": kind, "network": name, "options": options, "model": described(model)}
+    one = Trained(model, header)
+    other = Trained.load(one.save(tmp_path / "network"))
+    x = np.random.default_rng(2).standard_normal((3, 7 if kind == "prediction" else 12))
+    assert (one.predict(x) == other.predict(x)).all() and np.isfinite(one.predict(x)).all()
+
+
 PLANTED = {
     "an activation": ("prediction", "deeponet", {"inputs": [[7]], "points": 9, "activation": "exec"}, "activation"),
     "a branch": ("prediction", "mionet", {"inputs": [[7]], "points": 9, "branch": "wide"}, "no branch 'wide'"),
+    "a width": ("prediction", "deeponet", {"inputs": [[7]], "points": 9, "widths": [-3]}, "negative"),
+    "a huge size": ("control", "low-rank", dict.fromkeys(["controls", "states", "rank"], 10**12), "low-rank: "),
     "no grid": ("prediction", "deeponet", {"inputs": [[7]], "points": 9, "branch": "convolutional"}, "of the plane"),
     "no input": ("prediction", "deeponet", {"inputs": [], "points": 9}, "one or more"),
     "no coordinates": ("prediction", "deeponet", {"inputs": [[7]], "points": 9, "dimension": 0}, "one coordinate"),

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.polynomial import chebyshev
+from numpy.polynomial import chebyshev as _untyped
 
 from ..arrays import Array
 from ..errors import ProblemError
@@ -16,6 +16,7 @@ from ..problem import check_number
 from .family import check_size
 from .source import Batch, Source
 
+chebyshev: Any = _untyped
 NODES = 6.0  # Chebyshev nodes for each length, beside 20
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -57,5 +58,5 @@ def with_coefficient(problem: ControlProblem, name: str, value: GridFunction | f
     known = [item.name for item in fields(Elliptic)] if isinstance(steady, Elliptic) else []
     if name not in known or name == "advection" or is_dataclass(getattr(steady, name)):
         raise ProblemError(f"{name!r} is no coefficient of {steady!r} that is a function of x: take 'diffusion', ..")
-    changed = replace(steady, **{name: value})  # type: ignore[type-var]
+    changed = replace(cast(Any, steady), **{name: value})
     return replace(problem, equation=replace(equation, steady=changed) if isinstance(equation, Parabolic) else changed)

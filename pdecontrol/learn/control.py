@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -85,12 +86,12 @@ class ControlSamples(Source):
         check_number(self.deviation, "deviation", positive=True)
         check_number(self.duration, "duration", positive=True)
         if self.coefficient is not None:
-            if not isinstance(self.coefficient, RandomField) or len(self.coefficient.shape) != self.mesh.dim:
+            if len(self.coefficient.shape) != self.mesh.dim:
                 raise ProblemError(
                     f"coefficient must be a random field on a grid of dimension {self.mesh.dim}, got "
                     f"{self.coefficient!r}."
                 )
-            if isinstance(self.pairs, bool) or not isinstance(self.pairs, int) or self.pairs < 1:
+            if not isinstance(self.pairs, Integral) or self.pairs < 1:
                 raise ProblemError(f"pairs must be a positive integer, got {self.pairs!r}.")
             with_coefficient(self.problem, self.varied, 1.0)
         _ = self._fields, self._map
@@ -141,11 +142,10 @@ class ControlSamples(Source):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         control, observation = (self._map.control.size,), (self._map.observation.size,)
-        shapes = {"control": control, "observation": observation, "dual": observation, "gradient": control}
+        one = {"control": control, "observation": observation, "dual": observation, "gradient": control}
         if self.coefficient is None:
-            return shapes
-        several = {name: (self.pairs, *shape) for name, shape in shapes.items()}
-        return {"coefficient": self.coefficient.shape, **several}
+            return dict(one)
+        return {"coefficient": self.coefficient.shape} | {name: (self.pairs, *shape) for name, shape in one.items()}
 
     def plan(
         self, generators: Sequence[np.random.Generator], count: int, tolerance: float, strategy: str

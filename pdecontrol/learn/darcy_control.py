@@ -12,7 +12,8 @@ import numpy as np
 from ..mesh.shapes import unit_square
 from ..problem import ControlProblem, Dirichlet, Distributed, Elliptic, Tikhonov, Tracking
 from .control import ControlSamples
-from .random_fields import CosineField, Threshold
+from .media import Threshold
+from .random_fields import CosineField
 from .source import Batch, Source
 
 
@@ -27,7 +28,7 @@ class DarcyControl(Source):
     n : squares along each axis, each cut into two linear elements.
     pairs : of controls u and duals w for each coefficient.
     tau, low, high : inverse length of the field (see `CosineField`), and the two coefficients.
-    shortest, longest : the lengths of u and w, see `ControlSamples`.
+    shortest, longest : the lengths of u and w, see `ControlSamples`; three quarters of the side of a square at least.
 
     Examples
     --------
@@ -61,7 +62,7 @@ class DarcyControl(Source):
             terms=[Tikhonov(1.0)],
         )
         media = Threshold(CosineField(self.n, tau=self.tau), self.low, self.high)
-        lengths = self.shortest, self.longest
+        lengths = max(self.shortest, 0.75 / self.n), self.longest
         return ControlSamples(problem, unit_square(self.n), lengths, coefficient=media, pairs=self.pairs)
 
     @property

@@ -124,7 +124,7 @@ class Family(Source):
         return solver
 
 
-def check_size(family: Family, name: str, least: int = 1) -> None:
+def check_size(family: Source, name: str, least: int = 1) -> None:
     """Raise ProblemError unless a parameter is an integer, `least` or more."""
     value = getattr(family, name)
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:

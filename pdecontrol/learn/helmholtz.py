@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,7 +88,7 @@ class NeumannHelmholtz(Family):
 
     def _matrix(self, speed: Array) -> sp.csr_matrix:
         """K - omega^2 M(1 / c^2)."""
-        points, weights = np.polynomial.legendre.leggauss(3)
+        points, weights = np.array([-1.0, 0.0, 1.0]) * math.sqrt(0.6), np.array([5.0, 8.0, 5.0]) / 9
         hats = np.stack([1 - points, 1 + points]) / 2  # values at the points of an interval
         shapes = np.einsum("ap,bq->abpq", hats, hats).reshape(4, 9)
         squares = np.outer(weights, weights).ravel() / (4 * self.n**2)

@@ -15,6 +15,7 @@ from ..errors import ProblemError
 from ..linear.direct import sparse_factors
 from ..mesh.elements import cell_lagrange
 from ..mesh.mesh import Mesh
+from .norms import gradient_matrix
 from .random_fields import RandomField
 
 
@@ -86,13 +87,7 @@ class MaternField(RandomField):
 
     @cached_property
     def _gradient(self) -> sp.csr_matrix:
-        """B: the gradient on each cell times the root of its volume."""
-        points, cells, dim = self.mesh.points, self.mesh.cells, self.mesh.dim
-        edges = (points[:, cells[1:]] - points[:, cells[:1]]).T  # (cells, dim, dim), an edge in each row
-        reference = np.hstack([-np.ones((dim, 1)), np.eye(dim)])
-        entries = np.sqrt(self.mesh.volumes)[:, None, None] * (np.linalg.inv(edges) @ reference)
-        columns, starts = np.repeat(cells.T, dim, axis=0), np.arange(0, entries.size + 1, dim + 1)
-        return sp.csr_matrix((entries.ravel(), columns.ravel(), starts), (starts.size - 1, points.shape[1]))
+        return gradient_matrix(self.mesh.points, self.mesh.cells)
 
     @cached_property
     def _factors(self) -> SuperLU:

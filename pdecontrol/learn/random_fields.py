@@ -1,7 +1,7 @@
 """Random fields: the coefficients and right-hand sides of families of equations.
 
 A field g is a few plain numbers, and `sample` draws from it. Lognormal coefficients are np.exp(g), coefficients of two
-phases `threshold(g, low, high)`; as fields they are `Lognormal(g)` and `Threshold(g, low, high)`.
+phases `threshold(g, low, high)`; as fields of their own they are in `media`.
 """
 
 from __future__ import annotations
@@ -240,55 +240,6 @@ class ChebyshevSeries(RandomField):
         """Values (.., points) of the series with coefficients (.., degree + 1)."""
         angles = np.arccos(2 * np.array(self.points) - 1)
         return np.asarray(coefficients @ np.cos(np.outer(np.arange(self.degree + 1), angles)))
-
-
-@dataclass(frozen=True)
-class Threshold(RandomField):
-    """a = high where a field g >= 0, low elsewhere: a random medium of two phases.
-
-    Examples
-    --------
-    >>> sorted(set(Threshold(CosineField(8), low=3, high=12).sample(np.random.default_rng(5)).ravel().tolist()))
-    [3.0, 12.0]
-    """
-
-    field: RandomField
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        self._check("low", "high")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.field.shape
-
-    def sample(self, generator: np.random.Generator) -> Array:
-        return threshold(self.field.sample(generator), self.low, self.high)
-
-
-@dataclass(frozen=True)
-class Lognormal(RandomField):
-    """a = mean exp(g) for a field g.
-
-    Examples
-    --------
-    >>> bool(Lognormal(CosineField(8), mean=2.0).sample(np.random.default_rng(5)).min() > 0)
-    True
-    """
-
-    field: RandomField
-    mean: float = 1.0
-
-    def __post_init__(self) -> None:
-        self._check("mean")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.field.shape
-
-    def sample(self, generator: np.random.Generator) -> Array:
-        return self.mean * np.exp(self.field.sample(generator))
 
 
 def threshold(g: Array, low: float, high: float) -> Array:

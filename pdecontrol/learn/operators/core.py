@@ -83,5 +83,5 @@ def fitted(u: Tensor, y: Tensor, w: Tensor, q: Tensor) -> Tensor:
 
 
 def roots(values: Tensor) -> Tensor:
-    """Square roots of singular values, none of them zero."""
-    return values.clamp(min=float(SMALLEST * values.max())).sqrt()
+    """Square roots of singular values or eigenvalues, where they are too small those of the smallest that is not."""
+    return values.clamp(min=float(SMALLEST * values.abs().max())).sqrt()

@@ -51,7 +51,7 @@ class LowRank(ControlNetwork):
     Notes
     -----
     The transpose is B^T C(a)^T T^T; where masses are lumped, the adjoint in the spaces is M_u^-1 B^T C^T T^T M_y.
-    The coefficient is encoded once: then one control costs 2 r (n + m) operations, and 2 r^2 with a full core.
+    The coefficient is encoded once: then one control costs 2 r (n + m) operations, and 2 r^2 more for a full core.
 
     `prepare` lets a free T and B begin as the principal modes of y and of q = S'^T w, turned and scaled such that
     C = I is the best matrix for all samples: training begins at the best map that does not see the coefficient.
@@ -71,7 +71,7 @@ class LowRank(ControlNetwork):
         controls: int,
         states: int,
         dimension: int = 2,
-        rank: int = 64,
+        rank: int = 96,
         core: str = "full",
         coefficient: Sequence[int] | None = None,
         branch: str = "convolutional",
@@ -128,9 +128,11 @@ class SelfAdjoint(ControlNetwork):
 
     Notes
     -----
-    M are the lumped masses of the control, divided by their mean, 1 until `place` gives others. The map of the control
-    problem is self-adjoint where the equation is, and control and observation are functions on the same points with
-    equal masses. One application costs 4 r n operations, and 4 r^2 for a full L.
+    M are the lumped masses of the control, divided by their mean, 1 until `place` gives others: S(u) = K^-1 M u has
+    this form where the equation is self-adjoint, control and observation are functions on the same points, and the
+    control has lumped masses. With masses M_y of the observation the adjoint in the spaces is
+    w -> V L L^T V^T M_y w, by the same small matrices: it errs as the map does. One application costs 4 r n operations,
+    and 4 r^2 more for a full L.
 
     `prepare` lets a free V begin as the principal modes of y and q, such that L = I is best for all samples.
 
@@ -149,7 +151,7 @@ class SelfAdjoint(ControlNetwork):
         self,
         points: int,
         dimension: int = 2,
-        rank: int = 64,
+        rank: int = 96,
         core: str = "full",
         coefficient: Sequence[int] | None = None,
         branch: str = "convolutional",

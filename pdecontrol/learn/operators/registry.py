@@ -36,5 +36,5 @@ def build(kind: str, name: str, options: Mapping[str, Any]) -> Prediction | Cont
             raise DataError(f"{name} has no option {option!r}; there are: {', '.join(known)}.")
     try:
         return networks[name](**options)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{name}: {error}.") from None
