@@ -205,3 +205,11 @@ def test_a_run_with_a_surrogate_goes_on_from_its_checkpoint_as_if_there_had_been
     assert error(rest, map, whole) < 1e-8
     with pytest.raises(pc.PdecontrolError):
         pc.certified(problem, Changed(map, size, 5), map, 1e-8, progress=False, checkpoint=path, restart=True)
+
+
+def test_nonlinear_maps_are_refused_by_name():
+    cubic = pc.Semilinear(lambda y: y**3, lambda y: 3 * y**2)
+    problem = replace(pc.reference.box(1e-3).problem, equation=pc.Elliptic(semilinear=cubic))
+    map = pc.discretise(problem, pc.unit_square(4))
+    with pytest.raises(ProblemError, match="SurrogateNewton is for affine maps"):
+        pc.certified(problem, map, map)

@@ -234,7 +234,7 @@ class SurrogateNewton(Method):
         exact = SemismoothNewton(self.forcing, self.max_cg).algorithm_for(objective, map)
         if isinstance(exact, DualNewton):
             return SurrogateDualNewton(self.surrogate, self.forcing, self.max_cg)
-        raise ProblemError("later")
+        raise ProblemError("SurrogateNewton is for affine maps and quadratic costs of the state: use SemismoothNewton.")
 
 
 METHODS: dict[str, type[Method]] = {
