@@ -18,6 +18,7 @@ from .errors import (
 )
 from .fem.backends import Embedded, Parallel
 from .field import Field
+from .learn.certify import certified, screen
 from .learn.control import ControlSamples
 from .learn.data import Dataset, generate, open_dataset
 from .learn.train import train
@@ -144,6 +145,7 @@ __all__ = [
     "VariableProjection",
     "Weak",
     "burgers",
+    "certified",
     "certify",
     "continuation",
     "disc",
@@ -157,6 +159,7 @@ __all__ = [
     "read_mesh",
     "reference",
     "report",
+    "screen",
     "solve",
     "solve_parametric",
     "train",

@@ -414,7 +414,7 @@ def test_the_command(media, tmp_path, capsys):
     command = ["train", str(media.directory), "low-rank", *options, "--epochs", "2", "--output", str(output)]
     assert cli.main([*command, "--operator", "1"]) == 0
     out = capsys.readouterr().out
-    assert "80, of which 8 are held out" in out and "operator norm" in out and "finished: 2 epochs" in out
+    assert "160, of which 16 are held out" in out and "operator norm" in out and "finished: 2 epochs" in out
     assert Trained.load(output).header["options"]["widths"] == [16] and len(list(tmp_path.iterdir())) == 1
     assert cli.main(["train", str(tmp_path), "low-rank"]) == 1
     with pytest.MonkeyPatch.context() as patch:

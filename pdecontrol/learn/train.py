@@ -65,7 +65,8 @@ def train(
     path : of the checkpoint of the training, .npz. The same call with the same data goes on from it after any
         interruption, with the same numbers bit for bit on a CPU.
     source : of the dataset of a control problem, that it was generated from; named families need none.
-    epochs, batch : passes through the samples that are trained on, and the samples of a step.
+    epochs, batch : passes through the samples that are trained on, and the samples of a step. Each control and dual of
+        a coefficient is a sample.
     rate, decay, clip : of Adam: the largest learning rate, the factor of ||weights||^2 / 2 beside the loss, and what
         the norm of the gradient is cut to.
     schedule, warm_up : "cosine" or "one-cycle", step by step, and the part of all steps in which the rate rises.
@@ -74,7 +75,8 @@ def train(
     adjoint : whether control maps learn gradients as well as states; without them their adjoint may be wrong by ten
         times more than their states.
     pointwise : whether predicted functions have units point by point.
-    held_out : the part of the samples, the last ones, by whose mean loss the best weights are chosen.
+    held_out : the part of the dataset, the last solutions or coefficients, by whose mean loss the best weights are
+        chosen.
     patience : in epochs, after which a training without improvement ends.
     seed : of weights and of the order of samples.
     seconds : after which no epoch is begun.

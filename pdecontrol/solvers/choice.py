@@ -184,7 +184,7 @@ class SurrogateNewton(Method):
     """Semismooth Newton with directions from a surrogate of the map, for alpha > 0; two exact solves a step.
 
     It begins at the surrogate's own optimum. What is exact decides: residuals, the line search, and the certificate,
-    which each step has for nothing. Where two steps do not halve the residual, the method goes on without the
+    which each step has for nothing. Where four steps do not halve the residual, the method goes on without the
     surrogate, so that a bad one costs little.
 
     Parameters
@@ -203,6 +203,7 @@ class SurrogateNewton(Method):
     ...     terms=[pc.Tikhonov(1e-4)],
     ... )
     >>> mesh = pc.unit_interval(20)
+    >>> from dataclasses import replace
     >>> near = pc.discretise(replace(problem, equation=pc.Elliptic(reaction=1.1)), mesh)
     >>> result = pc.minimise(problem, pc.discretise(problem, mesh), pc.SurrogateNewton(near))
     >>> result.success, result.solves["applications"] > result.solves["total"]

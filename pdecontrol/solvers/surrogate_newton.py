@@ -7,8 +7,9 @@
 It begins with the dual vector of the problem that has S~ in the place of S. The surrogate is given up for good
 
     4.  where it fails, or gives what is not finite or no direction of descent,
-    5.  where two steps do not halve the residual r = |F'(S(z)) - p|, or reduce it by less a solve than a step of the
-        exact method would, which takes as many steps of conjugate gradients as the surrogate's, two solves each.
+    5.  where four steps do not halve the residual r = |F'(S(z)) - p|, which may grow in one, or reduce it by less a
+        solve than a step of the exact method would, which takes as many steps of conjugate gradients as the
+        surrogate's, two solves each.
 
 Then the exact method goes on, from the dual vector reached if r is a tenth of that of a cold start, else from there.
 
@@ -20,7 +21,7 @@ D. P. Kouri, M. Heinkenschloss, D. Ridzal, B. G. van Bloemen Waanders, SIAM J. S
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import inf, log, sqrt
 from typing import ClassVar
 
@@ -34,7 +35,7 @@ from .dual_newton import DualNewton, DualState, line_search
 from .method import Algorithm, Start, State
 from .surrogate import FAILURES, applying, cold_start, usable
 
-HALVED = 0.5  # what two steps leave of the residual where the surrogate is worth its directions
+WINDOW, HALVED = 4, 0.5  # so many steps leave that of the residual where the surrogate is worth its directions
 SHARPER = 0.1  # of the tolerance of the exact method, that of conjugate gradients with the surrogate
 WORTH = 0.1  # of the residual of a cold start, from which exact steps begin where those of the surrogate ended
 ENOUGH = 1e-3  # of the first residual, to which the surrogate's own problem is solved
@@ -42,10 +43,14 @@ ENOUGH = 1e-3  # of the first residual, to which the surrogate's own problem is 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SurrogateState(DualState):
-    """The residuals |F'(S(z)) - p| now and one step ago; `trusted` while directions come from the surrogate."""
+    """The residual |F'(S(z)) - p|, the least one since the last look at the surrogate, that before, and how many steps
+    ago that was; `trusted` while directions come from the surrogate.
+    """
 
     residual: float = inf
+    least: float = inf
     before: float = inf
+    waited: int = 0
     trusted: bool = True
 
 
@@ -105,14 +110,17 @@ class SurrogateDualNewton(Algorithm[SurrogateState]):
         """The state with the projected control of a dual vector, and whether the surrogate gains `worth` a solve."""
         z = objective.control.argmin(adjoint.gradient)
         at = map.at(z, None if before is None else before.warm)  # 3
-        size, trusted = objective.state.distance(at.value, p), True
-        first, last = (size, inf) if before is None else (before.first_residual, before.residual)
-        if before is not None and size > 0 and before.before < inf:
-            gained = 0.25 * log(before.before / size)  # by each of four solves
-            trusted = size <= HALVED * before.before and gained >= worth  # 5
-        return SurrogateState(
-            z, at.value, p, adjoint, first, warm=at.warm, own=at, residual=size, before=last, trusted=trusted
-        )
+        size = objective.state.distance(at.value, p)
+        new = SurrogateState(z, at.value, p, adjoint, size, warm=at.warm, own=at, residual=size, before=size)
+        if before is None:
+            return new
+        new = replace(new, first_residual=before.first_residual, before=before.before, waited=before.waited + 1)
+        new = replace(new, least=min(before.least, size))
+        if new.waited < WINDOW:
+            return new
+        gained = log(new.before / new.least) / (2 * WINDOW) if new.least > 0 else inf  # by each solve
+        trusted = new.least <= HALVED * new.before and gained >= worth  # 5
+        return replace(new, before=new.least, least=inf, waited=0, trusted=trusted)
 
     def _direction(self, objective: Objective, state: SurrogateState, residual: Array) -> tuple[Array | None, float]:
         """The direction, None where there is none, and what the exact method gains a solve, as a logarithm."""

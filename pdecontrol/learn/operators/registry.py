@@ -8,7 +8,9 @@ from typing import Any
 
 from ...errors import DataError
 from .deeponet import ControlDeepONet, DeepONet, PODDeepONet
+from .gated import GatedMultigrid
 from .low_rank import LowRank, SelfAdjoint
+from .mgno import ControlMgNO, MgNO
 from .network import ControlNetwork, Prediction
 from .reduced import ReducedMap
 
@@ -16,12 +18,15 @@ PREDICTIONS: dict[str, type[Prediction]] = {
     "deeponet": DeepONet,
     "pod-deeponet": PODDeepONet,
     "mionet": DeepONet,
+    "mgno": MgNO,
 }
 CONTROLS: dict[str, type[ControlNetwork]] = {
     "deeponet": ControlDeepONet,
     "low-rank": LowRank,
     "self-adjoint": SelfAdjoint,
     "pod-deeponet": ReducedMap,
+    "mgno": ControlMgNO,
+    "gated-multigrid": GatedMultigrid,
 }
 
 

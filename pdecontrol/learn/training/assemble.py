@@ -59,7 +59,7 @@ def prediction_task(
     )
     inputs, output = [x.to(device) for x in inputs], output.to(device)
     norm = {"auto": h1, "h1": h1, "l2": l2, "hsloss_mgno": hsloss_mgno}[recipe.loss]
-    return PredictionTask(model.to(device), inputs, output, norm, {"L2": l2, "H1": h1}), options
+    return PredictionTask(model.to(device), trained, inputs, output, norm, {"L2": l2, "H1": h1}), options
 
 
 def _fixed_boundary(solutions: Array) -> bool:
@@ -83,15 +83,15 @@ def control_task(
         array if a is not None else array[:, None]
         for array in (arrays[name] for name in ("control", "observation", "dual", "gradient"))
     )
-    functional = np.apply_along_axis(map.observation.dual, 2, w)
+    functional, several = np.apply_along_axis(map.observation.dual, 2, w), u.shape[1]
     taken = np.flatnonzero((q != 0).any(axis=(0, 1)))  # other entries do not act on the state, as at Dirichlet nodes
     given = np.flatnonzero((y != y[:1, :1]).any(axis=(0, 1)))
     made, options, inside, grid = _placed(network, map, (taken, given), a, recipe.seed)
     offset = map.solve(map.control.zeros()) if a is None and made.affine else _without(y[0, 0], given)
     where = [torch.as_tensor(places(space)) for space in (map.control, map.observation)]
     model = ControlModel(made, (where[0], where[1]), inside, grid, None if a is None else a.shape[1:])
-    pairs = [torch.as_tensor(array, dtype=torch.float32) for array in (u, y, functional, q)]
-    learned = [part[:trained].flatten(0, 1) for part in pairs]
+    pairs = [torch.as_tensor(array, dtype=torch.float32).flatten(0, 1) for array in (u, y, functional, q)]
+    learned = [part[: trained * several] for part in pairs]
     masses, coefficient = _diagonal(map.control), None if a is None else torch.as_tensor(a, dtype=torch.float32)
     units = None if coefficient is None else coefficient[:trained]
     model.fit(learned[0], learned[1], units, torch.as_tensor(offset, dtype=torch.float32))
@@ -102,8 +102,8 @@ def control_task(
     norms, adjoint_norms = _norms(map, controls)
     adjoint = _chosen(recipe.loss, adjoint_norms) if recipe.adjoint else None
     task = ControlTask(
-        model.to(device), controls, states, functionals, gradients,
-        None if coefficient is None else coefficient.to(device), masses.to(device),
+        model.to(device), trained * several, controls, states, functionals, gradients,
+        None if coefficient is None else coefficient.to(device), several, masses.to(device),
         _chosen(recipe.loss, norms), adjoint, norms, adjoint_norms,
     )  # fmt: skip
     return task, options

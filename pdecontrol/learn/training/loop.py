@@ -27,11 +27,10 @@ class Loop:
 
     def __init__(self, task: Task, recipe: Recipe, archive: Archive, printer: Printer) -> None:
         self._task, self._recipe, self._archive, self._printer = task, recipe, archive, printer
-        self._trained = recipe.trained(task.count)
-        self._steps = ceil(self._trained / recipe.batch)
+        self._steps = ceil(task.trained / recipe.batch)
         self._device = next(task.model.parameters()).device
         self._optimiser = torch.optim.Adam(task.model.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
-        self.held_out = torch.arange(self._trained, task.count, device=self._device)
+        self.held_out = torch.arange(task.trained, task.count, device=self._device)
 
     def run(self, seconds: float) -> tuple[Stage, str]:
         """Train, and leave the best weights in the model; the last stage, and why it ended."""
@@ -73,7 +72,7 @@ class Loop:
     def _epoch(self, stage: Stage) -> Stage:
         """The stage after one more epoch."""
         recipe, model, begun = self._recipe, self._task.model, process_time()
-        order = np.random.default_rng([recipe.seed, stage.epochs]).permutation(self._trained)
+        order = np.random.default_rng([recipe.seed, stage.epochs]).permutation(self._task.trained)
         total = torch.zeros((), device=self._device)
         for i in range(self._steps):
             chosen = torch.as_tensor(order[i * recipe.batch : (i + 1) * recipe.batch], device=self._device)
@@ -86,7 +85,7 @@ class Loop:
             self._optimiser.step()
             total += errors.detach().sum()
         held = float(held_out_loss(self._task, self.held_out))
-        history = [*stage.history, (float(total) / self._trained, held)]
+        history = [*stage.history, (float(total) / self._task.trained, held)]
         weights = weights_of(model)
         better = isfinite(held) and (stage.best < 0 or held < stage.history[stage.best][1])
         best, kept = (stage.epochs, weights) if better else (stage.best, stage.kept)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,11 +21,13 @@ class Task(ABC):
     Attributes
     ----------
     model : what is trained.
-    count : the number of samples.
+    count : the number of samples, each control of a coefficient one of its own.
+    trained : how many of them, the first ones, are trained on.
     """
 
     model: PredictionModel | ControlModel
     count: int
+    trained: int
 
     @abstractmethod
     def loss(self, chosen: Tensor) -> Tensor:
@@ -49,6 +50,7 @@ class PredictionTask(Task):
     """
 
     model: PredictionModel
+    trained: int
     inputs: Sequence[Tensor]
     output: Tensor
     norm: Norm
@@ -71,26 +73,29 @@ class PredictionTask(Task):
 
 @dataclass
 class ControlTask(Task):
-    """||S~(u) - y|| / ||y|| + ||S~'(u)* w - q|| / ||q||, the mean of all pairs of a sample.
+    """||S~(u) - y|| / ||y|| + ||S~'(u)* w - q|| / ||q||.
 
     S~'(u)* w = M_u^-1 L' M_y w is the product of the vector M_y w with the derivative L of the network, by
     backpropagation. A network that is trained on states alone may have an adjoint that is wrong by ten times more.
 
     Parameters
     ----------
-    control, observation, functional, gradient : u, y, M_y w, q, each (count, pairs, size).
-    coefficient : a (count, ..), None where there is none.
+    control, observation, functional, gradient : u, y, M_y w, q, each (count, size).
+    coefficient : a (count / pairs, ..), None where there is none.
+    pairs : that follow each other and have the same coefficient.
     mass : the diagonal of M_u.
     norm, adjoint_norm : of the loss; without the latter it is the error of states alone.
     norms, adjoint_norms : that are reported, by name.
     """
 
     model: ControlModel
+    trained: int
     control: Tensor
     observation: Tensor
     functional: Tensor
     gradient: Tensor
     coefficient: Tensor | None
+    pairs: int
     mass: Tensor
     norm: Norm
     adjoint_norm: Norm | None
@@ -101,35 +106,26 @@ class ControlTask(Task):
         self.count = len(self.control)
 
     def loss(self, chosen: Tensor) -> Tensor:
-        encoded, pairs, total = self._encoded(chosen), self.control.shape[1], 0.0
-        for j in range(pairs):
-            u, y = self._state(encoded, chosen, j)
-            total = total + relative(self.norm, y, self.observation[chosen, j])
-            if self.adjoint_norm is not None:
-                q = self._adjoint(u, y, chosen, j, trained=True)
-                total = total + relative(self.adjoint_norm, q, self.gradient[chosen, j])
-        return total / pairs
+        u, y = self._state(chosen)
+        forward = relative(self.norm, y, self.observation[chosen])
+        if self.adjoint_norm is None:
+            return forward
+        return forward + relative(self.adjoint_norm, self._adjoint(u, y, chosen, trained=True), self.gradient[chosen])
 
     def errors(self, chosen: Tensor) -> Errors:
-        found = dict[str, list[Tensor]]()
-        for j in range(self.control.shape[1]):
-            u, y = self._state(self._encoded(chosen), chosen, j)
-            q = self._adjoint(u, y, chosen, j, trained=False)
-            for name, norm in self.norms.items():
-                found.setdefault(f"forward {name}", []).append(relative(norm, y, self.observation[chosen, j]).detach())
-            for name, norm in self.adjoint_norms.items():
-                found.setdefault(f"adjoint {name}", []).append(relative(norm, q, self.gradient[chosen, j]).detach())
-        return {name: torch.cat(parts) for name, parts in found.items()}
+        u, y = self._state(chosen)
+        q, found = self._adjoint(u, y, chosen, trained=False), {}
+        for name, norm in self.norms.items():
+            found[f"forward {name}"] = relative(norm, y, self.observation[chosen]).detach()
+        for name, norm in self.adjoint_norms.items():
+            found[f"adjoint {name}"] = relative(norm, q, self.gradient[chosen]).detach()
+        return found
 
-    def _encoded(self, chosen: Tensor) -> Any:
-        return self.model.encode(None if self.coefficient is None else self.coefficient[chosen])
+    def _state(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        u = self.control[chosen].requires_grad_()
+        found: Tensor = self.model(u, None if self.coefficient is None else self.coefficient[chosen // self.pairs])
+        return u, found
 
-    def _state(self, encoded: Any, chosen: Tensor, j: int) -> tuple[Tensor, Tensor]:
-        u = self.control[chosen, j].requires_grad_()
-        return u, self.model.apply_to(encoded, u)
-
-    def _adjoint(self, u: Tensor, y: Tensor, chosen: Tensor, j: int, trained: bool) -> Tensor:
-        (transposed,) = torch.autograd.grad(
-            y, u, self.functional[chosen, j], create_graph=trained, retain_graph=trained
-        )
+    def _adjoint(self, u: Tensor, y: Tensor, chosen: Tensor, trained: bool) -> Tensor:
+        (transposed,) = torch.autograd.grad(y, u, self.functional[chosen], create_graph=trained, retain_graph=trained)
         return transposed / self.mass

@@ -1,0 +1,174 @@
+"""MgNO: nonlinear networks of linear V-cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .multigrid import CONVOLUTIONS, VCycle
+from .network import ControlNetwork, Prediction
+
+NORMS = ("none", "levels", "layers")
+DARCY: dict[str, Any] = {"channels": 24, "smoothing": [1, 1, 1, 1, 1, 2]}
+PUBLISHED: dict[str, dict[str, Any]] = {  # with one input each, but two in "pipe"
+    "darcy-rough": DARCY | {"grid": [256, 256], "layers": 4},
+    "darcy-smooth": DARCY | {"grid": [211, 211], "layers": 5},
+    "pipe": DARCY | {"grid": [128, 128], "layers": 5, "post": [0, 0, 0, 0, 1]},
+    "navier-stokes": {
+        "grid": [64, 64], "layers": 5, "channels": 32, "smoothing": [1, 1, 1, 2, 2], "padding": "circular",
+        "bias": True, "skip": False, "norm": "levels", "increment": True,
+    },
+    "helmholtz": {
+        "grid": [101, 101], "layers": 4, "channels": 20, "smoothing": [1, 1, 1, 1, 2], "padding": "reflect",
+        "transfer": "nested", "bias": True, "skip": False, "norm": "layers", "growing": True, "head": "cycle",
+    },
+}  # fmt: skip
+
+
+class Layers(nn.Module):
+    """v <- GELU(W_i v + B_i v), i = 1 .. L, W_i V-cycles, B_i 1 x 1 convolutions, and a linear head; see `MgNO`."""
+
+    def __init__(
+        self,
+        inputs: int,
+        grid: Sequence[int],
+        layers: int,
+        channels: int,
+        skip: bool,
+        norm: str,
+        growing: bool,
+        head: str,
+        increment: bool,
+        smoothing: Sequence[int],
+        **cycle: Any,
+    ) -> None:
+        super().__init__()
+        if norm not in NORMS or head not in ("pointwise", "cycle"):
+            raise ValueError(f"norm is one of {', '.join(NORMS)}, head 'pointwise' or 'cycle'")
+        pointwise, levels, self.increment = CONVOLUTIONS.get(len(grid), nn.Conv2d), range(len(smoothing)), increment
+
+        def made(before: int, after: int) -> VCycle:
+            data, unknowns = ([n * (1 + growing * i) for i in levels] for n in (before, after))
+            return VCycle(grid, data, unknowns, smoothing, normed=norm == "levels", **cycle)
+
+        sizes = [inputs, *([channels] * layers)]
+        self.cycles = nn.ModuleList(made(n, channels) for n in sizes[:-1])
+        self.skips = nn.ModuleList(pointwise(n, channels, 1) for n in sizes[:-1]) if skip else None
+        normed = norm == "layers"
+        self.norms = nn.ModuleList(nn.LayerNorm([channels, *grid]) for _ in range(layers)) if normed else None
+        self.head = made(channels, 1) if head == "cycle" else pointwise(channels, 1, 1, bias=False)
+
+    def forward(self, v: Tensor) -> Tensor:
+        given = v
+        for i, cycle in enumerate(self.cycles):
+            w = cycle(v)
+            if self.skips is not None:
+                w = w + self.skips[i](v)
+            if self.norms is not None:
+                w = self.norms[i](w)
+            v = nn.functional.gelu(w)
+        found: Tensor = self.head(v)
+        return found + given[:, :1] if self.increment else found
+
+
+class MgNO(Prediction):
+    """v <- GELU(W_i v + B_i v), i = 1 .. L, with linear V-cycles W_i and 1 x 1 convolutions B_i, and a linear head.
+
+    Parameters
+    ----------
+    inputs : the shape of each input function.
+    grid : of all functions, of one or two dimensions; others are refused.
+    layers, channels : L and the channels of v.
+    smoothing, post, padding, transfer, restriction, bias, fixed : see `VCycle`.
+    skip : whether there are B_i.
+    norm : "none"; "levels", layer norms in the cycles; "layers", after each cycle.
+    growing : whether level l has l + 1 times the channels.
+    head : "pointwise", or "cycle", one more V-cycle.
+    increment : whether the first input is added to the output.
+
+    Notes
+    -----
+    Source: He, Liu and Xu (arXiv 2310.19809); `PUBLISHED` has the options of their examples.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = MgNO([[256, 256]], **PUBLISHED["darcy-rough"])
+    >>> sum(weight.numel() for weight in network.parameters())
+    572661
+    """
+
+    on_grid = True
+
+    def __init__(
+        self,
+        inputs: Sequence[Sequence[int]],
+        grid: Sequence[int],
+        layers: int = 3,
+        channels: int = 16,
+        smoothing: Sequence[int] = (1, 1, 1, 2),
+        post: Sequence[int] = (),
+        padding: str = "zeros",
+        transfer: str = "even",
+        restriction: str = "mgnet",
+        bias: bool = False,
+        skip: bool = True,
+        norm: str = "none",
+        growing: bool = False,
+        head: str = "pointwise",
+        increment: bool = False,
+        fixed: bool = False,
+    ) -> None:
+        super().__init__()
+        self.layers = Layers(
+            len(inputs), grid, layers, channels, skip, norm, growing, head, increment, smoothing,
+            post=post, padding=padding, transfer=transfer, restriction=restriction, bias=bias, fixed=fixed,
+        )  # fmt: skip
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        found: Tensor = self.layers(torch.cat(inputs, dim=1))
+        return found
+
+
+class ControlMgNO(ControlNetwork):
+    """y = MgNO(u), a nonlinear map of controls for problems with a fixed coefficient.
+
+    Parameters
+    ----------
+    grid, layers, channels, smoothing, post, padding, transfer, restriction : see `MgNO`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> ControlMgNO([15, 15], transfer="nested", smoothing=[1, 1, 2])(torch.zeros(2, 1, 15, 15)).shape
+    torch.Size([2, 1, 15, 15])
+    """
+
+    on_grid, affine = True, False
+
+    def __init__(
+        self,
+        grid: Sequence[int],
+        layers: int = 3,
+        channels: int = 16,
+        smoothing: Sequence[int] = (1, 1, 1, 2),
+        post: Sequence[int] = (),
+        padding: str = "zeros",
+        transfer: str = "even",
+        restriction: str = "mgnet",
+    ) -> None:
+        super().__init__()
+        self.layers = Layers(
+            1, grid, layers, channels, True, "none", False, "pointwise", False, smoothing,
+            post=post, padding=padding, transfer=transfer, restriction=restriction,
+        )  # fmt: skip
+
+    def encode(self, a: Tensor | None) -> Any:
+        return None
+
+    def apply_to(self, encoded: Any, u: Tensor) -> Tensor:
+        found: Tensor = self.layers(u)
+        return found
