@@ -201,3 +201,32 @@ def test_one_coefficient_serves_many_controls_and_acts():
 def test_coefficients_elsewhere_are_refused():
     with pytest.raises(DataError, match="neither on the nodes"):
         built("gated-multigrid", coefficient=[9, 9], **GATED)
+
+
+def test_linear_functions_are_resampled_exactly():
+    import torch
+
+    from pdecontrol.learn.operators.resampling import resample
+
+    def slopes(n, ring):
+        x = torch.linspace(0, 1, n + 2 if ring else n, dtype=torch.float64)
+        x = x[1:-1] if ring else x
+        return (3 * x[:, None] - x[None, :])[None, None]
+
+    assert torch.allclose(resample(slopes(9, False), [15, 17], None)[0, 0, :, 0], slopes(15, False)[0, 0, :, 0])
+    y = resample(slopes(9, True), [19, 19], "constant")  # h = 1/10 and 1/20: every other node is one of the first grid
+    assert torch.allclose(y[..., 1::2, 1::2], slopes(9, True), atol=1e-14)
+    assert torch.allclose(y[..., 2:-2, 2:-2], slopes(19, True)[..., 2:-2, 2:-2], atol=1e-14)
+
+
+def test_networks_work_on_another_grid_where_they_say_so():
+    small = {"layers": 1, "channels": 2, "transfer": "nested", "smoothing": [1, 1]}
+    network = built("mgno", "prediction", inputs=[[10, 10]], grid=[10, 10], working=[7, 7], **small)
+    assert network(normal(2, 1, 10, 10)).shape == (2, 1, 10, 10)
+    with pytest.raises(DataError, match=r"grid \[10, 10\] got functions on \[7, 7\]"):
+        network(normal(2, 1, 7, 7))
+    assert built("mgno", grid=[10, 10], working=[7, 7], **small)(normal(2, 1, 10, 10)).shape == (2, 1, 10, 10)
+    options = GATED | {"grid": [10, 10]}
+    gated = built("gated-multigrid", coefficient=[11, 11], working=[7, 7], **options)
+    encoded = gated.encode(normal(2, 11, 11))
+    assert_linear(lambda u: gated.apply_to(encoded, u), (1, 10, 10))

@@ -12,13 +12,23 @@ from torch.nn.functional import gelu
 from ...errors import DataError
 from .multigrid import CONVOLUTIONS, VCycle
 from .network import ControlNetwork
+from .resampling import resample
 
 
 class Pyramid(nn.Module):
     """Features of the coefficient on each level, and the factors 1 + g(a) of all stencils of all cycles there."""
 
-    def __init__(self, grid: Sequence[int], shape: Sequence[int], features: int, counts: list[list[list[int]]]):
+    def __init__(
+        self,
+        grid: Sequence[int],
+        shape: Sequence[int],
+        features: int,
+        counts: list[list[list[int]]],
+        working: Sequence[int],
+        ring: str | None,
+    ) -> None:
         super().__init__()
+        self.working, self.ring = working, ring
         self.shape, self.cells = tuple(shape), list(shape) == [n + 1 for n in grid]
         if not self.cells and list(shape) != list(grid):
             raise ValueError(f"a coefficient of shape {list(shape)} is neither on the nodes {list(grid)} nor on cells")
@@ -34,7 +44,8 @@ class Pyramid(nn.Module):
         parts = [a]
         for axis in range(1, a.ndim) if self.cells else ():
             parts = [part.narrow(axis, k, part.shape[axis] - 1) for part in parts for k in (0, 1)]
-        h, levels = gelu(self.first(torch.stack(parts, dim=1))), []
+        x = resample(torch.stack(parts, dim=1), self.working, self.ring)
+        h, levels = gelu(self.first(x)), []
         for i, same in enumerate(self.same):
             h = h + gelu(same(h))
             levels.append(h)
@@ -57,6 +68,7 @@ class GatedMultigrid(ControlNetwork):
     cycles : W_1, W_2, ..
     smoothing, post, padding : see `VCycle`; "zeros" for nodes without the Dirichlet boundary, "reflect" for all nodes
         of Neumann problems.
+    working : see `MgNO`.
     constant : whether a second input is 1 everywhere, with which y is affine in u.
 
     Notes
@@ -86,12 +98,15 @@ class GatedMultigrid(ControlNetwork):
         post: Sequence[int] = (),
         padding: str = "zeros",
         constant: bool = False,
+        working: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        self.grid, self.working = list(grid), list(working or grid)
+        self.ring = "constant" if padding == "zeros" else None
         self.constant, levels = constant, len(smoothing)
         sizes = [1 + constant, *([channels] * (cycles - 1))]
         self.cycles = nn.ModuleList(
-            VCycle(grid, [n] * levels, [channels] * levels, smoothing, post, padding, "nested", "residual")
+            VCycle(self.working, [n] * levels, [channels] * levels, smoothing, post, padding, "nested", "residual")
             for n in sizes
         )
         layer = CONVOLUTIONS[len(grid)]
@@ -102,7 +117,10 @@ class GatedMultigrid(ControlNetwork):
             for cycle, n in zip(self.cycles, sizes, strict=True)
         ]
         counts[-1][0].append(channels)  # of the output
-        self.pyramid = None if coefficient is None else Pyramid(grid, coefficient, features, counts)
+        self.pyramid = None
+        if coefficient is not None:
+            ring = "replicate" if self.ring else None
+            self.pyramid = Pyramid(grid, coefficient, features, counts, self.working, ring)
 
     def encode(self, a: Tensor | None) -> Any:
         """The factors of all stencils."""
@@ -113,8 +131,11 @@ class GatedMultigrid(ControlNetwork):
         return self.pyramid(a)
 
     def apply_to(self, encoded: Any, u: Tensor) -> Tensor:
+        if list(u.shape[2:]) != self.grid:
+            raise DataError(f"a network on the grid {self.grid} got functions on {list(u.shape[2:])}.")
         v = torch.cat([u, torch.ones_like(u)], dim=1) if self.constant else u
+        v = resample(v, self.working, self.ring)
         for i, (cycle, skip) in enumerate(zip(self.cycles, self.skips, strict=True)):
             v = cycle(v, None if encoded is None else encoded[i]) + skip(v)
-        y: Tensor = self.head(v if encoded is None else encoded[-1][0][-1] * v)
-        return y
+        y = self.head(v if encoded is None else encoded[-1][0][-1] * v)
+        return resample(y, self.grid, self.ring)

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...errors import DataError
 from .multigrid import CONVOLUTIONS, VCycle
 from .network import ControlNetwork, Prediction
+from .resampling import resample
 
 NORMS = ("none", "levels", "layers")
 DARCY: dict[str, Any] = {"channels": 24, "smoothing": [1, 1, 1, 1, 1, 2]}
@@ -81,6 +83,8 @@ class MgNO(Prediction):
     ----------
     inputs : the shape of each input function.
     grid : of all functions, of one or two dimensions; others are refused.
+    working : the grid of the cycles where it is another one, for sides that do not fit the transfers: functions are
+        interpolated linearly to it and back. That costs accuracy, and is never done unless it is asked for.
     layers, channels : L and the channels of v.
     smoothing, post, padding, transfer, restriction, bias, fixed : see `VCycle`.
     skip : whether there are B_i.
@@ -91,7 +95,8 @@ class MgNO(Prediction):
 
     Notes
     -----
-    Source: He, Liu and Xu (arXiv 2310.19809); `PUBLISHED` has the options of their examples.
+    Source: He, Liu and Xu (arXiv 2310.19809); `PUBLISHED` has the options of their examples. Their program for
+    "helmholtz" allocates in each cycle an A that nothing uses; here there is none.
 
     Examples
     --------
@@ -121,16 +126,20 @@ class MgNO(Prediction):
         head: str = "pointwise",
         increment: bool = False,
         fixed: bool = False,
+        working: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        self.grid, self.working, self.zero = list(grid), list(working or grid), padding == "zeros"
         self.layers = Layers(
-            len(inputs), grid, layers, channels, skip, norm, growing, head, increment, smoothing,
+            len(inputs), self.working, layers, channels, skip, norm, growing, head, increment, smoothing,
             post=post, padding=padding, transfer=transfer, restriction=restriction, bias=bias, fixed=fixed,
         )  # fmt: skip
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        found: Tensor = self.layers(torch.cat(inputs, dim=1))
-        return found
+        if any(list(x.shape[2:]) != self.grid for x in inputs):
+            raise DataError(f"a network on the grid {self.grid} got functions on {list(inputs[0].shape[2:])}.")
+        x = resample(torch.cat(inputs, dim=1), self.working, "replicate" if self.zero else None)
+        return resample(self.layers(x), self.grid, "constant" if self.zero else None)
 
 
 class ControlMgNO(ControlNetwork):
@@ -138,7 +147,7 @@ class ControlMgNO(ControlNetwork):
 
     Parameters
     ----------
-    grid, layers, channels, smoothing, post, padding, transfer, restriction : see `MgNO`.
+    grid, layers, channels, smoothing, post, padding, transfer, restriction, working : see `MgNO`.
 
     Examples
     --------
@@ -159,10 +168,13 @@ class ControlMgNO(ControlNetwork):
         padding: str = "zeros",
         transfer: str = "even",
         restriction: str = "mgnet",
+        working: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        self.grid, self.working = list(grid), list(working or grid)
+        self.ring = "constant" if padding == "zeros" else None
         self.layers = Layers(
-            1, grid, layers, channels, True, "none", False, "pointwise", False, smoothing,
+            1, self.working, layers, channels, True, "none", False, "pointwise", False, smoothing,
             post=post, padding=padding, transfer=transfer, restriction=restriction,
         )  # fmt: skip
 
@@ -170,5 +182,6 @@ class ControlMgNO(ControlNetwork):
         return None
 
     def apply_to(self, encoded: Any, u: Tensor) -> Tensor:
-        found: Tensor = self.layers(u)
-        return found
+        if list(u.shape[2:]) != self.grid:
+            raise DataError(f"a network on the grid {self.grid} got functions on {list(u.shape[2:])}.")
+        return resample(self.layers(resample(u, self.working, self.ring)), self.grid, self.ring)
