@@ -129,6 +129,18 @@ def test_the_state_of_a_surrogate_has_exact_derivatives():
     w = true.value
     assert np.array_equal(at.adjoint(w), true.adjoint(w)) and at.solve_adjoint(w).error < 1e-10
     assert np.array_equal(at.tangent(u), true.tangent(u))
+    assert verify.adjoint_error(SurrogateState(surrogate, map)) < 1e-13
+
+
+def test_an_exact_adjoint_makes_the_optimum_much_better():
+    problem = pc.reference.stadler(1e-3).problem
+    map = pc.discretise(problem, pc.unit_square(N))
+    sines, norm = SineGalerkin(map, 6), map.control.norm
+    best = pc.minimise(problem, map, tol=1e-8).control.array
+    results = [pc.minimise(problem, one, tol=1e-6) for one in (sines, SurrogateState(sines, map))]
+    errors = [norm(result.control.array - best) / norm(best) for result in results]
+    assert errors[1] < 0.2 * errors[0] < 0.01
+    assert all(result.certificate.relative is None for result in results)  # nothing bounds its distance to the optimum
 
 
 def test_what_does_not_fit_is_refused():
@@ -139,6 +151,15 @@ def test_what_does_not_fit_is_refused():
         SineGalerkin(exact(SEMILINEAR))
     with pytest.raises(DataError, match="snapshots are finite states"):
         ReducedBasis(exact(), np.ones((3, 5)))
+    with pytest.raises(DataError, match="all the state without control"):
+        ReducedBasis(exact(), [exact().at(exact().control.zeros()).full_state()])
+    turned = pc.Mesh(pc.unit_square(N).points[:, ::-1], N * (N + 2) - pc.unit_square(N).cells)
+    with pytest.raises(ProblemError, match="at other points"):
+        Surrogate(pc.discretise(PROBLEM, turned), exact())
+    for make in (SineGalerkin, VCycle, lambda map, k: ReducedBasis(map, np.ones((1, map.solution.size)), k)):
+        for number in (0, 1.5, True):
+            with pytest.raises(ProblemError, match="must be a positive integer"):
+                make(exact(), number)
     with pytest.raises(ProblemError, match="SurrogateState takes affine maps"):
         SurrogateState(exact(SEMILINEAR), exact(SEMILINEAR))
 

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from itertools import product as tuples
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,13 @@ class ReducedBasis(ApproximateSolves):
         has them for "observation" where all of the domain is tracked; their differences from y(0) count.
     modes : their number, as many as the snapshots allow by default.
 
+    Raises
+    ------
+    DataError
+        For snapshots that are no finite states, or all of them y(0).
+    ProblemError
+        For other maps, and a number of modes that is not positive.
+
     Examples
     --------
     >>> import pdecontrol as pc
@@ -142,7 +150,7 @@ class ReducedBasis(ApproximateSolves):
         states = np.atleast_2d(real_array(snapshots, "snapshots"))
         if states.shape[1] != map.solution.size or not np.isfinite(states).all():
             raise DataError(f"snapshots are finite states (N, {map.solution.size}), got shape {states.shape}.")
-        self._snapshots, self._modes = states, modes
+        self._snapshots, self._modes = states, None if modes is None else _positive(modes, "modes")
         super().__init__(map)
 
     @property
@@ -153,6 +161,8 @@ class ReducedBasis(ApproximateSolves):
     def columns(self) -> Array:
         """Vectors (n, m) of free entries whose span is meant, the most important first."""
         rows = (self._snapshots - self.without).T[self.system.lifting.free]
+        if not rows.any():
+            raise DataError("the snapshots are all the state without control: there is nothing to make a basis of.")
         left, sizes, _ = np.linalg.svd(rows, full_matrices=False)
         return np.asarray(left[:, sizes > KEPT * sizes[0]][:, : self._modes])
 
@@ -191,7 +201,7 @@ class SineGalerkin(ReducedBasis):
     """
 
     def __init__(self, map: SolutionMap, k: int = 8) -> None:
-        self._k = k
+        self._k = _positive(k, "k")
         ApproximateSolves.__init__(self, map)
 
     @property
@@ -220,7 +230,7 @@ class VCycle(ApproximateSolves):
     """
 
     def __init__(self, map: SolutionMap, cycles: int = 1) -> None:
-        self._cycles = cycles
+        self._cycles = _positive(cycles, "cycles")
         super().__init__(map)
         if not self.system.equation.definite:
             raise ProblemError("VCycle takes equations with a symmetric positive definite matrix.")
@@ -245,3 +255,9 @@ class VCycle(ApproximateSolves):
         return x
 
     transposed = inverse
+
+
+def _positive(number: int, name: str) -> int:
+    if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
+        raise ProblemError(f"{name} must be a positive integer, got {number!r}.")
+    return int(number)

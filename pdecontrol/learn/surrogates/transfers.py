@@ -34,6 +34,11 @@ class Surrogate(SolutionMap):
     like : T, the map that it stands for, whose spaces it has; it stays open.
     controls, observations : matrices of T_u^* and T_y, in the entries of the spaces; None for the identity.
 
+    Raises
+    ------
+    ProblemError
+        For spaces that are not those of the other map, or transfers that do not fit.
+
     Notes
     -----
     T_u = M_c^-1 P' M, the adjoint of the interpolation P of coarse controls, in the inner products of the spaces.
@@ -43,9 +48,8 @@ class Surrogate(SolutionMap):
         self.map, self.like, self.control, self.observation = map, like, like.control, like.observation
         self.solution, self.adjoints = map.solution, map.adjoints
         self.affine, self.twice = map.affine, map.twice
-        one = [sp.identity(space.size, format="csr") for space in (map.control, map.observation)]
-        self.interpolate = one[0] if controls is None else controls
-        self.prolong = one[1] if observations is None else observations
+        self.interpolate = _identity(map.control, like.control) if controls is None else controls
+        self.prolong = _identity(map.observation, like.observation) if observations is None else observations
         wanted = [(like.control.size, map.control.size), (like.observation.size, map.observation.size)]
         if [self.interpolate.shape, self.prolong.shape] != wanted:
             raise ProblemError(
@@ -216,6 +220,25 @@ def _observed(coarse: Space, states: Space) -> sp.csr_matrix | None:
         return None
     rows = np.repeat(np.arange(states.size), counts)
     return sp.csr_matrix((1.0 / counts[rows], (rows, columns)), (states.size, coarse.size))
+
+
+def _identity(space: Space, other: Space) -> sp.csr_matrix:
+    """That of two spaces with the same entries."""
+    if space.size == other.size and not _near(space, other):
+        raise ProblemError(
+            "the entries of the surrogate's spaces are at other points: for another mesh take CoarseMesh."
+        )
+    return sp.identity(space.size, format="csr")
+
+
+def _near(space: Space, other: Space) -> bool:
+    """Whether the entries are at the same points, where they have any."""
+    if space.factors and len(space.factors) == len(other.factors):
+        return all(map(_near, space.factors, other.factors))
+    one, two = space.base.points, other.base.points
+    if one is None or two is None:
+        return one is two
+    return one.shape == two.shape and bool(np.abs(one - two).max(initial=0.0) <= 1e-9 * space.scale)
 
 
 def _digest(matrix: sp.csr_matrix) -> str:
