@@ -11,7 +11,15 @@ import scipy.sparse as sp
 import pdecontrol as pc
 from pdecontrol import verify
 from pdecontrol.errors import DataError, ProblemError
-from pdecontrol.learn.surrogates import CoarseMesh, ReducedBasis, SineGalerkin, Surrogate, SurrogateState, VCycle
+from pdecontrol.learn.surrogates import (
+    CoarseMesh,
+    ReducedBasis,
+    ReducedMarch,
+    SineGalerkin,
+    Surrogate,
+    SurrogateState,
+    VCycle,
+)
 from pdecontrol.learn.surrogates.offset import undriven
 from pdecontrol.spectrum import smooth_start
 
@@ -289,3 +297,44 @@ def test_a_coarse_map_may_take_fewer_steps_in_time(changes, steps):
 def test_sines_are_refused_where_states_are_free_on_a_side():
     with pytest.raises(ProblemError, match="Dirichlet conditions on all sides"):
         SineGalerkin(exact(replace(DRIVEN, boundary={"left": pc.Dirichlet()})), 4)
+
+
+EVOLUTIONS = [case for case in cases.PARABOLIC if "3D" not in case.name]
+
+
+@pytest.mark.parametrize("case", EVOLUTIONS, ids=repr)
+def test_a_reduced_march_has_the_trajectories_that_it_is_made_of(case):
+    map, generator = case.fresh_map(), np.random.default_rng(8)
+    us = [case.control() * size for size in (1.0, -2.0)] + [generator.standard_normal(map.control.size)]
+    surrogate = ReducedMarch(map, [map.at(u).full_state() for u in us])
+    assert surrogate.affine and not surrogate.exact and verify.adjoint_error(surrogate) < 1e-12
+    before = map.solves.total
+    u, y, norm = us[0] + us[2], map.solve(us[0] + us[2]), map.observation.norm
+    at, counted = surrogate.at(u), surrogate.solves.total
+    assert norm(at.value - y) <= 1e-7 * norm(y)
+    assert norm(surrogate.at(0 * u).value - map.solve(0 * u)) <= 1e-12 * norm(y)
+    assert at.error == at.solve_adjoint(y).error == np.inf
+    assert map.solves.total == before + 2 and surrogate.solves.total == counted + 3
+
+
+def test_fewer_modes_of_trajectories_are_worse_and_wrong_ones_are_refused():
+    map = exact(heat(8), 8)
+    us = [map.control.interpolate(lambda x, t, k=k: np.sin(k * x[0]) * np.cos(t + x[1])) for k in range(1, 7)]
+    states, u = [map.at(u).full_state() for u in us], us[2]
+    errors = [map.observation.norm(ReducedMarch(map, states, k).solve(u) - map.solve(u)) for k in (1, 4, 10)]
+    assert errors[0] > 3 * errors[1] > 9 * errors[2] > 0
+    with pytest.raises(ProblemError, match="affine parabolic equation"):
+        ReducedMarch(exact(), [exact().solve(exact().control.zeros())])
+    with pytest.raises(DataError, match="snapshots are finite states"):
+        ReducedMarch(map, states[0][1:])
+    with pytest.raises(DataError, match="all the state without control"):
+        ReducedMarch(map, map.at(0 * u).full_state())
+
+
+def test_a_wrong_transpose_of_a_reduced_march_is_seen():
+    map = exact(heat(8), 8)
+    surrogate = ReducedMarch(map, map.at(map.control.zeros() + 1.0).full_state(), 3)
+    steps = surrogate._march.linear
+    right = steps.backward
+    steps.backward = lambda functionals, *rest: right(functionals[::-1], *rest)
+    assert verify.adjoint_error(surrogate) > 1e-6

@@ -13,8 +13,8 @@ class SurrogateState(SolutionMap):
     """S~(u) with S' and S'*: the state of a surrogate with the tangents and adjoints of an affine exact map.
 
     Methods see S'* F'(S~(u)) for a gradient. It errs by S'* (F'(S~(u)) - F'(S(u))) alone, not by the adjoint of the
-    surrogate. But it is no gradient of F(S~(.)): they find a fixed point of their proximal step, which is the optimum of
-    neither map, and line searches end where F(S~(.)) no longer falls along it. Exact states are not solved.
+    surrogate. But it is no gradient of F(S~(.)): they find a fixed point of their proximal step, which is the optimum
+    of neither map, and line searches end where F(S~(.)) no longer falls along it. Exact states are not solved.
 
     Parameters
     ----------

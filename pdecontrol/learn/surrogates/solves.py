@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from itertools import product as tuples
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from ...arrays import Array, real_array
-from ...errors import DataError, ProblemError
+from ...arrays import Array
+from ...errors import ProblemError
 from ...fem.steady import SteadyMap
 from ...linear.multigrid import calling_pyamg
 from ...maps import Adjoint, Linearisation, SolutionMap
+from .modes import digest, positive, principal_modes, snapshots_of
 from .offset import state_at_zero
-
-KEPT = 1e-10  # of the largest singular value: columns below it are lost to rounding
 
 
 class ApproximateSolves(SolutionMap):
@@ -147,24 +144,16 @@ class ReducedBasis(ApproximateSolves):
     """
 
     def __init__(self, map: SolutionMap, snapshots: Any, modes: int | None = None) -> None:
-        states = np.atleast_2d(real_array(snapshots, "snapshots"))
-        if states.shape[1] != map.solution.size or not np.isfinite(states).all():
-            raise DataError(f"snapshots are finite states (N, {map.solution.size}), got shape {states.shape}.")
-        self._snapshots, self._modes = states, None if modes is None else _positive(modes, "modes")
+        self._snapshots, self._modes = snapshots_of(snapshots, map.solution.size), modes
         super().__init__(map)
 
     @property
     def described(self) -> str:
-        digest = hashlib.sha256(np.ascontiguousarray(self._snapshots).tobytes()).hexdigest()[:16]
-        return f"{self._modes} modes of {digest}"
+        return f"{self._modes} modes of {digest(self._snapshots)}"
 
     def columns(self) -> Array:
         """Vectors (n, m) of free entries whose span is meant, the most important first."""
-        rows = (self._snapshots - self.without).T[self.system.lifting.free]
-        if not rows.any():
-            raise DataError("the snapshots are all the state without control: there is nothing to make a basis of.")
-        left, sizes, _ = np.linalg.svd(rows, full_matrices=False)
-        return np.asarray(left[:, sizes > KEPT * sizes[0]][:, : self._modes])
+        return principal_modes((self._snapshots - self.without)[:, self.system.lifting.free], self._modes)
 
     def prepare(self, matrix: sp.csr_matrix) -> None:
         self._basis, _ = np.linalg.qr(self.columns())
@@ -201,7 +190,7 @@ class SineGalerkin(ReducedBasis):
     """
 
     def __init__(self, map: SolutionMap, k: int = 8) -> None:
-        self._k = _positive(k, "k")
+        self._k = positive(k, "k")
         ApproximateSolves.__init__(self, map)
 
     @property
@@ -230,7 +219,7 @@ class VCycle(ApproximateSolves):
     """
 
     def __init__(self, map: SolutionMap, cycles: int = 1) -> None:
-        self._cycles = _positive(cycles, "cycles")
+        self._cycles = positive(cycles, "cycles")
         super().__init__(map)
         if not self.system.equation.definite:
             raise ProblemError("VCycle takes equations with a symmetric positive definite matrix.")
@@ -255,9 +244,3 @@ class VCycle(ApproximateSolves):
         return x
 
     transposed = inverse
-
-
-def _positive(number: int, name: str) -> int:
-    if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
-        raise ProblemError(f"{name} must be a positive integer, got {number!r}.")
-    return int(number)
