@@ -205,3 +205,55 @@ def test_a_run_with_a_surrogate_goes_on_from_its_checkpoint_as_if_there_had_been
     assert error(rest, map, whole) < 1e-8
     with pytest.raises(pc.PdecontrolError):
         pc.certified(problem, Changed(map, size, 5), map, 1e-8, progress=False, checkpoint=path, restart=True)
+
+
+@cache
+def cubic(c, alpha, n=16):
+    """-Laplace y + c y^3 = u with its map and its optimum."""
+    term = pc.Semilinear(lambda y: y**3, lambda y: 3 * y**2, c)
+    problem = replace(
+        pc.reference.stadler(alpha).problem,
+        equation=pc.Elliptic(semilinear=term),
+        terms=[pc.Tikhonov(alpha), pc.Box(-30, 30)],
+    )
+    map = pc.discretise(problem, pc.unit_square(n))
+    return problem, map, pc.minimise(problem, map, tol=1e-7, progress=False)
+
+
+@pytest.mark.parametrize("c", [10.0, 1000.0])
+@pytest.mark.parametrize("alpha", [1e-3, 1e-4, 1e-5])
+def test_a_coarse_nonlinear_map_saves_solves_of_nonlinear_problems(c, alpha):
+    problem, map, true = cubic(c, alpha)
+    cold = pc.minimise(problem, map, progress=False).solves["total"]
+    coarse = CoarseMesh(cubic(c, alpha, 8)[1], map)
+    result = pc.certified(problem, coarse, map, 1e-6, progress=False)
+    assert result.status is pc.Status.CERTIFIED and error(result, map, true) <= 1.1e-6
+    assert result.solves["total"] < 0.85 * cold and result.solves["applications"] > 0
+
+
+class Linear(Changed):
+    """A surrogate of a nonlinear map by one that is linear."""
+
+    def __init__(self, map, size, seed=0, fault=""):
+        problem = replace(map.system.problem, equation=pc.Elliptic())
+        super().__init__(pc.discretise(problem, map.system.engine.mesh), size, seed, fault)
+
+
+@pytest.mark.parametrize("alpha", [1e-3, 1e-4])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_bad_surrogates_of_nonlinear_maps_end_at_the_true_optimum_too(fault, alpha):
+    size, planted = FAULTS[fault]
+    problem, map, true = cubic(1000.0, alpha)
+    cold = pc.minimise(problem, map, progress=False).solves["total"]
+    result = pc.certified(problem, Linear(map, size, 1, planted), map, 1e-6, progress=False)
+    assert result.status is pc.Status.CERTIFIED and error(result, map, true) <= 1.1e-6
+    assert result.solves["total"] <= 1.25 * cold + 10
+
+
+def test_a_nonlinear_run_with_a_surrogate_goes_on_from_its_checkpoint(tmp_path):
+    problem, map, _ = cubic(10.0, 1e-5)
+    surrogate = CoarseMesh(cubic(10.0, 1e-5, 8)[1], map)
+    whole = pc.certified(problem, surrogate, map, 1e-7, progress=False)
+    pc.certified(problem, surrogate, map, 1e-7, progress=False, checkpoint=tmp_path / "run", max_iterations=3)
+    rest = pc.certified(problem, surrogate, map, 1e-7, progress=False, checkpoint=tmp_path / "run", restart=True)
+    assert len(rest.history) == len(whole.history) and error(rest, map, whole) < 1e-9

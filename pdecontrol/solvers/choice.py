@@ -22,6 +22,7 @@ from .primal_dual_nonlinear import NonlinearPrimalDual
 from .proximal_gradient import ForwardBackward, backtracked_step, fixed_step
 from .steps import RULES, Steps
 from .surrogate_newton import SurrogateDualNewton
+from .surrogate_normal_map import SurrogateNormalMapNewton
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ class SurrogateNewton(Method):
         exact = SemismoothNewton(self.forcing, self.max_cg).algorithm_for(objective, map)
         if isinstance(exact, DualNewton):
             return SurrogateDualNewton(self.surrogate, self.forcing, self.max_cg)
-        raise ProblemError("later")
+        return SurrogateNormalMapNewton(self.surrogate, self.forcing, self.max_cg)
 
 
 METHODS: dict[str, type[Method]] = {

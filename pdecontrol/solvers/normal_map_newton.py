@@ -69,13 +69,13 @@ class NormalMapNewton(Algorithm[NormalMapState]):
         p = objective.state.gradient(at.value)
         adjoint = at.solve_adjoint(p)
         with suppress(ConvergenceError):  # of the state at argmin G + <q, .>
-            state = _evaluated(objective, map, adjoint.gradient, at.warm, norm)
+            state = evaluated(objective, map, adjoint.gradient, at.warm, norm)
             if objective.value(state.u, state.y) <= objective.value(start.u, at.value):
                 return state
         step = objective.control.argmin(adjoint.gradient) - start.u
         norm = max(norm, map.observation.norm(at.tangent(step)) / (map.control.norm(step) or 1.0))
         u, _, norm = backtrack(objective, map, State(start.u, at.value, p, adjoint, warm=at.warm), norm)
-        return _evaluated(objective, map, adjoint.gradient + norm**2 * (u - start.u), at.warm, norm)
+        return evaluated(objective, map, adjoint.gradient + norm**2 * (u - start.u), at.warm, norm)
 
     def step(self, objective: Objective, map: SolutionMap, state: NormalMapState) -> NormalMapState:
         at = state.at or map.at(state.u, state.warm)
@@ -87,7 +87,7 @@ class NormalMapNewton(Algorithm[NormalMapState]):
         d = self._direction(objective, map, state, at, residual)  # 1
         for t in (0.5**k for k in range(6)):  # 2
             try:
-                trial = _evaluated(objective, map, state.l + t * d, at.warm, state.norm, state)
+                trial = evaluated(objective, map, state.l + t * d, at.warm, state.norm, state)
             except ConvergenceError:  # of the state at the trial control
                 continue
             if trial.smallest_residual <= (1.0 - 0.1 * t) * state.smallest_residual:
@@ -96,7 +96,7 @@ class NormalMapNewton(Algorithm[NormalMapState]):
             return self._linearised(objective, map, state, at)
         u, _, norm = backtrack(objective, map, state, state.norm)
         l = state.adjoint.gradient + norm**2 * (u - state.u)  # so that u = argmin G + <l, .>
-        return _evaluated(objective, map, l, at.warm, norm, state)
+        return evaluated(objective, map, l, at.warm, norm, state)
 
     def _direction(
         self, objective: Objective, map: SolutionMap, state: NormalMapState, at: Linearisation, residual: Array
@@ -161,7 +161,7 @@ class NormalMapNewton(Algorithm[NormalMapState]):
         return inner
 
 
-def _evaluated(
+def evaluated(
     objective: Objective,
     map: SolutionMap,
     l: Array,

@@ -9,6 +9,7 @@ from typing import Any
 from ...errors import DataError
 from .deeponet import ControlDeepONet, DeepONet, PODDeepONet
 from .gated import GatedMultigrid
+from .in_time import ModesInTime
 from .low_rank import LowRank, SelfAdjoint
 from .mgno import ControlMgNO, MgNO
 from .network import ControlNetwork, Prediction
@@ -27,6 +28,7 @@ CONTROLS: dict[str, type[ControlNetwork]] = {
     "pod-deeponet": ReducedMap,
     "mgno": ControlMgNO,
     "gated-multigrid": GatedMultigrid,
+    "modes-in-time": ModesInTime,
 }
 
 
