@@ -86,6 +86,8 @@ def test_predictions_that_are_not_finite_are_refused(value):
     prediction[7] = value
     with pytest.raises(DataError, match="not finite"):
         bound().bound(matrix, b, prediction, 1.0)
+    with pytest.raises(DataError, match="beyond 1e"):
+        bound().bound(matrix, b, 0 * b + 1e101, 1.0)
     with pytest.raises(DataError, match="the prediction has shape"):
         bound().bound(matrix, b, prediction[1:], 1.0)
     for coercivity in (0.0, -1.0, value):

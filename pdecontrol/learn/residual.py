@@ -18,6 +18,7 @@ from .family import Family, Sample
 
 EPS = float(np.finfo(float).eps)
 INDEFINITE = "the reference matrix of a residual bound must be positive definite."
+LARGEST = 1e100  # of values, whose squares are numbers still
 INFLATED = 1e-6  # of the least eigenvalue, by which Lanczos iteration may overestimate it
 
 
@@ -133,6 +134,8 @@ class ResidualBound:
             raise DataError(f"the prediction has shape {x.shape}, needed is ({self._matrix.shape[0]},).")
         if not (np.isfinite(x).all() and np.isfinite(b).all() and np.isfinite(matrix.data).all()):
             raise DataError("a prediction, or its equation, has values that are not finite: it is refused.")
+        if np.abs(x).max(initial=0.0) > LARGEST:
+            raise DataError(f"a prediction has values beyond {LARGEST:g}: it is refused.")
         if not 0 < coercivity < inf:
             raise ProblemError(f"a residual bounds the error of coercive equations alone, got a = {coercivity}.")
         image, scale = matrix @ x, 1.0
