@@ -48,8 +48,8 @@ def screen(problem: ControlProblem, surrogate: SolutionMap, map: SolutionMap, to
     >>> problem = pc.reference.box(1e-2).problem
     >>> map = pc.discretise(problem, pc.unit_square(16))
     >>> result = screen(problem, SineGalerkin(map, 8), map)
-    >>> result.success, result.solves["total"]
-    (True, 2)
+    >>> result.success, result.solves["total"]  # one of them, that of the surrogate's state without control
+    (True, 3)
     """
     check_problem(problem, "problem, surrogate, map", surrogate)
     check_problem(problem, "problem, surrogate, map", map)

@@ -8,13 +8,17 @@ from math import inf, sqrt
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import eigsh, splu
+from scipy.sparse.linalg import eigsh
 
 from ..arrays import Array, real_array
-from ..errors import DataError, ProblemError
+from ..errors import DataError, ProblemError, SingularEquationError
+from ..fem.steady import SteadyMap
+from ..linear.direct import sparse_factors
+from .family import Family, Sample
 
 EPS = float(np.finfo(float).eps)
 INDEFINITE = "the reference matrix of a residual bound must be positive definite."
+LARGEST = 1e100  # of values, whose squares are numbers still
 INFLATED = 1e-6  # of the least eigenvalue, by which Lanczos iteration may overestimate it
 
 
@@ -34,6 +38,10 @@ class PredictionBound:
     relative: float
     l2: float
     scale: float = 1.0
+
+    def accepts(self, tolerance: float) -> bool:
+        """Whether the relative error in the energy norm is shown to be at most the tolerance."""
+        return self.relative <= tolerance
 
 
 class ResidualBound:
@@ -60,6 +68,7 @@ class ResidualBound:
 
     Examples
     --------
+    >>> from scipy.sparse.linalg import splu
     >>> from pdecontrol.learn.families import Darcy
     >>> family = Darcy(n=15, field="threshold")
     >>> sample = family.draw(np.random.default_rng(1))
@@ -77,16 +86,17 @@ class ResidualBound:
             raise ProblemError("the reference matrix of a residual bound must be symmetric, with finite entries.")
         self._matrix = matrix
         try:
-            self._factors = splu(matrix)
-        except RuntimeError:  # singular
+            self._factors = sparse_factors(matrix, definite=True)
+        except SingularEquationError:
             raise ProblemError(INDEFINITE) from None
-        if not (self.least > 0 and np.all(self._factors.U.diagonal() > 0)):
+        pivots, kept = self._factors.U.diagonal(), np.array_equal(self._factors.perm_r, self._factors.perm_c)
+        if not (kept and np.all(pivots > 0) and self.least > 0):
             raise ProblemError(INDEFINITE)
 
     @cached_property
     def least(self) -> float:
         """The least eigenvalue of K, estimated from below."""
-        start = np.ones(self._matrix.shape[0])
+        start = np.random.default_rng(161803).standard_normal(self._matrix.shape[0])
         if start.size <= 3:
             value = np.linalg.eigvalsh(self._matrix.toarray())[0]
         else:
@@ -116,24 +126,29 @@ class ResidualBound:
         DataError
             For predictions that are not finite or have another shape, before anything is computed.
         ProblemError
-            Where a is not positive: for indefinite equations there is no such bound.
+            Where a is not positive: for indefinite equations there is no such bound. Where the prediction itself shows
+            that a is too large.
         """
         x, b = real_array(prediction, "the prediction"), real_array(b, "the right-hand side")
         if x.shape != b.shape or x.shape != (self._matrix.shape[0],):
             raise DataError(f"the prediction has shape {x.shape}, needed is ({self._matrix.shape[0]},).")
         if not (np.isfinite(x).all() and np.isfinite(b).all() and np.isfinite(matrix.data).all()):
             raise DataError("a prediction, or its equation, has values that are not finite: it is refused.")
+        if np.abs(x).max(initial=0.0) > LARGEST:
+            raise DataError(f"a prediction has values beyond {LARGEST:g}: it is refused.")
         if not 0 < coercivity < inf:
             raise ProblemError(f"a residual bounds the error of coercive equations alone, got a = {coercivity}.")
         image, scale = matrix @ x, 1.0
         if rescale and (energy := float(x @ image)) > 0:
             scale = float(b @ x) / energy
             x, image = scale * x, scale * image
-        size = sqrt(max(float(x @ image), 0.0))
         rounding = 2.0 * EPS * (_widest(matrix) + 2) * (np.abs(b) + abs(matrix) @ np.abs(x))
+        square, lost = float(x @ image), float(np.abs(x) @ rounding)
+        if square + lost < (1.0 - 1e-9) * coercivity * float(x @ (self._matrix @ x)):
+            raise ProblemError(f"the equation is less coercive than a = {coercivity:g}: the bound would be wrong.")
+        size = sqrt(max(square - lost, 0.0))
         norm = self._dual_norm(b - image) + sqrt(float(rounding @ rounding) / self.least)
         eta = norm / sqrt(coercivity)
-        size *= 1.0 - EPS * (b.size + 4)
         return PredictionBound(
             eta, eta / (size - eta) if eta < size else inf, eta / sqrt(coercivity * self.least), scale
         )
@@ -141,6 +156,96 @@ class ResidualBound:
     def _dual_norm(self, r: Array) -> float:
         """(r' K^-1 r)^1/2, from above."""
         return sqrt(max(float(r @ self._factors.solve(r)), 0.0)) * (1.0 + self._loss + EPS * r.size)
+
+
+class FamilyBound:
+    """The bounds for predicted solutions of a family of coercive equations, such as `Darcy`.
+
+    Parameters
+    ----------
+    family : of equations; its reference matrix is factorised once.
+
+    Raises
+    ------
+    ProblemError
+        If that is not symmetric positive definite.
+
+    Examples
+    --------
+    >>> from pdecontrol.learn.families import Darcy
+    >>> family = Darcy(n=15, field="threshold")
+    >>> sample = family.draw(np.random.default_rng(1))
+    >>> FamilyBound(family).bound(sample, np.zeros((17, 17))).accepts(0.1)
+    False
+    """
+
+    def __init__(self, family: Family) -> None:
+        self._family, self._residual = family, ResidualBound(family.reference())
+        self._numbers = np.arange(1.0, float(np.prod(family.grid)) + 1.0)
+
+    def bound(self, sample: Sample, prediction: Array, rescale: bool = False) -> PredictionBound:
+        """The bound for a prediction on all nodes, an array as `Family.solution` gives it.
+
+        Parameters
+        ----------
+        sample : the parameters of the equation.
+        prediction : with its values on the boundary, which are to be those of the equation to 1e-6 of the largest; the
+            bound is for the prediction with these made exact.
+        rescale : see `ResidualBound.bound`.
+
+        Raises
+        ------
+        DataError
+            For predictions that are not finite, have another shape, or other values on the boundary.
+        ProblemError
+            For equations that are not coercive.
+        """
+        coercivity = self._family.coercivity(sample)
+        if coercivity is None:
+            raise ProblemError(f"equations of {self._family.name!r} are not coercive: no residual bounds an error.")
+        x = self._unknowns(sample, real_array(prediction, "the prediction"))
+        matrix, b = self._family.system(sample)
+        return self._residual.bound(matrix, b, x, coercivity, rescale)
+
+    def _unknowns(self, sample: Sample, values: Array) -> Array:
+        known = self._family.solution(sample, np.zeros(self._numbers.size))
+        if values.shape != known.shape:
+            raise DataError(f"the prediction has shape {values.shape}, needed is {known.shape}, with the boundary.")
+        if not np.isfinite(values).all():
+            raise DataError("a prediction has values that are not finite: it is refused.")
+        numbers = np.rint(self._family.solution(sample, self._numbers) - known).astype(int)
+        fixed = numbers == 0
+        wrong = np.abs(values - known)[fixed].max(initial=0.0)
+        if wrong > 1e-6 * np.abs(values).max():
+            raise DataError(f"the prediction errs by {wrong:.3g} on the boundary, where values are given: set them.")
+        x = np.empty(self._numbers.size)
+        x[numbers[~fixed] - 1] = values[~fixed]
+        return x
+
+
+def state_bound(reference: ResidualBound, map: SteadyMap, u: Array, y: Array, coercivity: float) -> PredictionBound:
+    """The bound for a predicted state y of the affine equation of a map at the control u; nothing is solved with it.
+
+    Parameters
+    ----------
+    reference : made of ``system.matrix`` of the map with the coefficient 1, say, on the same mesh.
+    map, u : the equation, and the control.
+    y : the state, in the space ``map.solution``, but for its Dirichlet values, which are taken to be exact. The bounds
+        are relative to states less these.
+    coercivity : see `ResidualBound.bound`.
+
+    Raises
+    ------
+    DataError, ProblemError
+        As `ResidualBound.bound`, and for nonlinear equations and those that are not symmetric positive definite.
+    """
+    system = map.system
+    if not (map.affine and system.equation.definite):
+        raise ProblemError("a residual bounds the error of states of symmetric positive definite equations alone.")
+    b = -system.residual(system.lifting.initial(), map.control.checked(u, "the control"))
+    y = map.solution.checked(y, "the state")
+    x = system.lifting.unknowns(y - system.lifting.initial())
+    return reference.bound(system.matrix, b, x, coercivity)
 
 
 def _widest(matrix: sp.spmatrix) -> int:

@@ -10,12 +10,21 @@ from ...maps import Adjoint, Linearisation, SolutionMap
 
 
 class SurrogateState(SolutionMap):
-    """The state of a surrogate with the tangents and adjoints of an affine exact map: its gradients err in S(u) alone.
+    """S~(u) with S' and S'*: the state of a surrogate with the tangents and adjoints of an affine exact map.
+
+    Methods see S'* F'(S~(u)) for a gradient. It errs by S'* (F'(S~(u)) - F'(S(u))) alone, not by the adjoint of the
+    surrogate. But it is no gradient of F(S~(.)): they find a fixed point of their proximal step, which is the optimum
+    of neither map, and line searches end where F(S~(.)) no longer falls along it. Exact states are not solved.
 
     Parameters
     ----------
     surrogate, exact : maps in the same spaces. What each of them does is on its own counter; that of this map is the
         exact one's.
+
+    Raises
+    ------
+    ProblemError
+        For maps that are not affine: exact derivatives of others need the exact state.
 
     Examples
     --------

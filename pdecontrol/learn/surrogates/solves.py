@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import cached_property
@@ -12,23 +11,25 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from ...arrays import Array, real_array
-from ...errors import DataError, ProblemError
+from ...arrays import Array
+from ...errors import ProblemError
 from ...fem.steady import SteadyMap
 from ...linear.multigrid import calling_pyamg
 from ...maps import Adjoint, Linearisation, SolutionMap
-
-KEPT = 1e-10  # of the largest singular value: columns below it are lost to rounding
+from .modes import digest, positive, principal_modes, snapshots_of
+from .offset import state_at_zero
 
 
 class ApproximateSolves(SolutionMap):
-    """S~(u) = O (y_D + E W E' f(u)): an affine equation with a matrix W in the place of the inverse of its own.
+    """S~(u) = O (y(0) + E W E' B u): an affine equation with a matrix W in the place of the inverse of its own.
 
-    The adjoint takes W', so that it is the transpose of S~ to rounding. Applications are on its own counter.
+    The state y(0) without control is exact: one solve of the map, counted there, when it is first needed, and none
+    where no data drive it. The adjoint takes W', so that it is the transpose of S~ to rounding. Applications are on the
+    surrogate's own counter.
 
     Parameters
     ----------
-    map : of a steady affine equation on a single process; nothing is solved with it.
+    map : of a steady affine equation on a single process, which stays open.
 
     Raises
     ------
@@ -43,12 +44,17 @@ class ApproximateSolves(SolutionMap):
             raise ProblemError(
                 f"{type(self).__name__} takes the map of a steady affine equation on a single process, got {map!r}."
             )
-        self.system, self.control, self.observation = map.system, map.control, map.observation
+        self.map, self.system, self.control, self.observation = map, map.system, map.control, map.observation
         self.solution = map.solution
         self.fingerprint = f"{type(self).__name__} {self.described} of {map.fingerprint}"
         with self.solves.timing():
             self.prepare(sp.csr_matrix(map.system.matrix))
             self.solves.factorisations += 1
+
+    @cached_property
+    def without(self) -> Array:
+        """y(0)."""
+        return state_at_zero(self.map)
 
     @property
     @abstractmethod
@@ -72,14 +78,18 @@ class ApproximateSolves(SolutionMap):
 
 
 class _Approximate(Linearisation):
+    """An affine surrogate at a control; what it errs by is not known."""
+
+    error = np.inf
+
     def __init__(self, map: ApproximateSolves, u: Array) -> None:
         self._map, self._system, self._u = map, map.system, u
 
     @cached_property
     def state(self) -> Array:
+        without = self._map.without
         with self._map.solves.solving("state"):
-            y = self._system.lifting.initial()
-            return y + self._applied(self._map.inverse, -self._system.equation.residual(y, self._u))
+            return without + self._response(self._u)
 
     @property
     def value(self) -> Array:
@@ -87,14 +97,18 @@ class _Approximate(Linearisation):
 
     def tangent(self, h: Array) -> Array:
         with self._map.solves.solving("tangent"):
-            load = self._system.equation.couple(self._system.lifting.initial(), self._u, h)
-            return self._system.observation.apply(self._applied(self._map.inverse, load))
+            return self._system.observation.apply(self._response(h))
 
     def solve_adjoint(self, w: Array, start: Array | None = None) -> Adjoint:
         with self._map.solves.solving("adjoint"):
             p = self._applied(self._map.transposed, self._system.observation.transposed(w))
             gradient = self._system.equation.couple_transposed(self._system.lifting.initial(), self._u, p)
             return Adjoint(gradient, np.inf, p)
+
+    def _response(self, h: Array) -> Array:
+        """E W E' B h."""
+        load = self._system.equation.couple(self._system.lifting.initial(), self._u, h)
+        return self._applied(self._map.inverse, load)
 
     def _applied(self, inverse: Callable[[Array], Array], functional: Array) -> Array:
         lifting = self._system.lifting
@@ -107,9 +121,16 @@ class ReducedBasis(ApproximateSolves):
     Parameters
     ----------
     map : see `ApproximateSolves`.
-    snapshots : states (N, n) in the space `solution` of the map, as `at(u).full_state()` gives them; what they have
-        beyond Dirichlet values counts.
+    snapshots : states (N, n) in the space `solution` of the map, as `at(u).full_state()` gives them, or as a dataset
+        has them for "observation" where all of the domain is tracked; their differences from y(0) count.
     modes : their number, as many as the snapshots allow by default.
+
+    Raises
+    ------
+    DataError
+        For snapshots that are no finite states, or all of them y(0).
+    ProblemError
+        For other maps, and a number of modes that is not positive.
 
     Examples
     --------
@@ -123,23 +144,16 @@ class ReducedBasis(ApproximateSolves):
     """
 
     def __init__(self, map: SolutionMap, snapshots: Any, modes: int | None = None) -> None:
-        states = np.atleast_2d(real_array(snapshots, "snapshots"))
-        if states.shape[1] != map.solution.size or not np.isfinite(states).all():
-            raise DataError(f"snapshots are finite states (N, {map.solution.size}), got shape {states.shape}.")
-        self._snapshots, self._modes = states, modes
+        self._snapshots, self._modes = snapshots_of(snapshots, map.solution.size), modes
         super().__init__(map)
 
     @property
     def described(self) -> str:
-        digest = hashlib.sha256(np.ascontiguousarray(self._snapshots).tobytes()).hexdigest()[:16]
-        return f"{self._modes} modes of {digest}"
+        return f"{self._modes} modes of {digest(self._snapshots)}"
 
     def columns(self) -> Array:
         """Vectors (n, m) of free entries whose span is meant, the most important first."""
-        lifting = self.system.lifting
-        rows = lifting.unknowns((self._snapshots - lifting.initial()).T)
-        left, sizes, _ = np.linalg.svd(rows, full_matrices=False)
-        return np.asarray(left[:, sizes > KEPT * sizes[0]][:, : self._modes])
+        return principal_modes((self._snapshots - self.without)[:, self.system.lifting.free], self._modes)
 
     def prepare(self, matrix: sp.csr_matrix) -> None:
         self._basis, _ = np.linalg.qr(self.columns())
@@ -160,6 +174,11 @@ class SineGalerkin(ReducedBasis):
     map : see `ApproximateSolves`.
     k : sines along each axis.
 
+    Raises
+    ------
+    ProblemError
+        For other maps, and where states are free on a side of the box around the domain.
+
     Examples
     --------
     >>> import pdecontrol as pc
@@ -171,7 +190,7 @@ class SineGalerkin(ReducedBasis):
     """
 
     def __init__(self, map: SolutionMap, k: int = 8) -> None:
-        self._k = k
+        self._k = positive(k, "k")
         ApproximateSolves.__init__(self, map)
 
     @property
@@ -182,6 +201,8 @@ class SineGalerkin(ReducedBasis):
         points = self.system.engine.nodes
         corner, lengths = points.min(axis=1), np.ptp(points, axis=1)
         places = (points[:, self.system.lifting.free] - corner[:, None]) / lengths[:, None]
+        if np.abs(places - 0.5).max() > 0.5 - 1e-9:
+            raise ProblemError("SineGalerkin takes equations with Dirichlet conditions on all sides of a box.")
         waves = np.arange(1, self._k + 1)
         sines = [np.sin(np.pi * np.outer(x, waves)) for x in places]
         chosen = tuples(range(self._k), repeat=len(places))
@@ -198,7 +219,7 @@ class VCycle(ApproximateSolves):
     """
 
     def __init__(self, map: SolutionMap, cycles: int = 1) -> None:
-        self._cycles = cycles
+        self._cycles = positive(cycles, "cycles")
         super().__init__(map)
         if not self.system.equation.definite:
             raise ProblemError("VCycle takes equations with a symmetric positive definite matrix.")
@@ -208,8 +229,10 @@ class VCycle(ApproximateSolves):
         return f"{self._cycles} cycles"
 
     def prepare(self, matrix: sp.csr_matrix) -> None:
-        import pyamg
-
+        try:
+            import pyamg
+        except ImportError:
+            raise ProblemError("VCycle needs pyamg: pip install pyamg.") from None
         with calling_pyamg():
             hierarchy = pyamg.smoothed_aggregation_solver(matrix, strength=("symmetric", {"theta": 0.08}))
         self._matrix, self._cycle = matrix, hierarchy.aspreconditioner()
