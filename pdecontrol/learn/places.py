@@ -16,7 +16,8 @@ def places(space: Space) -> Array:
 
     Of plain numbers d = 0. On several processes all call it, and the first has them.
     """
-    return np.vstack([np.zeros((0, space.count)), *map(space.gather, _own(space))])
+    rows = [space.gather(row) for row in _own(space)]
+    return np.stack(rows) if rows else np.zeros((0, space.count))
 
 
 def _own(space: Space) -> Array:
