@@ -16,11 +16,11 @@ import pdecontrol as pc
 from pdecontrol.errors import DatasetError
 from pdecontrol.learn.darcy_control import DarcyControl
 from pdecontrol.learn.matern import MaternField
-from pdecontrol.learn.surrogates import CoarseMesh, ReducedBasis, SineGalerkin, Surrogate, VCycle
+from pdecontrol.learn.surrogates import CoarseMesh, ReducedBasis, ReducedMarch, SineGalerkin, Surrogate, VCycle
 from pdecontrol.learn.trained import Trained
 
 BOUNDS = pc.Box(-30.0, 30.0)
-GATED = {"epochs": 24, "batch": 8, "rate": 2e-3}
+GATED = {"epochs": 5, "batch": 12, "rate": 3e-3}
 LOW_RANK = {"epochs": 20, "batch": 32, "rate": 2e-3, "loss": "l2", "schedule": "one-cycle"}
 DIAGONAL = {"core": "diagonal", "rank": 128}
 
@@ -135,6 +135,82 @@ class Flow:
         return Way(lambda query: trained.map(query.map, query.coefficient, self.device), offline)
 
 
+class Heat:
+    """y_t - Laplace y = u in (0,1)^2 x (0,1), |u| <= 20: one map, targets that are random in space and time."""
+
+    alphas = (1e-3, 1e-5)
+    count = 5
+
+    def __init__(self, output: Path, seed: int, device: str, quick: bool) -> None:
+        n, self.steps, self.fields = (8, 8, 12) if quick else (64, 64, 32)
+        self.name, self.output, self.seed, self.device, self.quick = f"heat {n}", output, seed, device, quick
+        self.mesh, self.coarse = pc.unit_square(n), pc.unit_square(n // 2)
+        self.problem = pc.ControlProblem(
+            equation=pc.Parabolic(pc.Elliptic(), 1.0, self.steps),
+            boundary={"boundary": pc.Dirichlet()},
+            control=pc.Distributed(),
+            tracking=pc.Tracking(0.0),
+            terms=[pc.Tikhonov(1.0), pc.Box(-20.0, 20.0)],
+        )
+        self.source = pc.ControlSamples(self.problem, self.mesh, length=(0.1, 0.5))
+        self.size = self.source.map_at().control.size
+
+    def queries(self, count: int) -> list[Callable[[float], Query]]:
+        return [lambda alpha, i=i: self._query(np.random.default_rng((2026, i)), alpha) for i in range(count)]
+
+    def _query(self, generator: np.random.Generator, alpha: float) -> Query:
+        shapes, waves = generator.integers(1, 4, (2, 5)), generator.uniform(0, 6, 5)
+
+        def target(x, t):
+            parts = zip(*shapes, waves, strict=True)
+            return sum(np.sin(np.pi * i * x[0]) * np.sin(np.pi * j * x[1]) * np.cos(w * t) for i, j, w in parts) / 10
+
+        terms = [pc.Tikhonov(alpha), pc.Box(-20.0, 20.0)]
+        problem = self.source.problem_at(tracking=pc.Tracking(target), terms=terms)
+        return solved(problem, self.source.map_at(), None)
+
+    @cached_property
+    def dataset(self) -> pc.Dataset:
+        return pc.generate(self.source, self.fields, 0, self.output / self.name, chunk=4)
+
+    @property
+    def data_seconds(self) -> float:
+        return float(self.dataset.summary["counts"]["seconds"])
+
+    @cached_property
+    def ways(self) -> dict[str, Callable[[], Way]]:
+        return {"coarse mesh": self._coarse, "reduced basis": self._reduced, "modes-in-time": self._learned}
+
+    def _coarse(self) -> Way:
+        coarse = CoarseMesh(pc.discretise(self.problem, self.coarse), self.source.map_at())
+        return Way(lambda query: coarse)
+
+    def _reduced(self) -> Way:
+        """The principal modes of the states at all times of eight samples."""
+        few, start = min(8, self.fields), process_time()
+        reduced = ReducedMarch(self.source.map_at(), self.dataset["observation"][:few], 8 if self.quick else 64)
+        return Way(lambda query: reduced, self.data_seconds * few / self.fields + process_time() - start)
+
+    def _learned(self) -> Way:
+        path = self.output / f"{self.name} modes-in-time {self.seed}.npz"
+        if path.exists():
+            trained = Trained.load(path)
+        else:
+            trained = pc.train(
+                self.dataset, "modes-in-time", source=self.source, seed=self.seed, device=self.device,
+                options={"steps": self.steps, "rank": 8 if self.quick else 64}, epochs=2 if self.quick else 10, batch=4,
+                rate=1e-3, loss="l2",
+            )  # fmt: skip
+            trained.save(path)
+        metrics = trained.header["metrics"]
+        print(
+            f"{self.name}, modes-in-time: {trained.parameters} parameters, {metrics['cpu seconds']:.0f} s, forward "
+            f"{metrics['forward L2']:.1%}, adjoint {metrics['adjoint L2']:.1%} on samples held out"
+        )
+        learned = trained.map(self.source.map_at(), device=self.device)
+        return Way(lambda query: learned, self.data_seconds + metrics["cpu seconds"])
+
+
 def solved(problem: pc.ControlProblem, map: pc.SolutionMap, coefficient: Any) -> Query:
     """A query with its optimum, to 1e-9."""
     result = pc.minimise(problem, map, tol=1e-9, progress=False)
@@ -146,4 +222,5 @@ def solved(problem: pc.ControlProblem, map: pc.SolutionMap, coefficient: Any) ->
 CASES = {
     "12/3": lambda *options: Flow(12.0, 3.0, *options),
     "100/1": lambda *options: Flow(100.0, 1.0, *options),
+    "heat": Heat,
 }
