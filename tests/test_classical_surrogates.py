@@ -136,7 +136,7 @@ def test_an_exact_adjoint_makes_the_optimum_much_better():
 
 def test_what_does_not_fit_is_refused():
     other = exact(n=8)
-    with pytest.raises(ProblemError, match="for another mesh take CoarseMesh"):
+    with pytest.raises(ProblemError, match="take CoarseMesh"):
         Surrogate(other, exact())
     with pytest.raises(ProblemError, match="SineGalerkin takes the map of a steady affine equation"):
         SineGalerkin(exact(SEMILINEAR))
@@ -144,8 +144,11 @@ def test_what_does_not_fit_is_refused():
         ReducedBasis(exact(), np.ones((3, 5)))
     with pytest.raises(DataError, match="all the state without control"):
         ReducedBasis(exact(), [exact().at(exact().control.zeros()).full_state()])
+    heavy = replace(PROBLEM, tracking=pc.Tracking(lambda x: np.sin(3 * x[1]), weight=2.0))
+    with pytest.raises(ProblemError, match="other inner products"):
+        Surrogate(exact(heavy), exact())
     turned = pc.Mesh(pc.unit_square(N).points[:, ::-1], N * (N + 2) - pc.unit_square(N).cells)
-    with pytest.raises(ProblemError, match="at other points"):
+    with pytest.raises(ProblemError, match="not at the points of the map"):
         Surrogate(pc.discretise(PROBLEM, turned), exact())
     for make in (SineGalerkin, VCycle, lambda map, k: ReducedBasis(map, np.ones((1, map.solution.size)), k)):
         for number in (0, 1.5, True):
@@ -186,9 +189,15 @@ def bad_part(make, part, change):
 WRONG = {
     "reduced basis": lambda: bad_part(reduced, "transposed", lambda x: 1.0001 * x),
     "V-cycle": lambda: bad_part(lambda: VCycle(exact()), "transposed", lambda x: x + 1e-3 * x[::-1]),
-    "no mass": lambda: bad_part(MAKE["coarse mesh"], "lower", lambda w: np.roll(w, 1)),
+    "coarse mesh": lambda: shifted(MAKE["coarse mesh"]()),
     "no symmetric smoothing": lambda: one_sided(VCycle(exact())),
 }
+
+
+def shifted(surrogate):
+    right = surrogate.observations.down
+    surrogate.observations.down = lambda w: right(np.roll(w, 1))
+    return surrogate
 
 
 def one_sided(surrogate):
@@ -334,5 +343,6 @@ def test_coarse_meshes_of_nonlinear_equations_have_first_and_second_derivatives(
     assert surrogate.twice and not surrogate.affine and verify.adjoint_error(surrogate, u) < 1e-12
     assert np.abs(verify.tangent_rates(surrogate, u) - 2.0).max() < 0.1
     assert np.abs(verify.hessian_rates(surrogate, u) - 3.0).max() < 0.15
-    surrogate.lower = lambda w: 1.01 * type(surrogate).lower(surrogate, w)
+    right = surrogate.observations.down
+    surrogate.observations.down = lambda w: 1.01 * right(w)
     assert verify.adjoint_error(surrogate, u) > 1e-6

@@ -375,3 +375,8 @@ def test_krylov_solvers_on_any_number_of_ranks(tmp_path):
         assert len(printed[n]) == 16
         for line in printed[n]:
             assert ": DataError: " in line or "callback: ArithmeticError: enough" in line, line
+
+
+def test_the_map_of_another_equation_is_a_surrogate_on_any_number_of_ranks():
+    printed = [mpirun(ranks, PROGRAMS / "other_equation.py").split() for ranks in (1, 2, 3)]
+    assert printed[0][0] == "CERTIFIED" and printed[0] == printed[1] == printed[2]

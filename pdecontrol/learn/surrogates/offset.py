@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+
 from ...arrays import Array
 from ...fem.evolution import Evolution
 from ...fem.parabolic import ParabolicMap
@@ -23,19 +27,24 @@ def observed_at_zero(map: SolutionMap) -> Array:
 def undriven(map: SolutionMap) -> bool:
     """Whether 0 solves the equation without control: there are no sources, boundary and initial values, or jumps."""
     if isinstance(map, SteadyMap):
-        return not map.control.group.any(_steady(map.system))
-    return isinstance(map, ParabolicMap) and not map.control.group.any(_in_time(map.evolution))
+        found = _steady(map.system)
+    elif isinstance(map, ParabolicMap):
+        found = _in_time(map.evolution)
+    else:
+        return False
+    return not any(map.control.group.any(vector.any()) for vector in found)  # residuals are computed by all processes
 
 
-def _steady(system: System) -> bool:
-    """Whether there is anything that drives a steady equation."""
-    y = system.lifting.initial()
-    return bool(y.any()) or bool(system.residual(y, system.control.zeros()).any())
+def _steady(system: System) -> Iterator[Array]:
+    """What drives a steady equation."""
+    yield system.lifting.initial()
+    yield system.residual(system.lifting.initial(), system.control.zeros())
 
 
-def _in_time(evolution: Evolution) -> bool:
-    """Whether there is anything that drives an evolution."""
-    zero, controls = 0.0 * evolution.start, evolution.steps_of(evolution.control.zeros())
-    if evolution.start.any() or any(level.lifting.initial().any() for level in evolution.levels):
-        return True
-    return any(evolution.residual(n, zero, zero, zero, u).any() for n, u in enumerate(controls))
+def _in_time(evolution: Evolution) -> Iterator[Array]:
+    """What drives an evolution."""
+    zero = np.zeros_like(evolution.start)
+    yield evolution.start
+    yield from (level.lifting.initial() for level in evolution.levels)
+    for n, u in enumerate(evolution.steps_of(evolution.control.zeros())):
+        yield evolution.residual(n, zero, zero, zero, u)

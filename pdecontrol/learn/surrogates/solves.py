@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from ...arrays import Array
 from ...errors import ProblemError
 from ...fem.steady import SteadyMap
+from ...linear.matrix import shared
 from ...linear.multigrid import calling_pyamg
 from ...maps import Adjoint, Linearisation, SolutionMap
 from .modes import digest, positive, principal_modes, snapshots_of
@@ -48,7 +49,7 @@ class ApproximateSolves(SolutionMap):
         self.solution = map.solution
         self.fingerprint = f"{type(self).__name__} {self.described} of {map.fingerprint}"
         with self.solves.timing():
-            self.prepare(sp.csr_matrix(map.system.matrix))
+            self.prepare(shared(map.system.matrix).local)
             self.solves.factorisations += 1
 
     @cached_property

@@ -1,11 +1,10 @@
-"""Surrogates by another map, with transfers of controls and observations between the spaces."""
+"""Transfers of functions between the spaces of two maps: interpolation, and its adjoint."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,155 +12,69 @@ from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
 from ...arrays import Array
-from ...counter import Counter
 from ...errors import DataError, ProblemError
-from ...maps import Adjoint, Linearisation, SolutionMap
+from ...linear.matrix import shared
 from ...mesh.lagrange import Lagrange
 from ...space import Space
-from .offset import observed_at_zero
+from ..places import places
 
 
-class Surrogate(SolutionMap):
-    """u -> T(0) + T_y (S(T_u u) - S(0)): another map S as a surrogate of T, with transfers between their spaces.
+class Transfer:
+    """P from a coarse space to a fine one by a matrix, and P* = M_c^-1 P' M_f, the adjoint in their inner products."""
 
-    Not exact, whatever S is: its adjoints err by an unknown amount. Applications are S's solves, on S's counter. What
-    source, boundary and initial values make without control is exact: T(0) is one solve of T, counted there, when it is
-    first needed, and none where there are no such data.
+    def __init__(self, coarse: Space, fine: Space, matrix: sp.csr_matrix) -> None:
+        self._coarse, self._fine, self._matrix = coarse, fine, matrix
 
-    Parameters
-    ----------
-    map : S, such as that of the mean coefficient, or of a coarse mesh.
-    like : T, the map that it stands for, whose spaces it has; it stays open.
-    controls, observations : matrices of T_u^* and T_y, in the entries of the spaces; None for the identity.
+    @cached_property
+    def name(self) -> str:
+        """A digest of P."""
+        parts = self._matrix.data, self._matrix.indices, self._matrix.indptr
+        return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:8]
+
+    def up(self, a: Array) -> Array:
+        """P a."""
+        return np.asarray(self._matrix @ a)
+
+    def down(self, b: Array) -> Array:
+        """P* b."""
+        return self._inverse(self._matrix.T @ self._fine.dual(b))
+
+    @cached_property
+    def _inverse(self) -> Callable[[Array], Array]:
+        return _inverse_mass(self._coarse)
+
+
+class Identity(Transfer):
+    """That of two spaces with the same points and inner product, however they are divided between processes.
 
     Raises
     ------
     ProblemError
-        For spaces that are not those of the other map, or transfers that do not fit.
-
-    Notes
-    -----
-    T_u = M_c^-1 P' M, the adjoint of the interpolation P of coarse controls, in the inner products of the spaces.
+        For other spaces.
     """
 
-    def __init__(self, map: SolutionMap, like: SolutionMap, controls: Any = None, observations: Any = None) -> None:
-        self.map, self.like, self.control, self.observation = map, like, like.control, like.observation
-        self.solution, self.adjoints = map.solution, map.adjoints
-        self.affine, self.twice = map.affine, map.twice
-        self.interpolate = _identity(map.control, like.control) if controls is None else controls
-        self.prolong = _identity(map.observation, like.observation) if observations is None else observations
-        wanted = [(like.control.size, map.control.size), (like.observation.size, map.observation.size)]
-        if [self.interpolate.shape, self.prolong.shape] != wanted:
-            raise ProblemError(
-                f"transfers of shapes {self.interpolate.shape} and {self.prolong.shape} take {map!r} to the spaces of "
-                f"another map where {wanted[0]} and {wanted[1]} are needed; for another mesh take CoarseMesh."
-            )
-        names = [_digest(sp.csr_matrix(matrix)) for matrix in (self.interpolate, self.prolong)]
-        self.fingerprint = f"{map.fingerprint} by {names} for {like.fingerprint}"
+    name = "identity"
 
-    @property
-    def solves(self) -> Counter:
-        return self.map.solves
+    def __init__(self, coarse: Space, fine: Space) -> None:
+        self._coarse, self._fine = coarse, fine
+        one, other = places(coarse), places(fine)
+        with fine.group.agree():
+            if one.shape != other.shape or np.abs(one - other).max(initial=0.0) > 1e-9 * fine.scale:
+                raise ProblemError("the surrogate's spaces are not at the points of the map: take CoarseMesh.")
+        a = fine.scatter(1.0 + np.cos(np.arange(fine.count)))
+        one, other = coarse.gather(coarse.dual(self.down(a))), fine.gather(fine.dual(a))
+        with fine.group.agree():
+            if np.abs(one - other).max(initial=0.0) > 1e-9 * np.abs(other).max(initial=0.0):
+                raise ProblemError("the surrogate's spaces have other inner products than those of the map.")
 
-    def close(self) -> None:
-        self.map.close()
+    def up(self, a: Array) -> Array:
+        return self._fine.scatter(self._coarse.gather(a))
 
-    @cached_property
-    def offset(self) -> Array:
-        """T(0) - T_y S(0)."""
-        return observed_at_zero(self.like) - self.prolong @ observed_at_zero(self.map)
-
-    def restrict(self, u: Array) -> Array:
-        """T_u u."""
-        return self.map.control.riesz(self.interpolate.T @ self.control.dual(u))
-
-    @cached_property
-    def _mass(self) -> Callable[[Array], Array]:
-        return _inverse_mass(self.map.observation)
-
-    def lower(self, w: Array) -> Array:
-        """T_y^* w."""
-        return self._mass(self.prolong.T @ self.observation.dual(w))
-
-    def at(self, u: Array, start: Array | None = None, accuracy: float | None = None) -> Linearisation:
-        return _Transferred(self, self.map.at(self.restrict(u), start, accuracy))
+    def down(self, b: Array) -> Array:
+        return self._coarse.scatter(self._fine.gather(b))
 
 
-class _Transferred(Linearisation):
-    """A map at a restricted control; its errors as a surrogate are not known."""
-
-    error = np.inf
-
-    def __init__(self, surrogate: Surrogate, at: Linearisation) -> None:
-        self._surrogate, self._at = surrogate, at
-
-    @property
-    def value(self) -> Array:
-        return np.asarray(self._surrogate.offset + self._surrogate.prolong @ self._at.value)
-
-    @property
-    def state(self) -> Array | None:
-        return self._at.state
-
-    @property
-    def warm(self) -> Array | None:
-        return self._at.warm
-
-    def tangent(self, h: Array) -> Array:
-        return np.asarray(self._surrogate.prolong @ self._at.tangent(self._surrogate.restrict(h)))
-
-    def solve_adjoint(self, w: Array, start: Array | None = None) -> Adjoint:
-        found = self._at.solve_adjoint(self._surrogate.lower(w), start)
-        return Adjoint(np.asarray(self._surrogate.interpolate @ found.gradient), np.inf, found.state)
-
-    def second(self, h: Array, w: Array, adjoint: Adjoint, outer: Callable[[Array], Array]) -> Array:
-        surrogate = self._surrogate
-
-        def outside(eta: Array) -> Array:
-            return surrogate.lower(outer(np.asarray(surrogate.prolong @ eta)))
-
-        found = self._at.second(surrogate.restrict(h), surrogate.lower(w), adjoint, outside)
-        return np.asarray(surrogate.interpolate @ found)
-
-
-class CoarseMesh(Surrogate):
-    """The map of the same problem on a coarser mesh or with fewer steps, between the spaces of a finer one.
-
-    Controls and observations are interpolated: in space by finite elements, in time as in the spaces, and they are
-    constant before the first and after the last time of the coarse one. Points outside of the coarse mesh, near curved
-    boundaries, have the values of the nearest node.
-
-    Parameters
-    ----------
-    coarse, like : the maps on the coarse mesh and on the one that it stands for, each on a single process. Controls and
-        what is observed are functions of finite elements, or plain numbers, as many in both.
-
-    Raises
-    ------
-    ProblemError
-        Where there are several processes.
-    DataError
-        For spaces that do not correspond.
-
-    Examples
-    --------
-    >>> import pdecontrol as pc
-    >>> problem = pc.reference.box(1e-3).problem
-    >>> surrogate = CoarseMesh(pc.discretise(problem, pc.unit_square(8)), pc.discretise(problem, pc.unit_square(16)))
-    >>> surrogate.control.size, surrogate.affine, surrogate.exact
-    (289, True, False)
-    """
-
-    def __init__(self, coarse: SolutionMap, like: SolutionMap) -> None:
-        if like.control.group.size > 1:
-            raise ProblemError("CoarseMesh is for maps on a single process.")
-        states = coarse.solution.base
-        controls = _interpolation(coarse.control, like.control, "controls")
-        observations = _interpolation(coarse.observation, like.observation, "observations", states)
-        super().__init__(coarse, like, controls, observations)
-
-
-def _interpolation(coarse: Space, fine: Space, name: str, states: Space | None = None) -> sp.csr_matrix:
+def interpolation(coarse: Space, fine: Space, name: str, states: Space | None = None) -> sp.csr_matrix:
     """The matrix that takes functions of a space to their values at the nodes of another, numbers to themselves.
 
     What is observed are values of `states` at some of their nodes.
@@ -170,11 +83,11 @@ def _interpolation(coarse: Space, fine: Space, name: str, states: Space | None =
         if len(coarse.factors) != len(fine.factors):
             raise DataError(f"{name}: the coarse map has {len(coarse.factors)} of them, not {len(fine.factors)}.")
         pairs = zip(coarse.factors, fine.factors, strict=True)
-        return sp.block_diag([_interpolation(*pair, name, states) for pair in pairs], format="csr")
+        return sp.block_diag([interpolation(*pair, name, states) for pair in pairs], format="csr")
     if coarse.levels is not None and fine.levels is not None:
         known = coarse.levels.times
         shares = [known.at(np.eye(known.levels.size), t) for t in np.clip(fine.times, *known.span).tolist()]
-        return sp.kron(np.stack(shares), _interpolation(coarse.base, fine.base, name, states), format="csr")
+        return sp.kron(np.stack(shares), interpolation(coarse.base, fine.base, name, states), format="csr")
     both = coarse.levels is None and fine.levels is None
     if both and coarse.elements is None and coarse.size == fine.size and _same(coarse.points, fine.points):
         return sp.identity(coarse.size, format="csr")
@@ -222,30 +135,6 @@ def _observed(coarse: Space, states: Space) -> sp.csr_matrix | None:
     return sp.csr_matrix((1.0 / counts[rows], (rows, columns)), (states.size, coarse.size))
 
 
-def _identity(space: Space, other: Space) -> sp.csr_matrix:
-    """That of two spaces with the same entries."""
-    if space.size == other.size and not _near(space, other):
-        raise ProblemError(
-            "the entries of the surrogate's spaces are at other points: for another mesh take CoarseMesh."
-        )
-    return sp.identity(space.size, format="csr")
-
-
-def _near(space: Space, other: Space) -> bool:
-    """Whether the entries are at the same points, where they have any."""
-    if space.factors and len(space.factors) == len(other.factors):
-        return all(map(_near, space.factors, other.factors))
-    one, two = space.base.points, other.base.points
-    if one is None or two is None:
-        return one is two
-    return one.shape == two.shape and bool(np.abs(one - two).max(initial=0.0) <= 1e-9 * space.scale)
-
-
-def _digest(matrix: sp.csr_matrix) -> str:
-    parts = matrix.data, matrix.indices, matrix.indptr
-    return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:8]
-
-
 def _same(points: Array | None, others: Array | None) -> bool:
     if points is None or others is None:
         return points is others
@@ -262,4 +151,4 @@ def _inverse_mass(space: Space) -> Callable[[Array], Array]:
     if space.levels is not None:
         level, weights = _inverse_mass(space.base), space.levels.weights
         return lambda f: np.concatenate([level(row) / w for row, w in zip(space.steps(f), weights, strict=True)])
-    return splu(sp.csc_matrix(space.mass)).solve
+    return splu(sp.csc_matrix(shared(space.mass).local)).solve
