@@ -22,7 +22,7 @@ class Counter:
     iterative linear solvers and the sweeps of marches that are parallel in time, `recomputed` the steps in time that
     were computed again where memory is limited, `seconds` the time spent in all of it. `applications` are those of a
     surrogate on the way, states, tangents and adjoints, and `surrogate_seconds` the time spent in these; they are no
-    solves, and not part of the total.
+    solves, and not part of the total. `directions` are the steps whose direction it gave.
     """
 
     state: int = 0
@@ -36,6 +36,7 @@ class Counter:
     seconds: float = 0.0
     applications: int = 0
     surrogate_seconds: float = 0.0
+    directions: int = 0
     limit: float = np.inf
 
     def __post_init__(self) -> None:

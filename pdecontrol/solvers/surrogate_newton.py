@@ -87,6 +87,7 @@ class SurrogateDualNewton(Algorithm[SurrogateState]):
                 d, worth = self._direction(objective, state, residual)
         if d is None:
             return self._without(objective, map, state)
+        map.solves.directions += 1
         change = map.at(state.u).solve_adjoint(d)  # 2
         q, q_d = state.adjoint.gradient, change.gradient
         slope, curvature = -map.observation.inner(residual, d), map.observation.inner(d, d)

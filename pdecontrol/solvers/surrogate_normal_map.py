@@ -83,6 +83,7 @@ class SurrogateNormalMapNewton(Algorithm[SurrogateNormalMapState]):
             d = self._direction(objective, state, l)
         if d is None:
             return self._without(objective, map, state)
+        map.solves.directions += 1
         for t in (0.5**k for k in range(TRIALS)):  # 2
             with suppress(ConvergenceError):  # of the state at the trial control
                 trial = evaluated(objective, map, l + t * d, state.warm, state.norm, state)
