@@ -9,10 +9,10 @@ A nonlinear network in the place of Burgers' equation, in the problem of *Contro
     \min_u \; \tfrac12 \|y - y_d\|^2 + \tfrac\alpha2 \|u\|^2, \quad
     -\nu y'' + y y' = u \text{ in } (0,1), \quad y(0) = y(1) = 0, \quad u \le u_b
 
-with :math:`\nu = 1/12`, :math:`\alpha = 0.1` and :math:`y_d = u_b = 0.3`. A DeepONet on the principal modes of the states learns
-them and, by pairs of duals and gradients, the derivative. The optimum for the network errs by less than a thousandth
-against the one on a mesh sixteen times finer. Nothing but the exact map knows that, which certifies it and, with
-directions from the network, corrects it by a few solves.
+with :math:`\nu = 1/12`, :math:`\alpha = 0.1` and :math:`y_d = u_b = 0.3`. A DeepONet on the principal modes of the
+states learns them and, by pairs of duals and gradients, the derivative. The optimum for the network errs by less than a
+thousandth against the one on a mesh sixteen times finer. Nothing but the exact map knows that, which certifies it and,
+with directions from the network, corrects it by a few solves.
 """
 
 from pathlib import Path

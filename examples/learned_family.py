@@ -9,10 +9,10 @@ Twenty problems, each with another medium and another target, solved with the he
     \min_u \; \tfrac12 \|y - y_d\|^2 + \tfrac\alpha2 \|u\|^2, \quad
     -\operatorname{div}(a \nabla y) = u \text{ in } (0,1)^2, \quad y = 0 \text{ on the boundary}, \quad |u| \le 30,
 
-where :math:`a` is 12 or 3 by the sign of a random field, and :math:`\alpha = 10^{-4}`. The script generates pairs of controls and
-states, and of duals and gradients, trains a gated multigrid network on them, and solves the problems. Each error is a
-certified bound of the exact map. The network saves most of the exact solves in every problem. It saves no time: an
-exact solve takes less than a millisecond here, and an application of the network four. Break-even says so.
+where :math:`a` is 12 or 3 by the sign of a random field, and :math:`\alpha = 10^{-4}`. The script generates pairs of
+controls and states, and of duals and gradients, trains a gated multigrid network on them, and solves the problems. Each
+error is a certified bound of the exact map. The network saves most of the exact solves in every problem. It saves no
+time: an exact solve takes less than a millisecond here, and an application of the network four. Break-even says so.
 """
 
 from pathlib import Path

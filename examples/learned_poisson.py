@@ -9,10 +9,10 @@ A network in the place of the Poisson equation, and what its answers are worth.
     \min_u \; \tfrac12 \|y - y_d\|^2 + \tfrac\alpha2 \|u\|^2, \quad
     -\Delta y = u + f \text{ in } (0,1)^2, \quad y = 0 \text{ on the boundary}, \quad a \le u \le b
 
-with :math:`\alpha = 10^{-3}` and data for which the optimum is known (:func:`pdecontrol.reference.box`). A map of low rank is trained
-on pairs of controls and states, and of duals and gradients. Its own optimum comes without a bound, and looks as
-converged as any. Two exact solves certify it, a few more with directions from the network make it as good as one
-likes: far fewer than without. Sixty-four sines do as well here without any training, and are to be tried first.
+with :math:`\alpha = 10^{-3}` and data for which the optimum is known (:func:`pdecontrol.reference.box`). A map of low
+rank is trained on pairs of controls and states, and of duals and gradients. Its own optimum comes without a bound, and
+looks as converged as any. Two exact solves certify it, a few more with directions from the network make it as good as
+one likes: far fewer than without. Sixty-four sines do as well here without any training, and are to be tried first.
 """
 
 from pathlib import Path
@@ -45,7 +45,9 @@ def main(
 
     own = pc.minimise(problem, surrogate, tol=tol)
     judged = pc.certify(problem, own.control, exact)
-    pc.report(f"the network alone   {own.status.name.lower()}, no bound; the exact map bounds its error by {judged.relative:.1e}")
+    pc.report(
+        f"the network alone   {own.status.name.lower()}, no bound; the exact map bounds its error by {judged.relative:.1e}"
+    )
     screened = pc.screen(problem, surrogate, exact)
     pc.report(f"screening           {screened.certificate.relative:.1e} by {screened.solves['total']} exact solves")
     result = pc.certified(problem, surrogate, exact, tol)

@@ -7,8 +7,8 @@ confidence; the residual bound of *Predictions of flow, with bounds* tells which
 
 .. math:: -\mathrm{div}(a \nabla y) = 1 \text{ in } (0,1)^2, \quad y = 0 \text{ on the boundary}
 
-The network has seen :math:`a = 12` and 3 in large patches. A prediction is accepted where its relative error in the energy
-norm is shown to be at most 25 %. Small patches are within its reach; what is a hundred times more permeable, ten
+The network has seen :math:`a = 12` and 3 in large patches. A prediction is accepted where its relative error in the
+energy norm is shown to be at most 25 %. Small patches are within its reach; what is a hundred times more permeable, ten
 times less, or smoothly varying is not. Not one prediction with a larger error is accepted. What is rejected is solved.
 """
 
@@ -72,7 +72,12 @@ def judged(trained: Trained, family: Darcy, tests: int) -> Judged:
 
 
 def main(
-    output: Path | None = None, n: int = 31, count: int = 400, epochs: int = 20, tests: int = 50, tolerance: float = 0.25
+    output: Path | None = None,
+    n: int = 31,
+    count: int = 400,
+    epochs: int = 20,
+    tests: int = 50,
+    tolerance: float = 0.25,
 ) -> dict[str, Judged]:
     """Train on grids of n by n inner nodes, and judge so many predictions of each kind."""
     media = kinds(n)
