@@ -83,15 +83,15 @@ def plot(found: list[Judged], path: Path) -> None:
     from matplotlib.figure import Figure
 
     shown = sorted(found, key=lambda item: item.error)[len(found) // 2]
-    figure = Figure(figsize=(9.5, 2.6), layout="constrained")
+    figure = Figure(figsize=(11, 2.6), layout="constrained")
     *maps, bounds = figure.subplots(1, 4)
     drawn = {"a": shown.coefficient, "prediction": shown.prediction, "error": shown.prediction - shown.solution}
     for axes, (title, values) in zip(maps, drawn.items(), strict=True):
         figure.colorbar(axes.imshow(values.T, origin="lower", extent=(0, 1, 0, 1)), ax=axes, shrink=0.8)
         axes.set(title=title, xticks=[], yticks=[])
     errors = np.array([item.error for item in found])
-    bounds.loglog(errors, [item.bound for item in found], ".")
-    bounds.loglog(np.sort(errors), np.sort(errors), "k-", lw=0.8)
+    bounds.plot(errors, [item.bound for item in found], ".")
+    bounds.plot([0, max(errors)], [0, max(errors)], "k-", lw=0.8)
     bounds.set(xlabel="error", ylabel="bound", title="energy, relative")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=200)

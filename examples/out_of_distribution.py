@@ -107,7 +107,7 @@ def plot(found: dict[str, Judged], tolerance: float, path: Path) -> None:
     axes.plot(ends, ends, "k-", lw=0.8)
     axes.axhline(tolerance, color="grey", ls="--", lw=0.8)
     axes.set(xscale="log", yscale="log", xlabel="error", ylabel="certified bound (those at the top are infinite)")
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="center left")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=200)
 

@@ -61,7 +61,7 @@ def queries(
     tol: float = 1e-3,
     seed: int = 0,
 ) -> Iterator[Query]:
-    """Problems min 1/2 |S_a(u) - y_d|^2 + alpha/2 |u|^2, |u| <= 30, for coefficients a that were not trained on.
+    """Problems min 1/2 ||S_a(u) - y_d||^2 + alpha/2 ||u||^2, -30 <= u <= 30, for coefficients a not trained on.
 
     Parameters
     ----------
