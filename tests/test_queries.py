@@ -1,5 +1,7 @@
 """Families of problems with a learned map and without: certified errors, solves, and the command that prints them."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -97,6 +99,13 @@ def test_problems_that_are_not_certified_make_the_command_fail(file, capsys):
     assert cli.main(["certify", str(file), "--count", "2", "--tol", "1e-16"]) == 1
     printed = capsys.readouterr()
     assert printed.out.count("not certified") == 2 and "2 of 2 problems were not certified" in printed.err
+
+
+@needs_torch
+def test_without_torch_a_network_says_what_to_install(file):
+    code = "import sys; sys.modules['torch'] = None; from pdecontrol import cli; print(cli.main(sys.argv[1:]))"
+    run = subprocess.run([sys.executable, "-c", code, "certify", file], capture_output=True, text=True, check=True)
+    assert run.stdout == "1\n" and run.stderr == "pdecontrol: networks need torch: pip install torch.\n"
 
 
 def test_break_even_is_by_medians():

@@ -80,6 +80,14 @@ def queries(
     ------
     DataError, DatasetError, ProblemError
         For networks that are no such maps, and numbers that make no sense, before anything is solved.
+
+    Examples
+    --------
+    >>> trained = Trained.load("media.npz")  # doctest: +SKIP
+    >>> found = list(queries(trained, count=5))  # doctest: +SKIP
+    >>> [query.result.solves["total"] for query in found], [query.cold.solves["total"] for query in found]
+    ... # doctest: +SKIP
+    ([4, 4, 4, 4, 4], [21, 20, 20, 20, 14])
     """
     if trained.header["task"] != "control":
         raise DataError("a prediction is no map of a control problem: train it on samples of one (ControlSamples).")
