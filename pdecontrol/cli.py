@@ -1,4 +1,4 @@
-"""The command `pdecontrol`: what is installed, the examples, datasets, and networks that learn from them."""
+"""The command `pdecontrol`: what is installed, the examples, datasets, networks that learn from them, and their use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ import pdecontrol
 
 from .errors import PdecontrolError
 from .learn.data import generate, open_dataset
+from .learn.queries import HEAD, break_even, offline_seconds, queries, row
 from .learn.train import operator_errors, summary, train
+from .learn.trained import Trained
 from .parallel import report
 from .result import Result, Status
 
@@ -56,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _generate(chosen)
         if chosen.command == "train":
             return _train(chosen)
+        if chosen.command == "certify":
+            return _certify(chosen)
         return _gallery(chosen.names, chosen.list, chosen.output)
     except (PdecontrolError, OSError) as error:
         print(f"pdecontrol: {error}", file=sys.stderr)
@@ -92,6 +96,16 @@ def _parser() -> argparse.ArgumentParser:
         dataset.add_argument(f"--{name}", type=type(default), default=default, metavar=name[0].upper(), help=text)
     dataset.add_argument("--on-failure", choices=("stop", "skip"), default="stop", help="(default: stop)")
     _training_parser(commands.add_parser("train", help="train a network on a dataset of generate"))
+    learned = commands.add_parser(
+        "certify", help="solve problems of a family with a network of train, and certify them"
+    )
+    learned.add_argument("file", type=Path, metavar="FILE", help="of a network for the map of a named control problem")
+    for name, default, meaning in (
+        ("count", 20, "how many problems"), ("alpha", 1e-4, "the weight of Tikhonov's term"),
+        ("tol", 1e-3, "to which relative error of the control"), ("seed", 0, "of coefficients and targets"),
+    ):  # fmt: skip
+        text = f"{meaning} (default: {default:g})"
+        learned.add_argument(f"--{name}", type=type(default), default=default, metavar=name[0].upper(), help=text)
     return parser
 
 
@@ -237,4 +251,21 @@ def _train(chosen: argparse.Namespace) -> int:
     checkpoint.unlink(missing_ok=True)
     report(summary(trained))
     report(f"{'file':<15} {path}")
+    return 0
+
+
+def _certify(chosen: argparse.Namespace) -> int:
+    """Exit code 1 where a problem is not certified."""
+    trained, found = Trained.load(chosen.file), []
+    asked = queries(trained, count=chosen.count, alpha=chosen.alpha, tol=chosen.tol, seed=chosen.seed)
+    family = trained.header["data"]["definition"]["family"]
+    report(f"{family} by {trained.header['network']}: alpha = {chosen.alpha:g}, certified to {chosen.tol:g}")
+    report(HEAD)
+    for query in asked:
+        found.append(query)
+        report(row(len(found), query))
+    data, training = offline_seconds(trained)
+    report(f"{'break-even':<15} {break_even(found, data + training)} (data {data:.3g} s, training {training:.3g} s)")
+    if missed := sum(not query.success for query in found):
+        raise PdecontrolError(f"{missed} of {len(found)} problems were not certified to {chosen.tol:g}.")
     return 0

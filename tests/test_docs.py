@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from marks import needs_torch
 
 import pdecontrol as pc
 
@@ -83,3 +84,21 @@ def test_networks():
     assert u.min() == -0.3 and u.max() == 0.3
     known = pc.discretise(names["known"], names["mesh"], pc.Embedded(degree=2))
     assert pc.certify(names["known"], names["trained"].control, known).relative < 5e-4
+
+
+@needs_torch
+def test_learned_maps(tmp_path, monkeypatch, capsys):
+    blocks, names = code("learned.rst"), {}
+    assert len(blocks) == 6
+    monkeypatch.chdir(tmp_path)
+    for block in blocks:
+        exec(block, names)  # noqa: S102
+    assert len([line for line in blocks[0].splitlines() if line.strip()]) <= 12
+    printed = capsys.readouterr().out
+    assert "surrogate       " in printed and "CONVERGED None" in printed
+    result, cold = names["result"], pc.minimise(names["problem"], names["exact"], tol=1e-6)
+    assert result.success and result.certificate.relative <= 1e-6
+    assert result.solves["total"] < cold.solves["total"]
+    assert 1e-3 < names["judged"].relative < 0.3
+    assert names["again"].digest == names["trained"].digest
+    assert not names["found"].accepts(0.1)

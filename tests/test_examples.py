@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from marks import needs_torch
 from pdecontrol.examples import (
     bang_bang,
     bilinear,
@@ -14,6 +15,7 @@ from pdecontrol.examples import (
     boundary_in_time,
     boundary_observation,
     burgers,
+    darcy_predictions,
     heat_sources,
     heaters,
     inclusions,
@@ -22,6 +24,9 @@ from pdecontrol.examples import (
     interface_jumps,
     interface_observed,
     inverse_heat,
+    learned_burgers,
+    learned_family,
+    learned_poisson,
     moving_target,
     network_circle,
     network_ellipse,
@@ -30,6 +35,7 @@ from pdecontrol.examples import (
     network_heat,
     network_moving,
     network_star,
+    out_of_distribution,
     regularisation_path,
     semilinear,
     semilinear_sparse,
@@ -385,7 +391,11 @@ CHECKS = {
 
 def test_every_example_of_the_folder_is_checked():
     folder = Path(examples.__path__[0])
-    assert {path.stem for path in folder.glob("*.py")} - {"__init__", "network_family", "training_data"} == set(CHECKS)
+    others = {
+        "__init__", "network_family", "training_data", "darcy_predictions", "learned_burgers", "learned_family",
+        "learned_poisson", "out_of_distribution",
+    }  # fmt: skip
+    assert {path.stem for path in folder.glob("*.py")} - others == set(CHECKS)
     assert len(CHECKS) == 28
 
 
@@ -422,6 +432,63 @@ def test_training_data(tmp_path, capsys):
     assert {path.name for path in (tmp_path / "new folder").iterdir()} == {
         "training_data_products.png", "training_data_times.png",
     }  # fmt: skip
+
+
+@needs_torch
+def test_poisson_control_by_a_learned_map(tmp_path, capsys):
+    result = learned_poisson.main(tmp_path, n=16, count=150, epochs=10, rank=48)
+    assert result.success and result.solves["total"] <= 10 and result.certificate.relative <= 1e-6
+    assert relative_error(result, pc.reference.box(learned_poisson.ALPHA).control) < 0.07  # 0.0152 at n = 32, order 2
+    printed = capsys.readouterr().out
+    assert "the network alone   converged, no bound" in printed
+    counts = [int(count) for count in re.findall(r"by (\d+) exact solves, ", printed)]
+    assert len(counts) == 3 and counts[0] <= 0.5 * counts[2] and counts[1] <= 0.5 * counts[2]
+    assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".npz", ".vtu"}
+
+
+@needs_torch
+def test_burgers_control_by_a_learned_map(tmp_path, capsys):
+    own, result, cold, fine = learned_burgers.main(tmp_path, n=64, count=400, epochs=60)
+    assert own.status is pc.Status.CONVERGED and own.certificate.bound is None
+    assert result.success and result.solves["total"] < cold.solves["total"]
+    assert len(result.history) - 1 <= 5 and learned_burgers.error(result, fine) < 5e-4
+    assert learned_burgers.error(result, fine) < learned_burgers.error(own, fine) < 1e-2
+    assert "the network alone" in capsys.readouterr().out
+    assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".npz", ".vtu"}
+
+
+@needs_torch
+def test_a_family_of_control_problems_by_one_surrogate(tmp_path, capsys):
+    found = learned_family.main(tmp_path, n=16, fields=60, epochs=4, count=4)
+    for query in found:
+        assert query.success and query.error <= 1e-3
+        assert query.result.solves["total"] < query.cold.solves["total"]
+    assert len(found) == 4 and ": break-even " in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"learned_family.npz", "learned_family.png"}
+
+
+@needs_torch
+def test_predictions_of_flow_have_bounds(tmp_path, capsys):
+    found = darcy_predictions.main(tmp_path, n=15, count=100, epochs=10, tests=20)
+    for item in found:
+        assert item.error <= item.bound * (1 + 1e-9)
+        # the bound e is at most twice the error and the relative one e / (|x~| - e), with the prediction x~
+        assert 1 / (1 + 1 / item.bound) <= 2 * item.error / (1 - item.error) * (1 + 1e-6)
+    assert len(found) == 20 and np.median([item.error for item in found]) < 0.3
+    assert "certified bound" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"darcy_predictions.png"}
+
+
+@needs_torch
+def test_predictions_out_of_distribution_are_rejected(tmp_path, capsys):
+    found = out_of_distribution.main(tmp_path, n=15, count=100, epochs=10, tests=10, tolerance=1.0)
+    known, *others = found.values()
+    assert known.accepted(1.0).mean() >= 0.8
+    for item in found.values():
+        assert (item.errors <= item.bounds).all()
+    assert not any(item.accepted(1.0).any() for item in others[1:])
+    assert "worst accepted" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"out_of_distribution.png"}
 
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")

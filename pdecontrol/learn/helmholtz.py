@@ -19,7 +19,7 @@ from .random_fields import CosineSeries
 
 @dataclass(frozen=True)
 class NeumannHelmholtz(Family):
-    """-Laplace u - (omega / c)^2 u = 0 in the unit square, du/dn = 1 on the top for |x - 0.5| <= 0.15, 0 elsewhere.
+    """-Laplace u - (omega / c)^2 u = 0 in the unit square, du/dn = 1 on the top for 0.35 <= x <= 0.65, 0 elsewhere.
 
     c = 20 + tanh(g) with the Gaussian field g of `CosineSeries`.
 

@@ -41,7 +41,7 @@ class LearnedMap(SolutionMap):
     Notes
     -----
     The adjoint is that of S~ in the inner products of the spaces, S~'* w = M_u^-1 S~'^T M_y w, to rounding, and this is
-    no evidence that it is near to S'*: a network that was trained on states alone may err by ten times more in it. So
+    no evidence that it is near to S'(u)*: a network that was trained on states alone may err by ten times more. So
     nothing bounds its error, and what a run with this map finds is certified by an exact map alone.
 
     On several processes the first one applies the network to vectors that are gathered, and scatters what it finds.

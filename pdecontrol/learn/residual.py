@@ -63,7 +63,7 @@ class ResidualBound:
     -----
     The bound is for the solution of the discrete equation. Rounding is included: that of the residual, by the sizes of
     its terms, in the same norm, and that of factors, by what is left of one solution. In the Euclidean norm,
-    |e|^2 <= e' A e / (a lambda), with the least eigenvalue lambda of K; on grids of finite volumes that is less than
+    e' e <= e' A e / (a lambda), with the least eigenvalue lambda of K; on grids of finite volumes that is less than
     its limit 2 pi^2 h^2.
 
     Examples

@@ -123,6 +123,7 @@ def train(
     metrics = mean_errors(task, loop.held_out) | {
         "loss": stage.history[stage.best][1], "epochs": stage.epochs, "best epoch": stage.best + 1,
         "cpu seconds": stage.seconds, "samples": task.count, "held out": len(loop.held_out), "status": status,
+        "data seconds": float(dataset.summary["counts"]["seconds"]),
     }  # fmt: skip
     kind = "control" if CONTROL[0] in arrays else "prediction"
     header = {"task": kind, "model": described(task.model), "seed": seed, "history": stage.history, "metrics": metrics}

@@ -111,8 +111,10 @@ class Trained:
             For files that are damaged, of networks that this version has not, or whose weights do not fit: nothing in a
             file is executed, and only networks of a closed list are built.
         """
-        from .operators.model import rebuilt
-
+        try:
+            from .operators.model import rebuilt
+        except ImportError:
+            raise PdecontrolError("networks need torch: pip install torch.") from None
         header, arrays = read_arrays(path, KIND)
         with readable(path):
             header = {name: value for name, value in header.items() if name not in ("kind", "format")}

@@ -25,7 +25,7 @@ class Prediction(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The output function, (batch, 1, *grid) or (batch, points)."""
+        """The output function, ``(batch, 1, *grid)`` or (batch, points)."""
 
     def place(self, points: Tensor) -> None:
         """Take the places (points, dimension) of the output's values, before anything else, where they are needed."""
@@ -52,7 +52,7 @@ class ControlNetwork(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, a: Tensor | None) -> Any:
-        """What of the coefficient (batch, *shape) `apply` needs; None for problems with a fixed one."""
+        """What of the coefficient ``(batch, *shape)`` `apply_to` needs; None for problems with a fixed one."""
 
     @abstractmethod
     def apply_to(self, encoded: Any, u: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from ...maps import Adjoint, Linearisation, SolutionMap
 
 
 class SurrogateState(SolutionMap):
-    """S~(u) with S' and S'*: the state of a surrogate with the tangents and adjoints of an affine exact map.
+    """S~(u) with S'(u) and S'(u)*: the state of a surrogate with the tangents and adjoints of an affine exact map.
 
     Methods see S'* F'(S~(u)) for a gradient. It errs by S'* (F'(S~(u)) - F'(S(u))) alone, not by the adjoint of the
     surrogate. But it is no gradient of F(S~(.)): they find a fixed point of their proximal step, which is the optimum
