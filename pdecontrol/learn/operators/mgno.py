@@ -139,8 +139,9 @@ class MgNO(Prediction):
         self.grid, self.working, self.zero = list(grid), list(working or grid), padding == "zeros"
         self.given, self.margin = [n + 2 * margin for n in grid], margin
         self.layers = Layers(
-            len(inputs) * (1 + 2 * margin * len(grid)), self.working, layers, channels, skip, norm, growing, head, increment, smoothing,
-            post=post, padding=padding, transfer=transfer, restriction=restriction, bias=bias, fixed=fixed,
+            len(inputs) * (1 + 2 * margin * len(grid)), self.working, layers, channels, skip, norm, growing, head,
+            increment, smoothing, post=post, padding=padding, transfer=transfer, restriction=restriction, bias=bias,
+            fixed=fixed,
         )  # fmt: skip
 
     def forward(self, *inputs: Tensor) -> Tensor:
