@@ -115,6 +115,19 @@ def test_the_quick_mode(tmp_path, monkeypatch, capsys):
 
 
 @needs_torch
+@pytest.mark.parametrize("name", list(cases.LARGE))
+def test_large_cases_have_grids_for_their_networks(name):
+    from pdecontrol.learn.operators.registry import build
+
+    case = cases.LARGE[name]()
+    grid = list(case.source.grid)
+    assert case.count * 0.95 > 64 and set(case.wanted) <= set(case.networks)
+    for network, options, _ in case.networks.values():
+        facts = {"inputs": [grid], "grid": grid} if network == "mgno" else {"inputs": [grid], "points": grid[0] ** 2}
+        build("prediction", network, facts | options)
+
+
+@needs_torch
 def test_without_a_gpu_large_cases_are_skipped(monkeypatch, capsys):
     monkeypatch.setattr(operators, "has_cuda", lambda: False)
     monkeypatch.setattr(sys, "argv", ["operators.py", "--device", "cuda"])
