@@ -77,10 +77,10 @@ def has_fno():
     return find_spec("neuralop") is not None
 
 
-def fno(inputs, outputs, tests, seed, epochs, width=24, modes=8, batch=16, rate=2e-3, loss="H1", device="cpu"):
+def fno(inputs, outputs, tests, seed, epochs, width=24, modes=16, batch=16, rate=2e-3, loss="H1", device="cpu"):
     """FNO of neuraloperator, one-cycle schedule, relative L2 or H1 loss; predictions, parameters, processor seconds.
 
-    On all nodes, with the same units and boundary values as the other networks.
+    On all nodes, with the same units and boundary values as the other networks. Modes are of both signs.
     """
     import warnings
 
