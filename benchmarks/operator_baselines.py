@@ -69,7 +69,7 @@ def pod_floor(outputs, wanted, modes):
     """The best that any coefficients of so many POD modes of the training outputs can do."""
     y, tests = outputs.reshape(len(outputs), -1), wanted.reshape(len(wanted), -1)
     basis = np.linalg.svd(y - y.mean(axis=0), full_matrices=False)[2][:modes]
-    return y.mean(axis=0) + (tests - y.mean(axis=0)) @ basis.T @ basis
+    return (y.mean(axis=0) + (tests - y.mean(axis=0)) @ basis.T @ basis).reshape(wanted.shape)
 
 
 def has_fno():
@@ -77,10 +77,10 @@ def has_fno():
     return find_spec("neuralop") is not None
 
 
-def fno(inputs, outputs, tests, seed, epochs, width=24, modes=8, batch=16, rate=2e-3, loss="H1", device="cpu"):
+def fno(inputs, outputs, tests, seed, epochs, width=24, modes=16, batch=16, rate=2e-3, loss="H1", device="cpu"):
     """FNO of neuraloperator, one-cycle schedule, relative L2 or H1 loss; predictions, parameters, processor seconds.
 
-    On the same grid, with the same units and boundary values as the other networks.
+    On all nodes, with the same units and boundary values as the other networks. Modes are of both signs.
     """
     import warnings
 
@@ -96,11 +96,11 @@ def fno(inputs, outputs, tests, seed, epochs, width=24, modes=8, batch=16, rate=
     torch.manual_seed(seed)
     network = FNO(n_modes=(modes, modes), hidden_channels=width, in_channels=1, out_channels=1, n_layers=4).to(device)
     center, scale, unit = inputs.mean(), inputs.std() or 1.0, np.sqrt((outputs**2).mean())
-    x, y = tensor((inputs - center) / scale)[:, None, 1:-1, 1:-1], tensor(outputs)[:, None, 1:-1, 1:-1]
+    x, y = tensor((inputs - center) / scale)[:, None], tensor(outputs)[:, None, 1:-1, 1:-1]
     optimiser = torch.optim.Adam(network.parameters(), rate, weight_decay=1e-5)
     steps = epochs * -(-len(x) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps, pct_start=0.2, div_factor=2)
-    spacing = 1.0 / (x.shape[-1] + 1)
+    spacing = 1.0 / (x.shape[-1] - 1)
 
     def squares(values):
         padded = torch.nn.functional.pad(values, [1] * 4)
@@ -112,14 +112,16 @@ def fno(inputs, outputs, tests, seed, epochs, width=24, modes=8, batch=16, rate=
 
     for _ in range(epochs):
         for part in torch.randperm(len(x)).split(batch):
-            error = (squares(unit * network(x[part]) - y[part]) / squares(y[part])).sqrt().mean()
+            error = (squares(unit * network(x[part])[..., 1:-1, 1:-1] - y[part]) / squares(y[part])).sqrt().mean()
             optimiser.zero_grad()
             error.backward()
             optimiser.step()
             schedule.step()
     with torch.no_grad():
         found = np.zeros((len(tests), *outputs.shape[1:]))
-        new = tensor((tests - center) / scale)[:, None, 1:-1, 1:-1]
-        found[:, 1:-1, 1:-1] = unit * torch.cat([network(part) for part in new.split(64)])[:, 0].cpu().numpy()
+        new = tensor((tests - center) / scale)[:, None]
+        found[:, 1:-1, 1:-1] = (
+            unit * torch.cat([network(part) for part in new.split(64)])[:, 0, 1:-1, 1:-1].cpu().numpy()
+        )
     parameters = sum(weight.numel() * (2 if weight.is_complex() else 1) for weight in network.parameters())
     return found, parameters, process_time() - start

@@ -230,3 +230,24 @@ def test_networks_work_on_another_grid_where_they_say_so():
     gated = built("gated-multigrid", coefficient=[11, 11], working=[7, 7], **options)
     encoded = gated.encode(normal(2, 11, 11))
     assert_linear(lambda u: gated.apply_to(encoded, u), (1, 10, 10))
+
+
+def test_a_margin_shows_each_point_its_neighbours_and_the_boundary():
+    import torch
+
+    small = {"layers": 1, "channels": 2, "transfer": "nested", "smoothing": [1], "margin": 1}
+    network = built("mgno", "prediction", inputs=[[6, 9]], grid=[4, 7], **small)
+    x = normal(1, 1, 6, 9)
+    seen = network._neighbours(x)
+    assert seen.shape == (1, 5, 4, 7)
+    shifts = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
+    for channel, (i, j) in enumerate(shifts):
+        assert torch.equal(seen[0, channel, 2, 3], x[0, 0, 3 + i, 4 + j])
+    other = x.clone()
+    other[..., 0, 4] += 1
+    changed = (network(other) != network(x))[0, 0]
+    assert changed[:, 2:5].any() and not changed[2:].any() and not changed[:, :1].any()
+    with pytest.raises(DataError, match=r"grid \[6, 9\] got functions on \[4, 7\]"):
+        network(normal(1, 1, 4, 7))
+    with pytest.raises(DataError, match="0 or 1 points wide"):
+        built("mgno", "prediction", inputs=[[8, 11]], grid=[4, 7], **small | {"margin": 2})

@@ -212,6 +212,17 @@ class TestPredictions:
         np.testing.assert_array_equal(again.predict(darcy["coefficient"][:2]), found)
         assert again.header["options"]["inputs"] == [[9, 9]] and again.header["data"]["count"] == 60
 
+    def test_grids_see_coefficients_on_the_boundary(self, darcy, tmp_path):
+        options = {"layers": 1, "channels": 2, "smoothing": [1], "transfer": "nested"}
+        trained = train(darcy, "mgno", options=options, epochs=1, progress=False)
+        a = darcy["coefficient"][0]
+        other = a.copy()
+        other[0, 4] = 15.0 - other[0, 4]  # the other phase
+        one, two = trained.predict(np.stack([a, other]))
+        assert (one != two).any() and not one[0].any() and not one[:, -1].any()
+        again = type(trained).load(trained.save(tmp_path / "flow"))
+        np.testing.assert_array_equal(again.predict(other), trained.predict(other))
+
     def test_seeds_make_weights(self, darcy):
         def weights(seed):
             torch.manual_seed(0)

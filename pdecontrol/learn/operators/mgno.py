@@ -65,6 +65,8 @@ class Layers(nn.Module):
 
     def forward(self, v: Tensor) -> Tensor:
         given = v
+        if v.ndim == 4:
+            v = v.contiguous(memory_format=torch.channels_last)  # in which these convolutions take a third less time
         for i, cycle in enumerate(self.cycles):
             w = cycle(v)
             if self.skips is not None:
@@ -92,6 +94,8 @@ class MgNO(Prediction):
     growing : whether level l has l + 1 times the channels.
     head : "pointwise", or "cycle", one more V-cycle.
     increment : whether the first input is added to the output.
+    margin : 1 for inputs with one more point on each side than the grid, where the output has its Dirichlet values: the
+        first layer takes them with their neighbours along each axis. Else what a coefficient is there would be lost.
 
     Notes
     -----
@@ -127,19 +131,32 @@ class MgNO(Prediction):
         increment: bool = False,
         fixed: bool = False,
         working: Sequence[int] | None = None,
+        margin: int = 0,
     ) -> None:
         super().__init__()
+        if margin not in (0, 1):
+            raise ValueError(f"a margin is 0 or 1 points wide, not {margin}")
         self.grid, self.working, self.zero = list(grid), list(working or grid), padding == "zeros"
+        self.given, self.margin = [n + 2 * margin for n in grid], margin
         self.layers = Layers(
-            len(inputs), self.working, layers, channels, skip, norm, growing, head, increment, smoothing,
-            post=post, padding=padding, transfer=transfer, restriction=restriction, bias=bias, fixed=fixed,
+            len(inputs) * (1 + 2 * margin * len(grid)), self.working, layers, channels, skip, norm, growing, head,
+            increment, smoothing, post=post, padding=padding, transfer=transfer, restriction=restriction, bias=bias,
+            fixed=fixed,
         )  # fmt: skip
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        if any(list(x.shape[2:]) != self.grid for x in inputs):
-            raise DataError(f"a network on the grid {self.grid} got functions on {list(inputs[0].shape[2:])}.")
-        x = resample(torch.cat(inputs, dim=1), self.working, "replicate" if self.zero else None)
+        if any(list(x.shape[2:]) != self.given for x in inputs):
+            raise DataError(f"a network on the grid {self.given} got functions on {list(inputs[0].shape[2:])}.")
+        x = torch.cat(inputs, dim=1)
+        x = resample(self._neighbours(x) if self.margin else x, self.working, "replicate" if self.zero else None)
         return resample(self.layers(x), self.grid, "constant" if self.zero else None)
+
+    def _neighbours(self, x: Tensor) -> Tensor:
+        """The values at each inner point, and at those before and after it along each axis."""
+        inner = tuple(slice(1, -1) for _ in self.grid)
+        ends = ((axis, end) for axis in range(len(inner)) for end in (slice(None, -2), slice(2, None)))
+        shifted = [(*inner[:axis], end, *inner[axis + 1 :]) for axis, end in ends]
+        return torch.cat([x[(..., *cut)] for cut in (inner, *shifted)], dim=1)
 
 
 class ControlMgNO(ControlNetwork):

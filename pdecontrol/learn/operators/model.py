@@ -23,8 +23,7 @@ class PredictionModel(nn.Module):
     network : in normalised numbers.
     inputs, output : the shapes of one sample of each function.
     pointwise : whether the output is normalised point by point, else by two numbers.
-    margin : points on each side of the grid that the network does without: there inputs are left out, and the output
-        has its Dirichlet values.
+    margin : points on each side of the grid where the output has its Dirichlet values: the network gives the others.
 
     Notes
     -----
@@ -61,7 +60,7 @@ class PredictionModel(nn.Module):
         """(count, *output) of inputs (count, *shape) each."""
         z = [normaliser(x) for normaliser, x in zip(self.normalisers, inputs, strict=True)]
         if self.network.on_grid:
-            y = self.network(torch.stack([self._inner(x) for x in z], dim=1))[:, 0]
+            y = self.network(*(x[:, None] for x in z))[:, 0]
         else:
             y = self.network(*(x.flatten(1) for x in z)).reshape(len(z[0]), *self.inner)
         y = self.output_normaliser.inverse(y)

@@ -18,7 +18,7 @@ class Prediction(nn.Module, ABC):
     Attributes
     ----------
     on_grid : whether functions are tensors (batch, channels, *grid), or lists of values (batch, points), one for each
-        input function.
+        input function. Inputs are on all points; outputs only where there are no Dirichlet values.
     """
 
     on_grid: ClassVar[bool]

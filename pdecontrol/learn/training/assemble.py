@@ -45,6 +45,7 @@ def prediction_task(
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, len(shape))
     facts = {
         "inputs": [list(x.shape[1:]) for x in inputs], "points": len(points), "dimension": len(shape), "grid": inner,
+        "margin": margin,
     }  # fmt: skip
     made, options = _built("prediction", network, facts, recipe.seed)
     if made.on_grid and any(tuple(x.shape[1:]) != shape for x in inputs):
