@@ -175,9 +175,10 @@ def test_other_grids_are_refused():
         built("mgno", grid=[16, 16])(normal(1, 1, 8, 16))
 
 
+@pytest.mark.parametrize("padding", ["zeros", "reflect"])
 @pytest.mark.parametrize("coefficient", [None, [7, 7], [8, 8]])
-def test_gated_cycles_are_linear_in_the_control(coefficient):
-    network = built("gated-multigrid", coefficient=coefficient, **GATED)
+def test_gated_cycles_are_linear_in_the_control(coefficient, padding):
+    network = built("gated-multigrid", coefficient=coefficient, padding=padding, **GATED)
     encoded = network.encode(None if coefficient is None else normal(2, *coefficient))
     assert_linear(lambda u: network.apply_to(encoded, u), (1, 7, 7))
 
