@@ -63,6 +63,11 @@ def test_published_networks_have_their_numbers_of_parameters(name, count):
     assert sum(weight.numel() for weight in MgNO([[1]], **PUBLISHED[name]).parameters()) == count
 
 
+def test_small_networks_have_their_number_of_parameters():
+    network = built("mgno", "prediction", inputs=[[1]], grid=[32, 32])
+    assert sum(weight.numel() for weight in network.parameters()) == 114811
+
+
 def test_other_published_networks_follow_the_same_rules():
     from pdecontrol.learn.operators.mgno import PUBLISHED, MgNO
 
