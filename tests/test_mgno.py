@@ -63,6 +63,11 @@ def test_published_networks_have_their_numbers_of_parameters(name, count):
     assert sum(weight.numel() for weight in MgNO([[1]], **PUBLISHED[name]).parameters()) == count
 
 
+def test_small_networks_have_their_number_of_parameters():
+    network = built("mgno", "prediction", inputs=[[1]], grid=[32, 32])
+    assert sum(weight.numel() for weight in network.parameters()) == 114811
+
+
 def test_other_published_networks_follow_the_same_rules():
     from pdecontrol.learn.operators.mgno import PUBLISHED, MgNO
 
@@ -175,9 +180,10 @@ def test_other_grids_are_refused():
         built("mgno", grid=[16, 16])(normal(1, 1, 8, 16))
 
 
+@pytest.mark.parametrize("padding", ["zeros", "reflect"])
 @pytest.mark.parametrize("coefficient", [None, [7, 7], [8, 8]])
-def test_gated_cycles_are_linear_in_the_control(coefficient):
-    network = built("gated-multigrid", coefficient=coefficient, **GATED)
+def test_gated_cycles_are_linear_in_the_control(coefficient, padding):
+    network = built("gated-multigrid", coefficient=coefficient, padding=padding, **GATED)
     encoded = network.encode(None if coefficient is None else normal(2, *coefficient))
     assert_linear(lambda u: network.apply_to(encoded, u), (1, 7, 7))
 
