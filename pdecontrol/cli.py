@@ -258,13 +258,13 @@ def _certify(chosen: argparse.Namespace) -> int:
     """Exit code 1 where a problem is not certified."""
     trained, found = Trained.load(chosen.file), []
     asked = queries(trained, count=chosen.count, alpha=chosen.alpha, tol=chosen.tol, seed=chosen.seed)
+    data, training = offline_seconds(trained)
     family = trained.header["data"]["definition"]["family"]
     report(f"{family} by {trained.header['network']}: alpha = {chosen.alpha:g}, certified to {chosen.tol:g}")
     report(HEAD)
     for query in asked:
         found.append(query)
         report(row(len(found), query))
-    data, training = offline_seconds(trained)
     report(f"{'break-even':<15} {break_even(found, data + training)} (data {data:.3g} s, training {training:.3g} s)")
     if missed := sum(not query.success for query in found):
         raise PdecontrolError(f"{missed} of {len(found)} problems were not certified to {chosen.tol:g}.")

@@ -139,6 +139,8 @@ def break_even(found: Sequence[Query], offline: float) -> str:
 
 
 def offline_seconds(trained: Trained) -> tuple[float, float]:
-    """What data and training took."""
+    """What data and training took; raises DataError for networks that do not say it."""
     metrics = trained.header["metrics"]
+    if "data seconds" not in metrics:
+        raise DataError("this network does not say what its data took: train it again.")
     return float(metrics["data seconds"]), float(metrics["cpu seconds"])
