@@ -25,6 +25,9 @@ MODULES = sorted(
 )
 
 
+ABOUT_TORCH = ("pdecontrol.pinn.training.loss", "pdecontrol.learn.operators", "pdecontrol.learn.training")
+
+
 def test_modules_are_found():
     assert len(MODULES) >= 22 and "pdecontrol.solvers.loop" in MODULES
 
@@ -34,6 +37,8 @@ def test_doctests(name, monkeypatch):
     if name == "pdecontrol.mesh.fitted" and not gmsh_loads():
         pytest.skip("gmsh cannot be loaded")
     monkeypatch.chdir(Path(__file__).parent.parent)
+    if name.startswith(ABOUT_TORCH):
+        pytest.importorskip("torch")
     outcome = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert outcome.failed == 0
 
