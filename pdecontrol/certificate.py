@@ -174,7 +174,7 @@ def certify_projection(
     if adjoint is None or adjoint.error is None:
         p = objective.state.nearest(p)
         near = adjoint_start if adjoint is None else adjoint.state
-        adjoint = map.at(map.control.zeros()).solve_adjoint(p, near)
+        adjoint, at = map.at(map.control.zeros()).solve_adjoint(p, near), None  # z is another one then
     control = objective.control
     z = control.argmin(adjoint.gradient)
     if at is None or at.error is None:

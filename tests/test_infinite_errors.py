@@ -66,3 +66,18 @@ def test_zero_is_not_shown_optimal_by_an_adjoint_of_infinite_error(alpha):
     exact = map.at(zero).solve_adjoint(p)
     assert certify_projection(objective, map, p, exact).certificate.optimal  # which the L1 term makes it
     assert not certify_projection(objective, map, p, exact._replace(error=np.inf)).certificate.optimal
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_state_that_is_known_is_not_taken_for_that_of_another_control(seed):
+    """An adjoint whose error is not known is computed again, and projects to another control."""
+    objective, map, optimum = random_problem(np.random.default_rng(seed), 1e-2)
+    p = objective.state.gradient(map.solve(optimum))
+    exact = map.at(optimum).solve_adjoint(p)
+    rough = exact._replace(gradient=exact.gradient + 0.3 * np.abs(exact.gradient).max(), error=None)
+    known = map.at(objective.control.argmin(rough.gradient))
+    one = certify_projection(objective, map, p, rough, at=known)
+    other = certify_projection(objective, map, p)
+    assert one.certificate.bound == pytest.approx(other.certificate.bound, rel=1e-9, abs=1e-14)
+    assert one.certificate.objective == pytest.approx(other.certificate.objective)
+    assert map.control.norm(one.control - optimum) <= one.certificate.bound + 1e-12
