@@ -35,6 +35,8 @@ class Changed(SolutionMap):
     def at(self, u, start=None, accuracy=None):
         if self.fault == "exception":
             raise RuntimeError("no network there")
+        if self.fault == "a mistake":
+            raise IndexError("list index out of range")
         return ChangedAt(self, u)
 
 
@@ -123,7 +125,8 @@ def test_a_surrogate_that_errs_by_one_per_cent_gives_a_certified_thousandth_for_
 
 FAULTS = {
     "20 per cent": (0.2, ""), "50 per cent": (0.5, ""), "100 per cent": (1.0, ""), "zero": (0.0, "zero"),
-    "NaN": (0.0, "nan"), "an exception": (0.0, "exception"), "the adjoint of another sign": (0.0, "transpose"),
+    "NaN": (0.0, "nan"), "an exception": (0.0, "exception"), "a mistake": (0.0, "a mistake"),
+    "the adjoint of another sign": (0.0, "transpose"),
 }  # fmt: skip
 
 
@@ -257,3 +260,18 @@ def test_a_nonlinear_run_with_a_surrogate_goes_on_from_its_checkpoint(tmp_path):
     pc.certified(problem, surrogate, map, 1e-7, progress=False, checkpoint=tmp_path / "run", max_iterations=3)
     rest = pc.certified(problem, surrogate, map, 1e-7, progress=False, checkpoint=tmp_path / "run", restart=True)
     assert len(rest.history) == len(whole.history) and error(rest, map, whole) < 1e-9
+
+
+@pytest.mark.parametrize("fault", ["nan", "exception", "a mistake"])
+def test_screening_says_that_a_surrogate_fails(fault):
+    problem, map, _ = posed(1e-2)
+    with pytest.raises(ProblemError, match=r"the surrogate fails .*certified goes on without it"):
+        pc.screen(problem, Changed(map, 0.0, fault=fault), map)
+
+
+def test_screening_compares_spaces_before_anything_is_solved():
+    problem, map, _ = posed(1e-2)
+    other = pc.discretise(problem, pc.unit_square(N // 2))
+    with pytest.raises(ProblemError, match="make it for the spaces of this map"):
+        pc.screen(problem, other, map)
+    assert other.solves.total == 0

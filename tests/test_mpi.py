@@ -21,7 +21,7 @@ pytest.importorskip("mpi4py")
 EXAMPLES = sorted(
     path.stem
     for path in Path(examples.__file__).parent.glob("[a-z]*.py")
-    if path.stem != "training_data" and not path.stem.startswith("network")  # these are not divided
+    if not path.stem.startswith(("training_data", "network", "learned", "darcy", "out_of"))  # these are not divided
 )
 PROGRAMS = Path(__file__).parent / "programs"
 ENVIRONMENT = os.environ | {

@@ -206,3 +206,32 @@ def test_predicted_states_of_a_control_problem_have_bounds():
         assert energy * (1 - 1e-6) <= state_bound(reference, map, u, y + error, 3.0).energy <= 2 * energy * (1 + 1e-3)
     with pytest.raises(DataError, match="NaN or infinite"):
         state_bound(reference, map, u, y + np.nan, 3.0)
+
+
+@pytest.mark.parametrize("unit", [1e-90, 1e-40, 1e40, 1e90])
+@pytest.mark.parametrize("size", [1e-95, 1e-60, 1.0, 1e60])
+def test_bounds_do_not_depend_on_units(unit, size):
+    """Squares of what is small underflow: then a bound would be 0."""
+    family = Darcy(n=7, field="threshold")
+    sample = family.draw(np.random.default_rng(2))
+    matrix, b = family.system(sample)
+    x, bound = np.linalg.solve(matrix.toarray(), b), ResidualBound(family.reference())
+    prediction, a = x + 1e-3 * np.abs(x).max() * np.sin(np.arange(x.size)), family.coercivity(sample)
+    one = bound.bound(matrix, b, prediction, a)
+    other = bound.bound(unit * matrix, unit * size * b, size * prediction, unit * a)
+    assert other.relative == pytest.approx(one.relative, rel=1e-9) and one.relative > 1e-5
+    assert other.energy == pytest.approx(unit**0.5 * size * one.energy, rel=1e-9, abs=0.0)
+    assert other.l2 == pytest.approx(size * one.l2, rel=1e-9, abs=0.0)
+
+
+@pytest.mark.parametrize("unit", [1e-150, 1e150, 1e-250, 1e250])
+def test_units_beyond_all_squares_are_refused(unit):
+    family = Darcy(n=7, field="threshold")
+    sample = family.draw(np.random.default_rng(2))
+    matrix, b = family.system(sample)
+    bound = ResidualBound(family.reference())
+    for scaled in ((unit * matrix, unit * b, b), (matrix, unit * b, unit * b)):
+        with pytest.raises(DataError, match="choose other units"):
+            bound.bound(*scaled, 3.0)
+    with pytest.raises(ProblemError, match="choose other units"):
+        ResidualBound(unit * family.reference())

@@ -22,6 +22,7 @@ from ..optimise import RunOptions, check_problem, minimise
 from ..problem import ControlProblem, Tikhonov, check_number
 from ..result import Result, Status
 from ..solvers import SurrogateNewton
+from ..solvers.surrogate import FAILURES
 from ..terms import Objective, bind
 
 NEAR = 1.0  # kappa up to which the projected control is worth a solve
@@ -59,10 +60,17 @@ def screen(problem: ControlProblem, surrogate: SolutionMap, map: SolutionMap, to
             "screening takes an exact affine map, an affine surrogate and a Tikhonov term: use certified, or minimise."
         )
     before, applied = map.solves.snapshot(), surrogate.solves.snapshot()
-    own = minimise(problem, surrogate, tol=0.1 * tol, progress=False)
+    SurrogateNewton(surrogate).algorithm_for(bind(problem, map), map)  # which compares the spaces
+    try:
+        own = minimise(problem, surrogate, tol=0.1 * tol, progress=False)
+        kappa = _kappa(problem, surrogate, own.control.array)
+    except FAILURES as error:
+        raise ProblemError(
+            f"the surrogate fails ({type(error).__name__}: {error}): certified goes on without it."
+        ) from error
     with map.control.group.together():
         objective = bind(problem, map)
-        best, decision = _judged(objective, surrogate, map, own.control.array, tol)
+        best, decision = _judged(objective, map, own.control.array, tol, kappa)
         found = best.certificate
         map.solves.add_applications(surrogate.solves, applied)
         meets = found.meets(tol)
@@ -127,9 +135,13 @@ def certified(
     return replace(result, method=f"{result.method} ({_steps(result)})")
 
 
-def _judged(
-    objective: Objective, surrogate: SolutionMap, map: SolutionMap, u: Array, tol: float
-) -> tuple[Certified, str]:
+def _kappa(problem: ControlProblem, surrogate: SolutionMap, u: Array) -> float:
+    """||S~||^2/alpha."""
+    alpha = next(term.alpha for term in problem.terms if isinstance(term, Tikhonov))
+    return map_norm(surrogate, surrogate.at(u), lambda w: w) ** 2 / alpha
+
+
+def _judged(objective: Objective, map: SolutionMap, u: Array, tol: float, kappa: float) -> tuple[Certified, str]:
     """The better of a control and the one projected from its adjoint, as far as the latter is worth a solve."""
     u = np.clip(u, objective.control.lower, objective.control.upper)
     at = map.at(u)
@@ -138,7 +150,6 @@ def _judged(
     first = certify_by_gap(objective, map, at, u, p, adjoint)
     if first.certificate.meets(tol):
         return first, "the optimum of the surrogate"
-    kappa = map_norm(surrogate, surrogate.at(u), lambda w: w) ** 2 / objective.control.alpha
     if not kappa <= NEAR:
         return first, f"the optimum of the surrogate; its projection gains nothing where ||S||^2/alpha = {kappa:.0e}"
     second = certify_projection(objective, map, p, adjoint, at.warm)

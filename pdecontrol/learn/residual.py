@@ -18,7 +18,7 @@ from .family import Family, Sample
 
 EPS = float(np.finfo(float).eps)
 INDEFINITE = "the reference matrix of a residual bound must be positive definite."
-LARGEST = 1e100  # of values, whose squares are numbers still
+LARGEST = 1e100  # of values, whose squares are numbers still, and their inverses
 INFLATED = 1e-6  # of the least eigenvalue, by which Lanczos iteration may overestimate it
 
 
@@ -82,6 +82,11 @@ class ResidualBound:
 
     def __init__(self, reference: sp.spmatrix) -> None:
         matrix = sp.csc_matrix(reference, dtype=float)
+        entries = float(abs(matrix).max())
+        if not 1 / LARGEST < entries < LARGEST:
+            raise ProblemError(
+                f"the reference matrix of a residual bound has entries of size {entries:.0e}: choose other units."
+            )
         if not np.isfinite(matrix.data).all() or abs(matrix - matrix.T).max() > 1e-12 * abs(matrix).max():
             raise ProblemError("the reference matrix of a residual bound must be symmetric, with finite entries.")
         self._matrix = matrix
@@ -134,23 +139,32 @@ class ResidualBound:
             raise DataError(f"the prediction has shape {x.shape}, needed is ({self._matrix.shape[0]},).")
         if not (np.isfinite(x).all() and np.isfinite(b).all() and np.isfinite(matrix.data).all()):
             raise DataError("a prediction, or its equation, has values that are not finite: it is refused.")
-        if np.abs(x).max(initial=0.0) > LARGEST:
-            raise DataError(f"a prediction has values beyond {LARGEST:g}: it is refused.")
+        size = float(abs(matrix).max())
+        largest = max(float(np.abs(x).max()), float(np.abs(b).max()) / (size or 1.0)) or 1.0
+        if not (1 / LARGEST < size < LARGEST and 1 / LARGEST < largest < LARGEST):
+            raise DataError(
+                f"an equation or a prediction has sizes ({size:.0e}, {largest:.0e}) beyond 1e+-100: choose other units."
+            )
         if not 0 < coercivity < inf:
             raise ProblemError(f"a residual bounds the error of coercive equations alone, got a = {coercivity}.")
+        # in units where the largest entries are 1, so that no square underflows
+        matrix, x, b, coercivity = matrix / size, x / largest, b / (size * largest), coercivity / size
         image, scale = matrix @ x, 1.0
-        if rescale and (energy := float(x @ image)) > 0:
-            scale = float(b @ x) / energy
+        if rescale and (own := float(x @ image)) > 0:
+            scale = float(b @ x) / own
             x, image = scale * x, scale * image
         rounding = 2.0 * EPS * (_widest(matrix) + 2) * (np.abs(b) + abs(matrix) @ np.abs(x))
         square, lost = float(x @ image), float(np.abs(x) @ rounding)
         if square + lost < (1.0 - 1e-9) * coercivity * float(x @ (self._matrix @ x)):
-            raise ProblemError(f"the equation is less coercive than a = {coercivity:g}: the bound would be wrong.")
-        size = sqrt(max(square - lost, 0.0))
+            raise ProblemError(
+                f"the equation is less coercive than a = {size * coercivity:g}: the bound would be wrong."
+            )
+        energy = sqrt(max(square - lost, 0.0))
         norm = self._dual_norm(b - image) + sqrt(float(rounding @ rounding) / self.least)
         eta = norm / sqrt(coercivity)
+        relative = eta / (energy - eta) if eta < energy else inf
         return PredictionBound(
-            eta, eta / (size - eta) if eta < size else inf, eta / sqrt(coercivity * self.least), scale
+            sqrt(size) * largest * eta, relative, largest * eta / sqrt(coercivity * self.least), scale
         )
 
     def _dual_norm(self, r: Array) -> float:

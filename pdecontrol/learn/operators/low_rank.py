@@ -14,6 +14,8 @@ from .deeponet import CHANNELS, WIDTHS
 from .network import ControlNetwork
 from .trunk import Trunk
 
+RANK = 96
+
 
 class Functions(nn.Module):
     """T (m, r): the values of r functions at m points, trained numbers or those of a trunk."""
@@ -41,7 +43,7 @@ class LowRank(ControlNetwork):
     Parameters
     ----------
     controls, states, dimension : the number of points of u and of y, and of the coordinates of the latter.
-    rank : r.
+    rank : r, 96 by default, or as many as there are points.
     core : "diagonal" or "full".
     coefficient : the shape of a, None where there is none: C is a trained matrix then.
     branch, widths, channels, activation : of the coefficient, see `DeepONet`.
@@ -71,7 +73,7 @@ class LowRank(ControlNetwork):
         controls: int,
         states: int,
         dimension: int = 2,
-        rank: int = 96,
+        rank: int | None = None,
         core: str = "full",
         coefficient: Sequence[int] | None = None,
         branch: str = "convolutional",
@@ -82,6 +84,7 @@ class LowRank(ControlNetwork):
         activation: str = "gelu",
     ) -> None:
         super().__init__()
+        rank = min(RANK, controls, states) if rank is None else rank
         if not 1 <= rank <= min(controls, states):
             raise ValueError(f"a map from {controls} to {states} numbers has a rank from 1 to the smaller, not {rank}")
         self.functions = Functions(states, dimension, rank, trunk, activation)
@@ -151,7 +154,7 @@ class SelfAdjoint(ControlNetwork):
         self,
         points: int,
         dimension: int = 2,
-        rank: int = 96,
+        rank: int | None = None,
         core: str = "full",
         coefficient: Sequence[int] | None = None,
         branch: str = "convolutional",
@@ -161,6 +164,7 @@ class SelfAdjoint(ControlNetwork):
         activation: str = "gelu",
     ) -> None:
         super().__init__()
+        rank = min(RANK, points) if rank is None else rank
         if not 1 <= rank <= points:
             raise ValueError(f"a map of {points} numbers has a rank from 1 to {points}, not {rank}")
         self.functions = Functions(points, dimension, rank, trunk, activation)

@@ -14,6 +14,8 @@ from .deeponet import WIDTHS
 from .layers import perceptron
 from .network import ControlNetwork
 
+BASIS = 20
+
 
 class ReducedMap(ControlNetwork):
     """y = V (C z + f(z)) + y_0, z = B u: V the principal modes of the states, f a perceptron, C and B matrices.
@@ -21,7 +23,7 @@ class ReducedMap(ControlNetwork):
     Parameters
     ----------
     controls, states : the numbers of points of u and of y.
-    basis : of modes, and of numbers z.
+    basis : of modes, and of numbers z, 20 by default, or as many as there are points.
     widths, activation : of f, its hidden layers.
 
     Notes
@@ -48,11 +50,12 @@ class ReducedMap(ControlNetwork):
         self,
         controls: int,
         states: int,
-        basis: int = 20,
+        basis: int | None = None,
         widths: Sequence[int] = (*WIDTHS, *WIDTHS),
         activation: str = "gelu",
     ) -> None:
         super().__init__()
+        basis = min(BASIS, controls, states) if basis is None else basis
         if not 1 <= basis <= min(controls, states):
             raise ValueError(f"a map from {controls} to {states} numbers has from 1 to as many modes, not {basis}")
         self.control = nn.Linear(controls, basis, bias=False)

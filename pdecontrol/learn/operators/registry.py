@@ -43,5 +43,7 @@ def build(kind: str, name: str, options: Mapping[str, Any]) -> Prediction | Cont
             raise DataError(f"{name} has no option {option!r}; there are: {', '.join(known)}.")
     try:
         return networks[name](**options)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except TypeError as error:
+        raise DataError(f"{name}: an option has a value of the wrong type ({error}).") from None
+    except (ValueError, RuntimeError) as error:
         raise DataError(f"{name}: {error}.") from None
