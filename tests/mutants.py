@@ -34,6 +34,22 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = {
+    "the state of another control in a certificate": Mutant(
+        "certificate.py", ".solve_adjoint(p, near), None  #", ".solve_adjoint(p, near), at  #",
+        ("test_infinite_errors.py::test_a_state_that_is_known_is_not_taken_for_that_of_another_control[0]",)),
+    "learned adjoints without error": Mutant(
+        "learn/learned.py", "Adjoint(map.control.riesz(transposed), np.inf)",
+        "Adjoint(map.control.riesz(transposed), 0.0)",
+        ("test_learned_maps.py::test_the_adjoint_of_an_affine_network_is_its_transpose_in_the_inner_products_of_the_spaces[None]",)),
+    "adjoint without the mass of the observation": Mutant(
+        "learn/learned.py", "functional = map.observation, map.observation.dual(w)", "functional = map.observation, w",
+        ("test_learned_maps.py::test_the_adjoint_of_an_affine_network_is_its_transpose_in_the_inner_products_of_the_spaces[None]",)),
+    "a surrogate that is always trusted": Mutant(
+        "solvers/surrogate_newton.py", "trusted=trusted", "trusted=True",
+        ("test_certified.py::test_bad_surrogates_end_at_the_true_optimum_and_cost_little[zero-0.0001]",)),
+    "residual bounds without coercivity": Mutant(
+        "learn/residual.py", "eta = norm / sqrt(coercivity)", "eta = norm",
+        ("test_residual_bound.py::test_no_error_is_larger_than_its_bound_and_no_bound_much_larger_than_its_error",)),
     "sign of the control in the derivative of a system": Mutant(
         "pinn/system/block.py", "else self.factor * self.control.slope(v)", "else -self.factor * self.control.slope(v)",
         ("test_training.py::test_the_jacobian_is_the_derivative_of_the_residual[on the domain]",
