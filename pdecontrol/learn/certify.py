@@ -2,8 +2,7 @@
 
 A bound at the optimum u~ of a surrogate S~ costs two exact solves, and one more that of the control projected from its
 adjoint, whose error is about kappa = ||S||^2/alpha times that of u~. So the latter is worth its solve where kappa is no
-more than about one. What is better than that for any kappa are directions from the surrogate, two exact solves each
-(`SurrogateNewton`): with a surrogate that errs by one per cent, each of them makes the error 20 to 80 times smaller.
+more than about one. Directions from the surrogate, two exact solves each (`SurrogateNewton`), are for any kappa.
 """
 
 from __future__ import annotations

@@ -13,6 +13,9 @@ from ..space import Space
 from ..terms import Objective
 from .method import Start
 
+SHARPER = 0.1  # of the tolerance of the exact method, that of conjugate gradients with the surrogate
+WORTH = 0.1  # of the residual of a cold start, from which exact steps begin where those of the surrogate ended
+ENOUGH = 1e-3  # of the first residual, to which the surrogate's own problem is solved
 FAILURES = Exception  # whatever a surrogate raises: the exact method goes on without it
 
 

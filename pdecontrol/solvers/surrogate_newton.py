@@ -33,12 +33,9 @@ from ..maps import Adjoint, SolutionMap
 from ..terms import Objective
 from .dual_newton import DualNewton, DualState, line_search
 from .method import Algorithm, Start, State
-from .surrogate import FAILURES, applying, cold_start, usable
+from .surrogate import ENOUGH, FAILURES, SHARPER, WORTH, applying, cold_start, usable
 
 WINDOW, HALVED = 4, 0.5  # so many steps leave that of the residual where the surrogate is worth its directions
-SHARPER = 0.1  # of the tolerance of the exact method, that of conjugate gradients with the surrogate
-WORTH = 0.1  # of the residual of a cold start, from which exact steps begin where those of the surrogate ended
-ENOUGH = 1e-3  # of the first residual, to which the surrogate's own problem is solved
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -30,12 +30,9 @@ from ..maps import SolutionMap
 from ..terms import Objective
 from .method import Algorithm, Start, State
 from .normal_map_newton import NormalMapNewton, NormalMapState, evaluated
-from .surrogate import FAILURES, applying, cold_start
+from .surrogate import ENOUGH, FAILURES, SHARPER, WORTH, applying, cold_start
 
 HALVED = 0.5  # what two steps leave of the residual where the surrogate is worth its directions
-SHARPER = 0.1  # of the tolerance of the exact method, that of conjugate gradients with the surrogate
-WORTH = 0.1  # of the residual of a cold start, from which exact steps begin where those of the surrogate ended
-ENOUGH = 1e-3  # of the first residual, to which the surrogate's own problem is solved
 TRIALS = 3  # of step lengths
 
 
