@@ -18,10 +18,7 @@ from dataclasses import dataclass
 from math import inf, sqrt
 from typing import ClassVar
 
-import numpy as np
-
 from ..arrays import Array
-from ..linear.cg import conjugate_gradients
 from ..maps import Adjoint, SolutionMap
 from ..terms import Objective
 from .method import INCREMENT, PRODUCT, Algorithm, Start, State, accuracy
@@ -57,15 +54,10 @@ class DualNewton(Algorithm[DualState]):
             return state
         derivative, second = objective.control.derivative(q), objective.state.second(state.y)
         at = map.at(z, accuracy=accuracy(objective, map, PRODUCT))
-
-        def operator(d: Array) -> tuple[Array, Array]:
-            q_d, _, field = at.solve_adjoint(d)
-            return d + second(at.tangent(derivative(q_d))), q_d if field is None else np.concatenate([q_d, field])
-
         size = map.observation.norm(residual)
         tolerance = min(self.forcing, sqrt(size / state.first_residual) if state.first_residual > 0 else 1.0)
-        d, images = conjugate_gradients(operator, residual, map.observation.inner, tolerance, self.max_cg)  # 1
-        q_d, field = np.split(images, [q.size])
+        d, change = map.newton_system(at, residual, derivative, second, tolerance, self.max_cg)  # 1
+        q_d = change.gradient
         slope, curvature = -map.observation.inner(residual, d), map.observation.inner(d, d)
 
         def along(t: float) -> float:
@@ -75,8 +67,8 @@ class DualNewton(Algorithm[DualState]):
         t = line_search(along, slope)
         p = p + t * d  # 2
         at = map.at(z, accuracy=accuracy(objective, map, INCREMENT))
-        adjoint_start = None if state.adjoint.state is None else state.adjoint.state + t * field
-        return projected(objective, map, p, at.solve_adjoint(p, adjoint_start), state.warm, state.first_residual)
+        near = None if state.adjoint.state is None or change.state is None else state.adjoint.state + t * change.state
+        return projected(objective, map, p, at.solve_adjoint(p, near), state.warm, state.first_residual)
 
 
 def projected(
