@@ -86,9 +86,9 @@ def transpose(matrix: Any) -> Any:
 
 def numbers(group: Group, weights: Array, points: Array | None = None) -> Space:
     """Plain numbers with a weighted inner product, all of which rank 0 holds."""
-    whole = Space(weights, points=points)
+    whole = Space(weights, points=points, numbers=True)
     if group.size == 1:
         return whole
     own = len(weights) if group.root else 0
-    mine = Space(weights[:own], points=None if points is None else points[:, :own], diameter=whole.scale)
+    mine = replace(whole, mass=weights[:own], points=None if points is None else points[:, :own], diameter=whole.scale)
     return replace(mine, layout=Layout(group, np.arange(own)[None], lambda: mine))

@@ -56,6 +56,11 @@ class State:
     own: Linearisation | None = None
     patience: int = 0
 
+    @property
+    def look(self) -> bool | None:
+        """Whether the error is to be estimated now: after a Newton step it is; None leaves that to the schedule."""
+        return None if self.own is None else True
+
 
 AnyState = TypeVar("AnyState", bound=State)
 
@@ -75,6 +80,11 @@ class Start(NamedTuple):
         if self.p is not None:
             return self.p
         return objective.state.start() if self.cold else objective.state.gradient(at.value)
+
+
+def cold_start(objective: Objective, map: SolutionMap) -> Start:
+    """Zero moved into the box, with a cold dual vector."""
+    return Start(np.clip(map.control.zeros(), objective.control.lower, objective.control.upper), cold=True)
 
 
 class Stopping(NamedTuple):
