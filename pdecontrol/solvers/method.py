@@ -66,7 +66,7 @@ AnyState = TypeVar("AnyState", bound=State)
 
 
 class Start(NamedTuple):
-    """Where a method begins: a control u, and a dual vector p where one is known.
+    """Where a method begins: a control u, and a dual vector p where one is known, with its Tikhonov weight.
 
     Without one it is F'(S(u)), or the nearest to zero in a cold start.
     """
@@ -74,6 +74,7 @@ class Start(NamedTuple):
     u: Array
     p: Array | None = None
     cold: bool = False
+    weight: float = 0.0
 
     def dual(self, objective: Objective, at: Linearisation) -> Array:
         """The dual vector to begin with, given the map at u."""

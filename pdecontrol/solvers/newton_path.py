@@ -36,6 +36,7 @@ from .method import INCREMENT, PRODUCT, Algorithm, Start, State, accuracy, cold_
 
 CHEAP, DAMPED = 60, 0.4  # solves at alpha itself, and the least step there, beyond which the path is taken
 FIRST, FACTOR = 0.01, 0.1  # the first weight beside ||L||^2, and what the next is of one
+SMALL = 1e-3  # alpha beside ||L||^2, where a start with the dual vector of a larger weight is worth step 4
 STAGE = 0.1  # the relative bound at which a weight has served its purpose
 DIRECT = 30  # observed numbers, for which Newton's method at alpha is not even tried
 MOST, ROUNDED = 100, 1e-8  # steps by few numbers, and the relative bound from which the next gain only rounding
@@ -80,8 +81,13 @@ class NewtonPath(Algorithm[PathState]):
         before, (numbers, rows) = map.solves.total, count(map)
         if rows and 0 < numbers <= DIRECT and before + numbers + 4 <= map.solves.limit:
             return self._by_numbers(objective, map)
+        alpha, norm = objective.control.alpha, map.norm_bound
+        if start.p is not None and start.weight > 1.5 * alpha and (norm == 0.0 or alpha <= SMALL * norm**2):
+            earlier, norm = weighted(objective, start.weight), norm or 1.0
+            known = projected(earlier, map, start.p, map.at(start.u).solve_adjoint(start.p), None, 0.0)
+            return self._next(objective, map, _staged(known, objective, start.weight, norm))
         state = DualNewton(self.forcing, self.max_cg).begin(objective, map, start)
-        return _staged(state, objective, objective.control.alpha, tried=map.solves.total - before)
+        return _staged(state, objective, alpha, tried=map.solves.total - before)
 
     def step(self, objective: Objective, map: SolutionMap, state: PathState) -> PathState:
         alpha, before = objective.control.alpha, map.solves.total
