@@ -205,7 +205,7 @@ class Result:
         fields = [self.control, self.state]
         if (
             self.adjoint.space is not self.state.space
-        ):  # at other times, or a control: of a map without adjoint equation
+        ):  # at other times, or a control where there is no adjoint equation
             fields.append(self.adjoint)
         for item in fields:
             arrays |= {f"{item.name}.{name}": a for name, a in _space_arrays(item.space).items()}
@@ -296,7 +296,8 @@ def load(path: str | Path) -> Result:
     """
     header, arrays = read_arrays(path, "result")
     with readable(path):
-        header = {"memory": "", "weight": 0.0} | header
+        header.setdefault("memory", "")
+        header.setdefault("weight", 0.0)
         spaces = {name: _space(arrays, name) for name in ("control", "state")}
         own = any(name.startswith("adjoint.mass") for name in arrays)
         spaces["adjoint"] = _space(arrays, "adjoint") if own else spaces["state"]
