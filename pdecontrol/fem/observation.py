@@ -159,7 +159,7 @@ def observation(items: Sequence[Tracking | Linear], sampler: Sampler, solution: 
 def _integrate(term: Linear, sampler: Sampler) -> tuple[Space, Any]:
     region, group = sampler.region(term.on, "Linear"), sampler.engine.group
     load = region.functional(sampler(term.weight, region, "the weight of Linear"))
-    return numbers(group, np.ones(1)), NarrowMatrix(group, load[:, None])
+    return numbers(group, np.ones(1)), NarrowMatrix(group, sp.csc_matrix(load[:, None]))
 
 
 def _track(tracking: Tracking, sampler: Sampler, solution: Space) -> tuple[Space, Any]:
