@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 
 import scipy.sparse as sp
 from scipy.sparse.linalg import SuperLU, splu
@@ -56,7 +56,7 @@ class Factors(Inverse):
     ) -> None:  # fmt: skip
         self._solve, self._solve_transposed, self._entries, self._free = solve, solve_transposed, entries, free
 
-    @property
+    @cached_property
     def entries(self) -> float:
         return self._entries()
 

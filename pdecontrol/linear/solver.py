@@ -48,7 +48,7 @@ class Inverse(ABC):
 
     @property
     def entries(self) -> float:
-        """Those of the factors L and U of this process; 0 for iterations, and where they are not known."""
+        """Those of the factors L and U, of all processes; 0 for iterations, and where they are not known."""
         return 0.0
 
     @abstractmethod
