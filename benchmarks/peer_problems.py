@@ -105,7 +105,7 @@ CASES = {
 class Matrices:
     """A problem of the module on free entries of the state: A, Q, C sparse, M the diagonal, numbers for the terms.
 
-    `constant` is what the objective has beside the terms of the module.
+    `constant` is what the objective has beside the terms of the module, `package` has the factors of A that peers take.
     """
 
     A: sp.csc_matrix
@@ -119,6 +119,7 @@ class Matrices:
     beta: float
     lower: float
     upper: float
+    package: str = "scipy"
 
     def argmin(self, q: Array) -> Array:
         """u = argmin alpha/2 |u|^2 + beta |u| + q u over the box."""
@@ -274,12 +275,12 @@ def bisection(slope: Callable[[float], float]) -> float:
     return (low + high) / 2
 
 
-def reduced(m: Matrices, factors: Callable[[sp.csc_matrix], Callable[[Array], Array]] | None = None) -> Matrices:
-    """The same problem with the control as its own state, by a solve for each control."""
-    solve = splu(m.A).solve if factors is None else factors(m.A)
-    one, y = sp.identity(m.M.size, format="csc"), solve(m.b)
-    V = np.stack([solve(column) for column in m.C.T.toarray()], axis=1)
-    if factors is None:  # a reference
-        y, V = y + solve(m.b - m.A @ y), V + solve(m.C.toarray() - m.A @ V)
+def reduced(m: Matrices, solve: Callable[[Array], Array] | None = None) -> Matrices:
+    """The same problem with the control as its own state, by a solve for each control, refined unless one is given."""
+    inverse = solve or splu(m.A).solve
+    one, y = sp.identity(m.M.size, format="csc"), inverse(m.b)
+    V = np.stack([inverse(column) for column in m.C.T.toarray()], axis=1)
+    if solve is None:
+        y, V = y + inverse(m.b - m.A @ y), V + inverse(m.C.toarray() - m.A @ V)
     H = V.T @ (m.Q @ V)
     return replace(m, A=one, Q=sp.csc_matrix((H + H.T) / 2), C=one, b=np.zeros(m.M.size), g=V.T @ (m.g - m.Q @ y))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from time import process_time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,10 +21,17 @@ from scipy.sparse.linalg import splu
 Watch = Callable[[Array], None]
 
 
-def factors(A: sp.csc_matrix) -> Callable[[Array], Array]:
-    """A^-1 of a symmetric positive definite matrix, by PETSc's Cholesky factors or, without PETSc, by SuperLU."""
-    if find_spec("petsc4py") is None:
-        return splu(A, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}).solve
+def by_superlu(A: sp.csc_matrix) -> Callable[[Array], Array]:
+    return splu(A, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}).solve
+
+
+def by_qdldl(A: sp.csc_matrix) -> Callable[[Array], Array]:
+    import qdldl
+
+    return qdldl.Solver(A).solve
+
+
+def by_petsc(A: sp.csc_matrix) -> Callable[[Array], Array]:
     from petsc4py import PETSc
 
     rows = A.tocsr()
@@ -44,6 +52,27 @@ def factors(A: sp.csc_matrix) -> Callable[[Array], Array]:
     return solve
 
 
+FACTORS = {"scipy": by_superlu, "qdldl": by_qdldl, "petsc4py": by_petsc}  # by package
+
+
+def factors(m: Matrices) -> Callable[[Array], Array]:
+    """A^-1, A symmetric positive definite, by the factors that a problem names."""
+    return FACTORS[m.package](m.A)
+
+
+def fastest(A: sp.csc_matrix) -> str:
+    """The package whose factors take least for thirty solves."""
+
+    def seconds(package: str) -> float:
+        begun = process_time()
+        solve, factorised = FACTORS[package](A), process_time()
+        for _ in range(3):
+            solve(np.ones(A.shape[0]))
+        return factorised - begun + 10 * (process_time() - factorised)
+
+    return min(filter(find_spec, FACTORS), key=seconds)
+
+
 class Reduced:
     """The objective in w = M^1/2 u, over alpha; with an L1 term in the positive and negative parts of w.
 
@@ -53,7 +82,7 @@ class Reduced:
     """
 
     def __init__(self, m: Matrices, watch: Watch) -> None:
-        self.m, self._watch, self._solve, self._root = m, watch, factors(m.A), np.sqrt(m.M)
+        self.m, self._watch, self._solve, self._root = m, watch, factors(m), np.sqrt(m.M)
         self._scale, self._C, self._transpose, self._Q = m.alpha or 1.0, m.C.tocsr(), m.C.T.tocsr(), m.Q.tocsr()
         lower, upper = self._root * m.lower, self._root * m.upper
         self.lower, self.upper, self._weight = lower, upper, 0.0
@@ -237,7 +266,7 @@ def active_sets(m: Matrices, watch: Watch, factors: str) -> str:
 
 def explicit_hessian(m: Matrices, watch: Watch, _: None) -> str:
     """A solve for each control, then active sets on the small dense problem."""
-    small, inactive = reduced(m, factors), np.ones(m.M.size, dtype=bool)
+    small, inactive = reduced(m, factors(m)), np.ones(m.M.size, dtype=bool)
     H, ridge, u = small.Q.toarray(), m.alpha * m.M, np.zeros(m.M.size)
     watch.work = f"{m.M.size + 1} solves"
     for _ in range(50):

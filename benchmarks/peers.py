@@ -6,10 +6,10 @@ peers in their order. Each solver runs in a process of its own, forked from one 
 
 Peers are stopped by an oracle, at no cost to them: methods that iterate on controls at the first within 1e-6 of the
 optimum, solvers of quadratic programs at the loosest tolerance that leads there, of those from 1e-5 to 1e-13, and of
-all options in `peer_solvers.PEERS` the best counts. The optimum is found by active sets in long double. Only answers
-whose true error is at most 1e-6 count, those of the program as well; with alpha = 0 it is the excess of the objective,
-relative to it. A bound of the program below its true error ends the run. Of runs below a second the median of
-`--repeat` is taken.
+all options in `peer_solvers.PEERS` the best counts. They take the fastest factors of all that are there. The optimum is
+found by active sets in long double. Only answers whose true error is at most 1e-6 count, those of the program as well;
+with alpha = 0 it is the excess of the objective, relative to it. A bound of the program below its true error ends the
+run. Of runs below a second the median of `--repeat` is taken.
 
     python benchmarks/peers.py                                     # every problem: an hour or two
     python benchmarks/peers.py E1 S1 --size 64 --weight 1e-4 1e-8  # a minute
@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 from peer_problems import CASES, Array, Matrices, matrices_of, optimum, replace, splu
-from peer_solvers import PEERS, Peer, factors
+from peer_solvers import PEERS, Peer, fastest
 from threadpoolctl import threadpool_limits
 
 import pdecontrol as pc
@@ -52,7 +52,7 @@ class Optimum:
     """What errors are measured by: the optimal control, or without a Tikhonov term the least objective."""
 
     def __init__(self, m: Matrices) -> None:
-        self.m, self._solve = m, splu(m.A).solve
+        self.m, self._solve = replace(m, package=fastest(m.A)), splu(m.A).solve
         self.control = optimum(m if m.alpha > 0 else replace(m, alpha=1e-12))  # far below what can be seen
         self.objective = self._value(self.control)
 
@@ -180,7 +180,6 @@ def warm_up(peers: dict[str, Peer]) -> None:
         map = pc.discretise(problem, pc.unit_square(4), pc.Embedded(linear_solver=solver))
         pc.minimise(problem, map, progress=False)
     best = Optimum(matrices_of(problem, map))
-    factors(best.m.A)
     for peer in peers.values():
         if peer.package != "petsc4py":  # which exceptions leave in disorder
             of_peer(peer, peer.options[0], best)
