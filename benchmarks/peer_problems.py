@@ -105,7 +105,7 @@ CASES = {
 class Matrices:
     """A problem of the module on free entries of the state: A, Q, C sparse, M the diagonal, numbers for the terms.
 
-    `constant` is what the objective has beside the terms of the module, `package` has the factors of A that peers take.
+    `constant` is what the objective has beside the terms of the module, `factors` names those of A that peers take.
     """
 
     A: sp.csc_matrix
@@ -119,7 +119,7 @@ class Matrices:
     beta: float
     lower: float
     upper: float
-    package: str = "scipy"
+    factors: str = "SuperLU"
 
     def argmin(self, q: Array) -> Array:
         """u = argmin alpha/2 |u|^2 + beta |u| + q u over the box."""

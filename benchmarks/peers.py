@@ -52,7 +52,7 @@ class Optimum:
     """What errors are measured by: the optimal control, or without a Tikhonov term the least objective."""
 
     def __init__(self, m: Matrices) -> None:
-        self.m, self._solve = replace(m, package=fastest(m.A)), splu(m.A).solve
+        self.m, self._solve = replace(m, factors=fastest(m.A)), splu(m.A).solve
         self.control = optimum(m if m.alpha > 0 else replace(m, alpha=1e-12))  # far below what can be seen
         self.objective = self._value(self.control)
 
