@@ -13,6 +13,7 @@ from .arrays import Array
 from .counter import Counter
 from .errors import ProblemError
 from .field import Field
+from .linear.cg import conjugate_gradients
 from .space import Space
 from .spectrum import largest_eigenvalue
 
@@ -156,6 +157,42 @@ class SolutionMap(ABC):
     def solve(self, u: Array, start: Array | None = None) -> Array:
         """S(u)."""
         return self.at(u, start).value
+
+    def newton_system(
+        self,
+        at: Linearisation,
+        r: Array,
+        weights: Callable[[Array], Array],
+        second: Callable[[Array], Array],
+        forcing: float,
+        max_cg: int,
+        norm: float | None = None,
+    ) -> tuple[Array, Adjoint]:
+        """d and L* d with (I + P L D L*) d = r, L = S'(u): a Newton step on the dual of an affine problem.
+
+        By conjugate gradients, two solves a step; maps that know their equation may do better.
+
+        Parameters
+        ----------
+        at : the map where its derivative is L, as accurate as products with L need to be.
+        r : a vector of the observation space, in the range of P.
+        weights : D, pointwise.
+        second : P, a projection.
+        forcing, max_cg : the relative residual at which conjugate gradients stop, and after how many steps.
+        norm : ||P L||, or an estimate of it; without it there are no more than these steps, whatever is left.
+
+        Returns
+        -------
+        d, and L* d without a bound on its error, good enough for a line search.
+        """
+
+        def operator(d: Array) -> tuple[Array, Array]:
+            image, _, field = at.solve_adjoint(d)
+            return d + second(at.tangent(weights(image))), image if field is None else np.concatenate([image, field])
+
+        d, images = conjugate_gradients(operator, r, self.observation.inner, forcing, max_cg)
+        image, field = np.split(images, [self.control.size])
+        return d, Adjoint(image, None, field if field.size else None)
 
     def close(self) -> None:  # noqa: B027
         """Free what linear solvers hold; on several processes all of them do, before the map goes."""

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, Indices
+from ..linear.matrix import Triplets
 from ..problem import Actuators, Boundary, Coefficient, ControlProblem, Distributed, InitialValue
 from ..space import Space
 from .engine import Engine
-from .rectangular import NarrowMatrix, numbers, transpose
+from .rectangular import NarrowMatrix, numbers, transpose, triplets
 from .sampler import Sampler
 
 
@@ -32,6 +33,10 @@ class Coupling:
     def transposed(self, p: Array) -> Array:
         """M_u^-1 C' p."""
         return self.space.riesz(self._transpose @ p)
+
+    def triplets(self, numbers: Indices, rows: int) -> Triplets:
+        """The entries of C; see `rectangular.triplets`."""
+        return triplets(self._matrix, numbers, rows)
 
     def gram(self, engine: Engine, weights: Array, base: Any) -> Any:
         """A matrix and C diag(weights / m) C', that of (weights C* y, C* v) with C* = M_u^-1 C' and M_u = diag(m)."""

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from ..arrays import Array, Indices
 from ..layout import Layout
+from ..linear.matrix import Triplets
 from ..parallel import Group, Halo
 from ..space import Space
 
@@ -25,6 +26,16 @@ class NarrowMatrix:
 
     def __abs__(self) -> NarrowMatrix:
         return NarrowMatrix(self._group, abs(self._rows))
+
+    def scaled(self, weights: Array) -> NarrowMatrix:
+        """B diag(weights), which rank 0 holds."""
+        return NarrowMatrix(self._group, self._rows @ sp.diags(self._group.share(weights)))
+
+    def triplets(self, numbers: Indices, rows: int) -> Triplets:
+        """The entries, with numbers given to rows, of which this process owns some; rank 0 owns the columns."""
+        local = sp.coo_matrix(self._rows)
+        columns = local.shape[1] if self._group.root else 0
+        return Triplets.between(numbers[local.row], local.col, local.data, (rows, columns))
 
     def transposed(self, p: Array) -> Array:
         """B' p."""
@@ -63,6 +74,18 @@ class HaloMatrix:
         result = self._transpose @ self._halo.forward(p)
         return np.asarray(result if self._nodes is None else self._halo.reverse(result)[self._nodes])
 
+    def triplets(self, numbers: Indices, rows: int) -> Triplets:
+        """The entries, with numbers given to rows, of which this process owns some."""
+        halo, local = self._halo, self._local.tocoo()
+        own = local.shape[1] if self._nodes is None else self._nodes.size
+        start = int(np.sum(halo.group.collect(own)[: halo.group.rank]))
+        columns = start + np.arange(own)
+        if self._nodes is not None:
+            spread = np.full(halo.owned, -1)
+            spread[self._nodes] = columns
+            columns = halo.forward(spread)
+        return Triplets.between(halo.forward(numbers)[local.row], columns[local.col], local.data, (rows, own))
+
     def gram(self, weights: Array) -> sp.csr_matrix:
         """What the controls of this process add to B diag(weights) B', (states with ghosts, states with ghosts)."""
         own = self._local if self._nodes is None else self._local[:, self._nodes]
@@ -84,11 +107,20 @@ def transpose(matrix: Any) -> Any:
     return Transpose(matrix) if isinstance(matrix, (NarrowMatrix, HaloMatrix)) else matrix.T
 
 
+def triplets(matrix: Any, numbers: Indices, rows: int) -> Triplets:
+    """The entries of a matrix of this module, or of scipy, with numbers given to rows, -1 for those left out."""
+    if not sp.issparse(matrix):
+        found: Triplets = matrix.triplets(numbers, rows)
+        return found
+    local = matrix.tocoo()
+    return Triplets.between(numbers[local.row], local.col, local.data, (rows, local.shape[1]))
+
+
 def numbers(group: Group, weights: Array, points: Array | None = None) -> Space:
     """Plain numbers with a weighted inner product, all of which rank 0 holds."""
-    whole = Space(weights, points=points)
+    whole = Space(weights, points=points, numbers=True)
     if group.size == 1:
         return whole
     own = len(weights) if group.root else 0
-    mine = Space(weights[:own], points=None if points is None else points[:, :own], diameter=whole.scale)
+    mine = replace(whole, mass=weights[:own], points=None if points is None else points[:, :own], diameter=whole.scale)
     return replace(mine, layout=Layout(group, np.arange(own)[None], lambda: mine))

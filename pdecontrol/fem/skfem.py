@@ -17,7 +17,8 @@ from ..arrays import Array, Indices
 from ..counter import Counter
 from ..errors import ProblemError
 from ..linear.direct import direct_solver
-from ..linear.multigrid import multigrid_solver
+from ..linear.hierarchy import Hierarchy, LocalHierarchy
+from ..linear.multigrid import multigrid_solver, prolongations
 from ..linear.residual import Excess
 from ..linear.solver import LinearSolver, choose_kind
 from ..mesh.elements import cell_lagrange, facet_lagrange
@@ -220,6 +221,13 @@ class SkfemEngine(Engine):
         if self._kind == "direct":
             return direct_solver(block, counter, definite, excess)
         return multigrid_solver(block, counter, points / self.mesh.diameter, excess)
+
+    @property
+    def multigrid(self) -> bool:  # type: ignore[override]
+        return find_spec("pyamg") is not None
+
+    def hierarchy(self, block: sp.csr_matrix) -> Hierarchy:
+        return LocalHierarchy(prolongations((block + block.T) / 2), block.shape[0])
 
     def solution(self) -> Space:
         mass, members = self.matrix([constant_mass(self.cells)]), self.members_among(np.arange(self.size))

@@ -49,19 +49,21 @@ class Factors(Inverse):
 
     exact = True
 
-    def __init__(self, solve: Callable[[Array], Array], solve_transposed: Callable[[Array], Array]) -> None:
-        self._solve, self._solve_transposed = solve, solve_transposed
+    def __init__(
+        self, solve: Callable[[Array], Array], solve_transposed: Callable[[Array], Array], entries: float
+    ) -> None:
+        self._solve, self._solve_transposed, self.entries = solve, solve_transposed, entries
 
     def apply(self, b: Array, reduction: float = 0.0) -> Array:
         return self._solve(b)
 
     def transposed(self, symmetric: bool) -> Factors:
-        return self if symmetric else Factors(self._solve_transposed, self._solve)
+        return self if symmetric else Factors(self._solve_transposed, self._solve, self.entries)
 
 
 def direct_solver(matrix: sp.spmatrix, counter: Counter, definite: bool, excess: Excess | None = None) -> LinearSolver:
     """The solver of a matrix by its factors; `definite` is whether it is symmetric positive definite."""
     factors = sparse_factors(matrix, definite)
     counter.factorisations += 1
-    inverse = Factors(factors.solve, partial(factors.solve, trans="T"))
+    inverse = Factors(factors.solve, partial(factors.solve, trans="T"), factors.nnz)
     return LinearSolver(Rows(SharedMatrix(matrix), definite, excess), inverse, None, counter)

@@ -90,7 +90,7 @@ class PetscInverse(Inverse):
         if symmetric and not self._options.differ:
             return self
         if self.exact and not self._options.differ:
-            return Factors(partial(self._solved, self.ksp.solveTranspose), self.apply)
+            return Factors(partial(self._solved, self.ksp.solveTranspose), self.apply, self.entries)
         # a matrix of its own: with Krylov solvers solveTranspose may be silently wrong
         matrix = self.matrix if symmetric else self.matrix.transpose(PETSc.Mat())
         settings = self._options, self._kind, self._definite, self._counter

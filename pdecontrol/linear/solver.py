@@ -38,11 +38,13 @@ class Inverse(ABC):
     ----------
     exact : whether it errs by rounding alone, as factors do.
     tolerance : of relative residuals, to which iterations are repeated.
+    entries : of the factors, of all processes; 0 for iterations, and where it is not known.
     name, advice : what errors call the iterations, and what they advise.
     """
 
     exact: bool
     tolerance: float = 0.0
+    entries: float = 0.0
     name: str = ""
     advice: str = ""
 
