@@ -22,7 +22,8 @@ class Counter:
     iterative linear solvers and the sweeps of marches that are parallel in time, `recomputed` the steps in time that
     were computed again where memory is limited, `seconds` the time spent in all of it. `applications` are those of a
     surrogate on the way, states, tangents and adjoints, and `surrogate_seconds` the time spent in these; they are no
-    solves, and not part of the total. `directions` are the steps whose direction it gave.
+    solves, and not part of the total. `directions` are the steps whose direction it gave. `systems` are Newton systems
+    that were solved at once, in so many `cycles` of multigrid; they are no solves either.
     """
 
     state: int = 0
@@ -37,6 +38,8 @@ class Counter:
     applications: int = 0
     surrogate_seconds: float = 0.0
     directions: int = 0
+    systems: int = 0
+    cycles: int = 0
     limit: float = np.inf
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_PLAIN = ("method", "solves", "seconds", "tol", "fingerprint", "memory")  # what a file has of a result as it is
+_PLAIN = ("method", "solves", "seconds", "tol", "fingerprint", "memory", "weight")  # as they are in files
 
 
 class Status(Enum):
@@ -121,7 +121,7 @@ class Result:
     seconds : wall time, discretisation included where `solve` did it.
     method, tol, fingerprint : the algorithm, the tolerance, and a digest of the discretised problem.
     memory : what was kept of PDE solutions where that is limited, else empty; see `Parabolic`.
-    dual : the last dual vector of the method, for warm starts.
+    dual, weight : the last dual vector of the method and its Tikhonov weight, 0 if unknown, for warm starts.
     lower, upper, sensors : the bounds of the control and the points (dim, k) of observations, for figures.
     """
 
@@ -137,6 +137,7 @@ class Result:
     tol: float
     fingerprint: str
     memory: str = ""
+    weight: float = 0.0
     dual: Field | None = None
     lower: Field | None = None
     upper: Field | None = None
@@ -194,9 +195,7 @@ class Result:
         for item in (self.control, self.state, self.adjoint):
             arrays[f"{item.name}.array"] = item.array
         fields = [self.control, self.state]
-        if (
-            self.adjoint.space is not self.state.space
-        ):  # at other times, or a control: of a map without adjoint equation
+        if self.adjoint.space is not self.state.space:  # at other times, or of a map without adjoint equation
             fields.append(self.adjoint)
         for item in fields:
             arrays |= {f"{item.name}.{name}": a for name, a in _space_arrays(item.space).items()}
@@ -288,6 +287,7 @@ def load(path: str | Path) -> Result:
     header, arrays = read_arrays(path, "result")
     with readable(path):
         header.setdefault("memory", "")
+        header.setdefault("weight", 0.0)
         spaces = {name: _space(arrays, name) for name in ("control", "state")}
         own = any(name.startswith("adjoint.mass") for name in arrays)
         spaces["adjoint"] = _space(arrays, "adjoint") if own else spaces["state"]

@@ -38,6 +38,7 @@ class Space:
     evaluator : takes coefficients and points (dim, p) to the values (p,) there; those of `elements` by default.
     levels : of a space over time, which `over` makes.
     fit : the matrix that takes vectors to coefficients of `elements`, where they are values at other points.
+    numbers : whether they are plain numbers, at points perhaps, all of which rank 0 holds.
     """
 
     mass: Any
@@ -50,6 +51,7 @@ class Space:
     levels: Levels | None = None
     members: Mapping[str, Indices] = field(default_factory=dict)
     fit: Any = None
+    numbers: bool = False
 
     def __post_init__(self) -> None:
         if self.points is None and self.elements is not None:

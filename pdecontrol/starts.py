@@ -28,7 +28,7 @@ def start_on(map: SolutionMap, objective: Objective, start: StartData) -> Start:
             dual = start.dual.array
             if start.dual.space is not observation:
                 dual = observation.scatter(undivided(start.dual).gather().array)
-            return Start(u, objective.state.nearest(dual))
+            return Start(u, objective.state.nearest(dual), weight=start.weight)
         return Start(u)
     return Start(control_on(map, start, "start"))
 

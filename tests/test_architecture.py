@@ -15,7 +15,7 @@ ROOT = Path(pdecontrol.__file__).parent
 FLOORS = (
     ("errors",), ("arrays", "counter"), ("files", "parallel", "times"), ("problem",), ("mesh",), ("linear",),
     ("plot", "export", "layout"), ("space", "evaluable"), ("field",), ("agreement", "reference", "interface_reference"),
-    ("spectrum",), ("maps",), ("terms", "stacked", "linearised"), ("curvature", "verify"), ("certificate",),
+    ("spectrum",), ("maps",), ("terms", "stacked", "linearised", "few"), ("curvature", "verify"), ("certificate",),
     ("result",), ("solvers",),
     ("fem",), ("starts",), ("optimise",), ("pinn",), ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),
 )  # fmt: skip

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, Indices
 from ..errors import DataError, ProblemError
 from ..mesh.cut import OUTER
 from ..mesh.elements import facet_lagrange
@@ -65,6 +66,14 @@ class Lifting:
     def restrict(self, functional: Array) -> Array:
         """E' f."""
         return self._ties.gathered(functional)[self.free]
+
+    @cached_property
+    def numbers(self) -> Indices:
+        """The number, among all processes, of the free entry that each entry of this process is; -1 for none."""
+        numbers = np.full(self.fixed.size, -1)
+        numbers[self.free] = int(np.sum(self._engine.group.collect(self.free.size)[: self._engine.group.rank]))
+        numbers[self.free] += np.arange(self.free.size)
+        return self._ties.spread(numbers)
 
     def unknowns(self, y: Array) -> Array:
         """x of a state y = y_D + E x."""

@@ -6,12 +6,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
-from ..arrays import Array
+from ..arrays import Array, Indices
+from ..linear.matrix import Triplets
 from ..problem import Actuators, Boundary, Coefficient, ControlProblem, Distributed, InitialValue
 from ..space import Space
 from .engine import Engine
-from .rectangular import NarrowMatrix, numbers, transpose
+from .rectangular import NarrowMatrix, numbers, transpose, triplets
 from .sampler import Sampler
 
 
@@ -33,6 +35,10 @@ class Coupling:
         """M_u^-1 C' p."""
         return self.space.riesz(self._transpose @ p)
 
+    def triplets(self, numbers: Indices, rows: int) -> Triplets:
+        """The entries of C; see `rectangular.triplets`."""
+        return triplets(self._matrix, numbers, rows)
+
     def gram(self, engine: Engine, weights: Array, base: Any) -> Any:
         """A matrix and C diag(weights / m) C', that of (weights C* y, C* v) with C* = M_u^-1 C' and M_u = diag(m)."""
         return engine.gram(self._matrix, self.space.riesz(weights), base)
@@ -49,11 +55,11 @@ def coupling(problem: ControlProblem, sampler: Sampler) -> Coupling:
     if isinstance(control, Actuators):
         region = sampler.region(control.on, "Actuators")
         loads = [
-            region.functional(sampler(shape, region, f"shape {number} of Actuators"))
+            sp.csc_matrix(region.functional(sampler(shape, region, f"shape {number} of Actuators"))[:, None])
             for number, shape in enumerate(control.shapes, start=1)
-        ]
+        ]  # each vanishes at most nodes
         group = sampler.engine.group
-        return Coupling(numbers(group, np.ones(len(loads))), NarrowMatrix(group, sign * np.stack(loads, axis=1)))
+        return Coupling(numbers(group, np.ones(len(loads))), NarrowMatrix(group, sign * sp.hstack(loads)))
     if isinstance(control, InitialValue):
         control = Distributed(control.on)  # of y_0
     kind = type(control).__name__

@@ -14,6 +14,7 @@ from ..arrays import Array, Indices
 from ..counter import Counter
 from ..errors import DataError
 from ..layout import Frames, Layout
+from ..linear.hierarchy import Hierarchy
 from ..linear.ksp import PetscOptions, petsc_solver
 from ..linear.matrix import SharedMatrix
 from ..linear.residual import Excess
@@ -43,6 +44,7 @@ class DolfinxEngine(Engine):
     """
 
     name = "dolfinx"
+    multigrid = False
     cells: CellRegion
 
     def __init__(
@@ -149,6 +151,9 @@ class DolfinxEngine(Engine):
     ) -> LinearSolver:
         kind = self._kind if definite else "direct"
         return petsc_solver(block, kind, definite, counter, self._options, points / self.mesh.diameter, excess)
+
+    def hierarchy(self, block: SharedMatrix) -> Hierarchy:
+        raise NotImplementedError
 
     # -- spaces -----------------------------------------------------------------------------------------------
 

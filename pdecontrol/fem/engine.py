@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from ..arrays import Array, Indices
 from ..counter import Counter
 from ..errors import ProblemError
+from ..linear.hierarchy import Hierarchy
 from ..linear.residual import Excess
 from ..linear.solver import LinearSolver
 from ..mesh.mesh import Mesh
@@ -113,6 +114,7 @@ class Engine(ABC):
     size: int  # of a state on this process
     nodes: Array  # (dim, size), where its entries sit
     cells: Region  # all of them
+    multigrid: bool  # whether there is a hierarchy
     exact: bool  # whether linear systems are solved to rounding, once `prepare` has chosen how
 
     @cached_property
@@ -164,6 +166,10 @@ class Engine(ABC):
         self, block: Any, definite: bool, counter: Counter, points: Array, excess: Excess | None
     ) -> LinearSolver:
         """A block made ready for solves; its unknowns sit at the points, `excess` is what is known of its row sums."""
+
+    @abstractmethod
+    def hierarchy(self, block: Any) -> Hierarchy:
+        """Levels of algebraic multigrid for a block."""
 
     @abstractmethod
     def solution(self) -> Space:

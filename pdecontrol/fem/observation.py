@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,12 +18,23 @@ from .rectangular import NarrowMatrix, numbers, transpose
 from .sampler import Sampler
 
 
-class Observation:
-    """O y, in parts: of each a space, and the matrix (states, entries of the space) that is the transpose of O."""
+class Part(NamedTuple):
+    """One observation: its space, and the matrix (states, entries of the space) that is the transpose of O.
 
-    def __init__(self, parts: Sequence[tuple[Space, Any]]) -> None:
-        self._parts, self._transposes = parts, [transpose(matrix) for _, matrix in parts]
-        self.space = product([space for space, _ in parts])
+    `gram` adds O' M_y O to a matrix of the engine, where functions are observed, and not numbers.
+    """
+
+    space: Space
+    matrix: Any
+    gram: Callable[[Any], Any] | None = None
+
+
+class Observation:
+    """O y, in parts."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts, self._transposes = parts, [transpose(part.matrix) for part in parts]
+        self.space = product([part.space for part in parts])
 
     def apply(self, y: Array) -> Array:
         """O y."""
@@ -32,12 +43,25 @@ class Observation:
     def transposed(self, w: Array) -> Array:
         """O' M_y w."""
         pieces = zip(self._parts, self.space.split(w), strict=True)
-        return np.asarray(sum(matrix @ space.dual(piece) for (space, matrix), piece in pieces))
+        return np.asarray(sum(part.matrix @ part.space.dual(piece) for part, piece in pieces))
+
+    def gram(self, tracked: Sequence[bool], base: Any) -> Any | None:
+        """O' M_y T O added to a matrix, T = 1 on those parts tracked that are functions; None where there are none."""
+        grams = [part.gram for part, yes in zip(self._parts, tracked, strict=True) if yes and part.gram is not None]
+        for gram in grams:
+            base = gram(base)
+        return base if grams else None
+
+    def columns(self, tracked: Sequence[bool]) -> Iterator[NarrowMatrix]:
+        """B with B B' = O' M_y T O, for those parts tracked that are numbers."""
+        for part, yes in zip(self._parts, tracked, strict=True):
+            if yes and part.gram is None:
+                yield part.matrix.scaled(np.sqrt(part.space.mass))
 
     @cached_property
     def absolute(self) -> Observation:
         """|O| and |O|' |M_y|, for the sizes of the sums that the others take."""
-        return Observation([(Space(abs(space.mass)), abs(matrix)) for space, matrix in self._parts])
+        return Observation([Part(Space(abs(part.space.mass)), abs(part.matrix)) for part in self._parts])
 
 
 class ObservationOverTime:
@@ -118,13 +142,13 @@ def observation_over_time(
         levels, shares = _levels(item.times, times, weights, name)
         sampler.digests.append((f"{name} at {times[levels].tolist()}", repr(shares.tolist())))
         if isinstance(item, Tracking):
-            space, matrix = _track(item, sampler, solution)
+            space, matrix, _ = _track(item, sampler, solution)
             matrices = [matrix] * len(levels)
         else:
             matrices = []
             for t in times[levels].tolist():
                 sampler.time = t
-                space, matrix = _integrate(item, sampler)
+                space, matrix, _ = _integrate(item, sampler)
                 matrices.append(matrix)
         parts.append((space.over(times[levels], shares), levels, matrices))
     return ObservationOverTime(parts)
@@ -156,26 +180,31 @@ def observation(items: Sequence[Tracking | Linear], sampler: Sampler, solution: 
     ])  # fmt: skip
 
 
-def _integrate(term: Linear, sampler: Sampler) -> tuple[Space, Any]:
+def _integrate(term: Linear, sampler: Sampler) -> Part:
     region, group = sampler.region(term.on, "Linear"), sampler.engine.group
     load = region.functional(sampler(term.weight, region, "the weight of Linear"))
-    return numbers(group, np.ones(1)), NarrowMatrix(group, load[:, None])
+    return Part(numbers(group, np.ones(1)), NarrowMatrix(group, sp.csc_matrix(load[:, None])))
 
 
-def _track(tracking: Tracking, sampler: Sampler, solution: Space) -> tuple[Space, Any]:
+def _track(tracking: Tracking, sampler: Sampler, solution: Space) -> Part:
     engine, points = sampler.engine, tracking.points
     if points is not None:
         columns = NarrowMatrix(engine.group, _probe(points, sampler))
         sampler.digests.append((f"Tracking at points, weight {tracking.weight!r}", repr(points.tolist())))
-        return numbers(engine.group, np.full(points.shape[1], tracking.weight), points), columns
+        weights = np.full(points.shape[1], tracking.weight)
+        return Part(numbers(engine.group, weights, points), columns)
     region = sampler.region(tracking.on, "Tracking")
     dofs = region.dofs()
     sampler.note(f"Tracking, weight {tracking.weight!r}", region)
     whole = region is engine.cells
-    gram = solution.mass if whole else engine.block(engine.matrix([constant_mass(region)]), dofs)
-    mass = gram if tracking.weight == 1.0 else tracking.weight * gram
+    plain = solution.mass if whole else engine.block(engine.matrix([constant_mass(region)]), dofs)
+    mass = plain if tracking.weight == 1.0 else tracking.weight * plain
     chosen = sp.csr_matrix((np.ones(dofs.size), (dofs, np.arange(dofs.size))), (engine.size, dofs.size))
-    return engine.nodal(dofs, mass), chosen
+
+    def gram(base: Any) -> Any:
+        return engine.matrix([constant_mass(region, tracking.weight)], base)
+
+    return Part(engine.nodal(dofs, mass), chosen, gram)
 
 
 def _probe(points: Array, sampler: Sampler) -> sp.csr_matrix:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ..errors import ConvergenceError
 from ..linear.solver import LinearSolver
 from ..maps import Adjoint, Linearisation, SolutionMap
 from .bounds import Constants, Rounding, norm_bound, spectral_constants
+from .collective import Collective
 from .newton import steady_state
 from .system import System
 
@@ -37,6 +38,7 @@ class SteadyMap(SolutionMap):
         self.rounding = None if affine is None else Rounding(system, affine)
         self.affine = affine is not None
         self._open: list[LinearSolver] = []
+        self._collectives: dict[tuple[bool, ...], Collective | None] = {}
 
     @property
     def factored(self) -> bool:
@@ -87,11 +89,52 @@ class SteadyMap(SolutionMap):
         except ConvergenceError:  # of a solver of the user's
             return 0.0
 
+    def newton_system(
+        self, at: Linearisation, r: Array, weights: Callable[[Array], Array], second: Callable[[Array], Array],
+        forcing: float, max_cg: int, norm: float | None = None,
+    ) -> tuple[Array, Adjoint]:  # fmt: skip
+        """See `SolutionMap`; by a system in the state and the adjoint solution at once where that is less work.
+
+        With iterative solvers it is. With factors, conjugate gradients may do as much work first; where they have not
+        converged by then, they are not tried again for weights as large.
+        """
+        by_gradients = partial(super().newton_system, at, r, weights, second, forcing)
+        collective = self._collective(second) if norm else None
+        if collective is None or norm is None:
+            return by_gradients(max_cg, norm)
+        w = weights(self.control.zeros() + 1.0)
+        top = self.control.max(w)
+        if not collective.serves(top):
+            return by_gradients(max_cg, norm)
+        steps, before = min(max_cg, collective.affordable(top, norm, self.factors.inverse)), self.solves.total
+        if steps > 0:
+            found = by_gradients(steps)
+            if self.solves.total - before < 2 * steps:
+                return found
+            collective.leave_gradients(top)
+        solution = collective.solve(r, w, top, norm)
+        if solution is None:
+            return by_gradients(max_cg, norm)
+        observed, lam = solution
+        return r + second(observed), Adjoint(self.system.equation.coupling.transposed(lam), None, lam)
+
+    def _collective(self, second: Callable[[Array], Array]) -> Collective | None:
+        """What solves Newton systems at once, where the equation and what is tracked allow it."""
+        space = self.observation
+        tracked = tuple(map(space.any, space.split(second(space.zeros() + 1.0))))
+        if self.affine and tracked not in self._collectives:
+            self._collectives[tracked] = Collective.of(self.system, tracked, self.solves)
+        return self._collectives.get(tracked)
+
     def close(self) -> None:
         """Free what the linear solvers hold; the map can be used again, at the cost of a factorisation."""
         for solver in self._open:
             solver.close()
         self._open.clear()
+        for collective in self._collectives.values():
+            if collective is not None:
+                collective.close()
+        self._collectives.clear()
         self.__dict__.pop("factors", None)
 
     def at(self, u: Array, start: Array | None = None, accuracy: float | None = None) -> SteadyLinearisation:

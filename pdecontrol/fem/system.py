@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..arrays import Array
 from ..counter import Counter
 from ..errors import SingularEquationError
-from ..linear.matrix import ROUNDING, kernel_row
+from ..linear.matrix import ROUNDING, Triplets, kernel_row
 from ..linear.residual import Excess
 from ..linear.solver import LinearSolver
 from ..mesh.mesh import Mesh
-from ..problem import ControlProblem, Weak
+from ..problem import Actuators, ControlProblem, Weak
 from .conditions import Lifting, check_conditions, natural_conditions
 from .control import coupling
 from .engine import Engine
@@ -23,6 +24,15 @@ from .equations import state_equation
 from .observation import observation
 from .sampler import Sampler
 from .ties import Ties
+
+
+class Blocks(NamedTuple):
+    """What the Newton systems of an affine problem consist of, on the free entries: see `linear.kkt`."""
+
+    A: Any
+    Q: Any  # but for the numbers tracked
+    columns: list[Triplets]  # of these, B: the rest of Q is B B'
+    C: Triplets
 
 
 class System:
@@ -64,6 +74,18 @@ class System:
             if row is not None:
                 raise self._singular(self.engine.nodes[:, self.lifting.free[row]])
         return block
+
+    def blocks(self, tracked: Sequence[bool]) -> Blocks | None:
+        """E' A E, Q = E' O' M_y T O E and E' C of an affine equation, with T = 1 on the parts tracked.
+
+        None where C diag(w / m) C' would be dense, as few actuators make it, and where numbers alone are tracked.
+        """
+        Q = self.observation.gram(tracked, self.engine.matrix([]))
+        if Q is None or isinstance(self.problem.control, Actuators):
+            return None
+        numbers, rows = self.lifting.numbers, self.lifting.free.size
+        columns = [matrix.triplets(numbers, rows) for matrix in self.observation.columns(tracked)]
+        return Blocks(self.matrix, self.lifting.block(Q), columns, self.equation.coupling.triplets(numbers, rows))
 
     def _singular(self, point: Array) -> SingularEquationError:
         affine = self.equation.affine is not None

@@ -59,6 +59,8 @@ class PetscInverse(Inverse):
         return self._solved(self.ksp.solve, b, reduction)
 
     def _solved(self, solve: Callable[[Any, Any], None], b: Array, reduction: float = 0.0) -> Array:
+        if b.ndim == 2:
+            return np.stack([self._solved(solve, column, reduction) for column in b.T], axis=1)
         if not self._group.any(b.any()):
             return np.zeros_like(b)
         self._b.array[:] = b

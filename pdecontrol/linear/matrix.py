@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
@@ -101,6 +103,21 @@ class SharedMatrix:
         return SharedMatrix(
             sp.csr_matrix((entries, (rows - own.start, local)), shape), Halo(halo.group, halo.owned, ghosts)
         )
+
+
+class Triplets(NamedTuple):
+    """Entries of a matrix by their numbers among all processes, to be added up where several share a place."""
+
+    rows: Indices
+    columns: Indices
+    values: Array
+    shape: tuple[int, int]  # how many rows and columns this process owns
+
+    @classmethod
+    def between(cls, rows: Indices, columns: Indices, values: Array, shape: tuple[int, int]) -> Triplets:
+        """Those of entries that have numbers at all."""
+        known = (rows >= 0) & (columns >= 0)
+        return cls(rows[known], columns[known], values[known], shape)
 
 
 def shared(matrix: SharedMatrix | sp.spmatrix) -> SharedMatrix:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -32,6 +33,21 @@ def calling_pyamg() -> Iterator[None]:
         np.random.set_state(state)  # noqa: NPY002
 
 
+def smoothed_aggregation(matrix: sp.csr_matrix) -> Any:
+    """The solver of pyamg for a symmetric matrix."""
+    import pyamg
+
+    # Sorting out weak connections is what keeps anisotropic and jumping coefficients at few iterations.
+    strength = ("symmetric", {"theta": 0.08})
+    with calling_pyamg():
+        return pyamg.smoothed_aggregation_solver(matrix, strength=strength, max_coarse=200)
+
+
+def prolongations(matrix: sp.csr_matrix) -> list[sp.csr_matrix]:
+    """Those of its levels, the finest first."""
+    return [sp.csr_matrix(level.P) for level in smoothed_aggregation(matrix).levels[:-1]]
+
+
 class Multigrid(Inverse):
     """Conjugate gradients preconditioned by smoothed aggregation (pyamg), for positive definite matrices."""
 
@@ -40,14 +56,8 @@ class Multigrid(Inverse):
     name, advice = "CG with multigrid", "use linear_solver='direct'"
 
     def __init__(self, matrix: sp.csr_matrix, counter: Counter) -> None:
-        import pyamg
-
         self._matrix, self._counter = matrix, counter
-        # Sorting out weak connections is what keeps anisotropic and jumping coefficients at few iterations.
-        strength = ("symmetric", {"theta": 0.08})
-        with calling_pyamg():
-            hierarchy = pyamg.smoothed_aggregation_solver(matrix, strength=strength, max_coarse=200)
-        self._preconditioner = hierarchy.aspreconditioner()
+        self._preconditioner = smoothed_aggregation(matrix).aspreconditioner()
         counter.factorisations += 1
 
     def precondition(self, r: Array) -> Array:

@@ -66,7 +66,7 @@ class Certifier:
         self.lowest = min(self.lowest, (value, state.u), key=itemgetter(0))
         estimate, bound = np.nan, np.nan
         costly, self.considered_at = self.ledger.total - self.considered_at > COSTLY, self.ledger.total
-        if costly or state.own is not None or self.schedule.estimate_due(iteration):
+        if state.look or (state.look is None and (costly or self.schedule.estimate_due(iteration))):
             estimate, size = self._estimate(state, value)
             floor = 0.0 if self.best is None else self.best.certificate.floor
             unit = size if self.objective.control.alpha == 0 else 1.0  # of tolerances and of rows

@@ -12,10 +12,10 @@ from ..maps import SolutionMap
 from ..problem import check_number
 from ..terms import Objective
 from .admm import AlternatingDirections
-from .dual_newton import DualNewton
 from .fista import AcceleratedProximalGradient
 from .fista_nonlinear import RestartedProximalGradient
 from .method import Algorithm, Method
+from .newton_path import NewtonPath
 from .normal_map_newton import NormalMapNewton
 from .primal_dual import AffinePrimalDual
 from .primal_dual_nonlinear import NonlinearPrimalDual
@@ -104,7 +104,7 @@ class SemismoothNewton(Method):
                 "SemismoothNewton needs a Tikhonov term with alpha > 0: use ProximalPoint or PrimalDual."
             )
         if map.affine and objective.state.quadratic:
-            return DualNewton(self.forcing, self.max_cg)
+            return NewtonPath(self.forcing, self.max_cg)
         if not map.twice:
             raise ProblemError("SemismoothNewton needs a map with second derivatives: use PrimalDual.")
         _check_smooth(self, objective)
@@ -275,7 +275,7 @@ class SurrogateNewton(Method):
                 f"and {sizes[1][1]}: make it for the spaces of this map."
             )
         exact = SemismoothNewton(self.forcing, self.max_cg).algorithm_for(objective, map)
-        if isinstance(exact, DualNewton):
+        if isinstance(exact, NewtonPath):
             return SurrogateDualNewton(self.surrogate, self.forcing, self.max_cg)
         return SurrogateNormalMapNewton(self.surrogate, self.forcing, self.max_cg)
 

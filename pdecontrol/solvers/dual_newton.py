@@ -30,6 +30,10 @@ class DualState(State):
 
     first_residual: float
 
+    @property
+    def look(self) -> bool | None:
+        return True
+
 
 @dataclass(frozen=True)
 class DualNewton(Algorithm[DualState]):
@@ -48,27 +52,37 @@ class DualNewton(Algorithm[DualState]):
         return projected(objective, map, p, at.solve_adjoint(p), at.warm, 0.0)
 
     def step(self, objective: Objective, map: SolutionMap, state: DualState) -> DualState:
-        p, q, z = state.dual, state.adjoint.gradient, state.u
-        residual = objective.state.gradient(state.y) - p
-        if not map.observation.any(residual):
-            return state
-        derivative, second = objective.control.derivative(q), objective.state.second(state.y)
-        at = map.at(z, accuracy=accuracy(objective, map, PRODUCT))
-        size = map.observation.norm(residual)
-        tolerance = min(self.forcing, sqrt(size / state.first_residual) if state.first_residual > 0 else 1.0)
-        d, change = map.newton_system(at, residual, derivative, second, tolerance, self.max_cg)  # 1
-        q_d = change.gradient
-        slope, curvature = -map.observation.inner(residual, d), map.observation.inner(d, d)
+        return newton_step(objective, map, state, self.forcing, self.max_cg)[0]
 
-        def along(t: float) -> float:
-            moved = objective.control.argmin(q + t * q_d) - z
-            return slope + t * curvature - map.control.inner(moved, q_d)
 
-        t = line_search(along, slope)
-        p = p + t * d  # 2
-        at = map.at(z, accuracy=accuracy(objective, map, INCREMENT))
-        near = None if state.adjoint.state is None or change.state is None else state.adjoint.state + t * change.state
-        return projected(objective, map, p, at.solve_adjoint(p, near), state.warm, state.first_residual)
+def newton_step(
+    objective: Objective, map: SolutionMap, state: DualState, forcing: float, max_cg: int, norm: float | None = None,
+    systems: SolutionMap | None = None,
+) -> tuple[DualState, float]:  # fmt: skip
+    """A step with its length t; with the norm of `SolutionMap.newton_system` the line search is nearly exact.
+
+    Newton systems are solved by another map with the same derivative, where there is one.
+    """
+    p, q, z = state.dual, state.adjoint.gradient, state.u
+    residual = objective.state.gradient(state.y) - p
+    if not map.observation.any(residual):
+        return state, 1.0
+    derivative, second = objective.control.derivative(q), objective.state.second(state.y)
+    at = map.at(z, accuracy=accuracy(objective, map, PRODUCT))
+    size = map.observation.norm(residual)
+    tolerance = min(forcing, sqrt(size / state.first_residual) if state.first_residual > 0 else 1.0)
+    d, change = (systems or map).newton_system(at, residual, derivative, second, tolerance, max_cg, norm)  # 1
+    slope, curvature = -map.observation.inner(residual, d), map.observation.inner(d, d)
+
+    def along(t: float) -> float:
+        moved = objective.control.argmin(q + t * change.gradient) - z
+        return slope + t * curvature - map.control.inner(moved, change.gradient)
+
+    t = line_search(along, slope, 0.1 if norm is None else 1e-3)
+    p = p + t * d  # 2
+    at = map.at(z, accuracy=accuracy(objective, map, INCREMENT))
+    near = None if state.adjoint.state is None or change.state is None else state.adjoint.state + t * change.state
+    return projected(objective, map, p, at.solve_adjoint(p, near), state.warm, state.first_residual), t
 
 
 def projected(
@@ -81,12 +95,12 @@ def projected(
     return DualState(z, at.value, p, adjoint, first_residual, warm=at.warm)
 
 
-def line_search(derivative: Callable[[float], float], slope: float) -> float:
-    """t > 0 with |phi'(t)| <= 0.1 |phi'(0)| for a convex phi with phi'(0) = slope < 0, trying t = 1 first."""
+def line_search(derivative: Callable[[float], float], slope: float, left: float = 0.1) -> float:
+    """t > 0 with |phi'(t)| <= left |phi'(0)| for a convex phi with phi'(0) = slope < 0, trying t = 1 first."""
     low, high, t = 0.0, inf, 1.0
     for _ in range(60):
         value = derivative(t)
-        if abs(value) <= 0.1 * abs(slope):
+        if abs(value) <= left * abs(slope):
             break
         low, high = (t, high) if value < 0 else (low, t)
         t = 2.0 * t if high == inf else 0.5 * (low + high)

@@ -178,6 +178,7 @@ def _result(
         tol=certifier.stopping.tol,
         fingerprint=fingerprint,
         memory=map.memory,
+        weight=float(getattr(last, "weight", objective.control.alpha)),
         dual=Field(last.dual, map.observation, "dual"),
         lower=Field(map.control.zeros() + objective.control.lower, map.control, "lower bound"),
         upper=Field(map.control.zeros() + objective.control.upper, map.control, "upper bound"),

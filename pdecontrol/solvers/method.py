@@ -56,12 +56,17 @@ class State:
     own: Linearisation | None = None
     patience: int = 0
 
+    @property
+    def look(self) -> bool | None:
+        """Whether the error is to be estimated now: after a Newton step it is; None leaves that to the schedule."""
+        return None if self.own is None else True
+
 
 AnyState = TypeVar("AnyState", bound=State)
 
 
 class Start(NamedTuple):
-    """Where a method begins: a control u, and a dual vector p where one is known.
+    """Where a method begins: a control u, and a dual vector p where one is known, with its Tikhonov weight.
 
     Without one it is F'(S(u)), or the nearest to zero in a cold start.
     """
@@ -69,12 +74,18 @@ class Start(NamedTuple):
     u: Array
     p: Array | None = None
     cold: bool = False
+    weight: float = 0.0
 
     def dual(self, objective: Objective, at: Linearisation) -> Array:
         """The dual vector to begin with, given the map at u."""
         if self.p is not None:
             return self.p
         return objective.state.start() if self.cold else objective.state.gradient(at.value)
+
+
+def cold_start(objective: Objective, map: SolutionMap) -> Start:
+    """Zero moved into the box, with a cold dual vector."""
+    return Start(np.clip(map.control.zeros(), objective.control.lower, objective.control.upper), cold=True)
 
 
 class Stopping(NamedTuple):

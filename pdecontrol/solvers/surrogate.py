@@ -10,8 +10,6 @@ import numpy as np
 from ..arrays import Array
 from ..maps import SolutionMap
 from ..space import Space
-from ..terms import Objective
-from .method import Start
 
 SHARPER = 0.1  # of the tolerance of the exact method, that of conjugate gradients with the surrogate
 WORTH = 0.1  # of the residual of a cold start, from which exact steps begin where those of the surrogate ended
@@ -32,8 +30,3 @@ def applying(surrogate: SolutionMap, map: SolutionMap) -> Iterator[None]:
 def usable(d: Array, residual: Array, space: Space) -> bool:
     """Whether d is finite, and <residual, d> > 0."""
     return not space.any(~np.isfinite(d)) and space.inner(residual, d) > 0
-
-
-def cold_start(objective: Objective, map: SolutionMap) -> Start:
-    """Zero moved into the box, with a cold dual vector."""
-    return Start(np.clip(map.control.zeros(), objective.control.lower, objective.control.upper), cold=True)

@@ -31,15 +31,17 @@ from ..arrays import Array
 from ..linear.cg import conjugate_gradients
 from ..maps import Adjoint, SolutionMap
 from ..terms import Objective
-from .dual_newton import DualNewton, DualState, line_search
-from .method import Algorithm, Start, State
-from .surrogate import ENOUGH, FAILURES, SHARPER, WORTH, applying, cold_start, usable
+from .dual_newton import line_search
+from .method import Algorithm, Start, State, cold_start
+from .newton_path import NewtonPath, PathState
+from .surrogate import ENOUGH, FAILURES, SHARPER, WORTH, applying, usable
 
+STEPS = 60  # to the optimum of the surrogate
 WINDOW, HALVED = 4, 0.5  # so many steps leave that of the residual where the surrogate is worth its directions
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SurrogateState(DualState):
+class SurrogateState(PathState):
     """The residual |F'(S(z)) - p|, the least one since the last look at the surrogate, that before, and how many steps
     ago that was; `trusted` while directions come from the surrogate.
     """
@@ -62,8 +64,8 @@ class SurrogateDualNewton(Algorithm[SurrogateState]):
     state: ClassVar[type[State]] = SurrogateState
 
     @property
-    def _exact(self) -> DualNewton:
-        return DualNewton(self.forcing, self.max_cg)
+    def _exact(self) -> NewtonPath:
+        return NewtonPath(self.forcing, self.max_cg)
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> SurrogateState:
         p = start.p
@@ -109,7 +111,10 @@ class SurrogateDualNewton(Algorithm[SurrogateState]):
         z = objective.control.argmin(adjoint.gradient)
         at = map.at(z, None if before is None else before.warm)  # 3
         size = objective.state.distance(at.value, p)
-        new = SurrogateState(z, at.value, p, adjoint, size, warm=at.warm, own=at, residual=size, before=size)
+        new = SurrogateState(
+            z, at.value, p, adjoint, size, objective.control.alpha, True,
+            warm=at.warm, own=at, residual=size, before=size,
+        )  # fmt: skip
         if before is None:
             return new
         new = replace(new, first_residual=before.first_residual, before=before.before, waited=before.waited + 1)
@@ -148,20 +153,20 @@ class SurrogateDualNewton(Algorithm[SurrogateState]):
 
     def _dual(self, objective: Objective) -> Array | None:
         """The dual vector of the surrogate's optimum, None where it has none."""
-        newton, surrogate = DualNewton(self.forcing, self.max_cg), self.surrogate
+        surrogate = self.surrogate
         try:
-            state = newton.begin(objective, surrogate, Start(surrogate.control.zeros(), cold=True))
-            for _ in range(30):
-                if objective.state.distance(state.y, state.dual) <= ENOUGH * state.first_residual:
+            state = self._exact.begin(objective, surrogate, Start(surrogate.control.zeros(), cold=True))
+            for _ in range(STEPS):
+                if state.last and objective.state.distance(state.y, state.dual) <= ENOUGH * state.first_residual:
                     break
-                state = newton.step(objective, surrogate, state)
+                state = self._exact.step(objective, surrogate, state)
         except FAILURES:
             return None
         return None if surrogate.observation.any(~np.isfinite(state.dual)) else state.dual
 
 
-def _untrusted(state: DualState) -> SurrogateState:
-    values = {item.name: getattr(state, item.name) for item in fields(DualState)}
+def _untrusted(state: PathState) -> SurrogateState:
+    values = {item.name: getattr(state, item.name) for item in fields(PathState)}
     return SurrogateState(**(values | {"own": None}), trusted=False)
 
 

@@ -28,9 +28,9 @@ from ..errors import ConvergenceError
 from ..linear.cg import conjugate_gradients
 from ..maps import SolutionMap
 from ..terms import Objective
-from .method import Algorithm, Start, State
+from .method import Algorithm, Start, State, cold_start
 from .normal_map_newton import NormalMapNewton, NormalMapState, evaluated
-from .surrogate import ENOUGH, FAILURES, SHARPER, WORTH, applying, cold_start
+from .surrogate import ENOUGH, FAILURES, SHARPER, WORTH, applying
 
 HALVED = 0.5  # what two steps leave of the residual where the surrogate is worth its directions
 TRIALS = 3  # of step lengths

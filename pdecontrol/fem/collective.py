@@ -1,0 +1,82 @@
+"""Newton systems of steady affine maps by collective multigrid, and when that is less work than conjugate gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from ..arrays import Array
+from ..counter import Counter
+from ..linear.kkt import KKT
+from ..linear.matrix import shared
+from ..linear.solver import Inverse
+from .system import Blocks, System
+
+ACCURACY = 1e-3  # of d in smooth modes, whose errors are amplified by ||P L||^2 max w in the residual of the dual
+TIGHTEST, LOOSEST = 1e-11, 1e-2
+# Entries that a cycle touches per entry of K, and cycles that the coarser levels of W and their factors are worth.
+PRODUCTS, SETUP = 17.0, 8.0
+
+
+class Collective:
+    """(I + P L D L*) d = r as one system in d = r + P O eta and an adjoint solution, for many weights D = diag(w)."""
+
+    def __init__(self, system: System, blocks: Blocks, counter: Counter) -> None:
+        self._system, self._blocks, self._counter = system, blocks, counter
+        self._slow = self._failed = np.inf  # the least weights for which conjugate gradients, and this, are no good
+
+    @classmethod
+    def of(cls, system: System, tracked: Sequence[bool], counter: Counter) -> Collective | None:
+        """That of a system where it has the blocks, and its engine multigrid."""
+        blocks = system.blocks(tracked) if system.engine.multigrid else None
+        return None if blocks is None else cls(system, blocks, counter)
+
+    @cached_property
+    def _kkt(self) -> KKT:
+        system, blocks, affine = self._system, self._blocks, self._system.equation.affine
+        hierarchy = system.engine.hierarchy(blocks.A)
+        self._counter.factorisations += 1
+        symmetric = affine is not None and affine.symmetric
+        return KKT(hierarchy, blocks.A, blocks.Q, blocks.columns, blocks.C, system.control.mass, symmetric)
+
+    @cached_property
+    def _entries(self) -> float:
+        """Of K, W being as full as Q."""
+        sizes = [np.count_nonzero(shared(matrix).local.data) for matrix in (self._blocks.A, self._blocks.Q)]
+        return 2.0 * self._system.engine.group.sum(sum(sizes))
+
+    def serves(self, top: float) -> bool:
+        """Whether there is a system to solve for weights of this maximum, which has not failed for smaller ones."""
+        return 0.0 < top < self._failed
+
+    def affordable(self, top: float, norm: float, inverse: Inverse) -> int:
+        """How many steps of conjugate gradients, two solves each, are as much work, where they are worth a try."""
+        if not inverse.exact or top >= self._slow:
+            return 0
+        cycles = 4.0 * (top * norm**2) ** 0.125  # as measured
+        return int(PRODUCTS * self._entries * (cycles + SETUP) / (4.0 * inverse.entries))
+
+    def leave_gradients(self, top: float) -> None:
+        """Try conjugate gradients no more for weights as large."""
+        self._slow = min(self._slow, top)
+
+    def solve(self, r: Array, w: Array, top: float, norm: float) -> tuple[Array, Array] | None:
+        """O eta and lam, both on all entries of states; None where the iteration does not converge."""
+        lifting, observation = self._system.lifting, self._system.observation
+        tolerance = float(np.clip(ACCURACY / (top * norm**2), TIGHTEST, LOOSEST))
+        with self._counter.timing():
+            f = lifting.restrict(observation.transposed(r))
+            found = self._kkt.solve(w / top, top**-0.5, f, tolerance)
+        self._counter.systems += 1
+        self._counter.cycles += found.cycles
+        if not found.converged:
+            self._failed = min(self._failed, top)
+            return None
+        return observation.apply(lifting.extend(found.state)), lifting.extend(found.adjoint)
+
+    def close(self) -> None:
+        """Free what the multigrid holds."""
+        if "_kkt" in self.__dict__:
+            self._kkt.close()
