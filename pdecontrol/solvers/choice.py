@@ -147,7 +147,7 @@ class ProximalPoint(Method):
             raise ProblemError("ProximalPoint is for problems without a Tikhonov term: use SemismoothNewton.")
         if not (map.affine and objective.state.quadratic):
             raise ProblemError("ProximalPoint needs a linear equation and quadratic tracking: use FISTA or PrimalDual.")
-        return ProximalPoints(DualNewton(self.forcing, self.max_cg))
+        return ProximalPoints(self.forcing, self.max_cg)
 
 
 @dataclass(frozen=True)
