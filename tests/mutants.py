@@ -37,6 +37,18 @@ MUTANTS = {
     "the state of another control in a certificate": Mutant(
         "certificate.py", ".solve_adjoint(p, near), None  #", ".solve_adjoint(p, near), at  #",
         ("test_infinite_errors.py::test_a_state_that_is_known_is_not_taken_for_that_of_another_control[0]",)),
+    "a proximal weight that stays": Mutant(
+        "solvers/proximal_point.py", "centre, weight = state.u, FALL * weight", "centre, weight = state.u, weight",
+        ("test_proximal_point.py::test_the_gap_vanishes_with_the_weight",)),
+    "a proximal centre that stays": Mutant(
+        "solvers/proximal_point.py", "centre, weight = state.u, FALL * weight", "weight = FALL * weight",
+        ("test_proximal_point.py::test_the_gap_vanishes_with_the_weight",)),
+    "proximal points that are far from solved": Mutant(
+        "solvers/proximal_point.py", "if inner > objective", "if inner > 1e3 * objective",
+        ("test_proximal_point.py::test_the_gap_vanishes_with_the_weight",)),
+    "controls without a bound compared by the relative gap": Mutant(
+        "certificate.py", "value = self.gap if self.bound", "value = self.relative_gap if self.bound",
+        ("test_proximal_point.py::test_a_target_that_can_be_reached_ends_at_rounding",)),
     "learned adjoints without error": Mutant(
         "learn/learned.py", "Adjoint(map.control.riesz(transposed), np.inf)",
         "Adjoint(map.control.riesz(transposed), 0.0)",
