@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from ..arrays import Array, Indices
 from ..linear.matrix import Triplets
@@ -54,11 +55,11 @@ def coupling(problem: ControlProblem, sampler: Sampler) -> Coupling:
     if isinstance(control, Actuators):
         region = sampler.region(control.on, "Actuators")
         loads = [
-            region.functional(sampler(shape, region, f"shape {number} of Actuators"))
+            sp.csc_matrix(region.functional(sampler(shape, region, f"shape {number} of Actuators"))[:, None])
             for number, shape in enumerate(control.shapes, start=1)
-        ]
+        ]  # each vanishes at most nodes
         group = sampler.engine.group
-        return Coupling(numbers(group, np.ones(len(loads))), NarrowMatrix(group, sign * np.stack(loads, axis=1)))
+        return Coupling(numbers(group, np.ones(len(loads))), NarrowMatrix(group, sign * sp.hstack(loads)))
     if isinstance(control, InitialValue):
         control = Distributed(control.on)  # of y_0
     kind = type(control).__name__

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
 from ..arrays import Array, takes_time
 from ..errors import DataError, InitialValueWarning, ProblemError
@@ -83,7 +84,7 @@ class Evolution:
                 kind = "states of higher degree" if self.engine.degree > 1 else "an interface"
                 raise ProblemError(f"InitialValue with {kind} needs scheme='backward-euler'.")
             group = self.engine.group
-            none = Coupling(numbers(group, np.zeros(0)), NarrowMatrix(group, np.zeros((self.engine.size, 0))))
+            none = Coupling(numbers(group, np.zeros(0)), NarrowMatrix(group, sp.csr_matrix((self.engine.size, 0))))
             self.couplings, self.control = [none] * count, self.initial.space
             return
         self._moving = any(map(takes_time, _functions(control)))

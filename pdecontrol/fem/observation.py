@@ -183,7 +183,7 @@ def observation(items: Sequence[Tracking | Linear], sampler: Sampler, solution: 
 def _integrate(term: Linear, sampler: Sampler) -> Part:
     region, group = sampler.region(term.on, "Linear"), sampler.engine.group
     load = region.functional(sampler(term.weight, region, "the weight of Linear"))
-    return Part(numbers(group, np.ones(1)), NarrowMatrix(group, load[:, None]))
+    return Part(numbers(group, np.ones(1)), NarrowMatrix(group, sp.csc_matrix(load[:, None])))
 
 
 def _track(tracking: Tracking, sampler: Sampler, solution: Space) -> Part:

@@ -18,14 +18,15 @@ from ..space import Space
 class NarrowMatrix:
     """A matrix with few columns: rank 0 holds the vectors that it is applied to, every process has its rows."""
 
-    def __init__(self, group: Group, rows: Any) -> None:
-        self._group, self._rows = group, rows
+    def __init__(self, group: Group, columns: sp.spmatrix) -> None:
+        self._group, self._columns, self._rows = group, sp.csc_matrix(columns), sp.csr_matrix(columns)
+        self._filled = np.flatnonzero(np.diff(self._columns.indptr))
 
     def __matmul__(self, h: Array) -> Array:
         return np.asarray(self._rows @ self._group.share(h))
 
     def __abs__(self) -> NarrowMatrix:
-        return NarrowMatrix(self._group, abs(self._rows))
+        return NarrowMatrix(self._group, abs(self._columns))
 
     def scaled(self, weights: Array) -> NarrowMatrix:
         """B diag(weights), which rank 0 holds."""
@@ -39,10 +40,10 @@ class NarrowMatrix:
 
     def transposed(self, p: Array) -> Array:
         """B' p."""
-        if isinstance(self._rows, np.ndarray):  # in pairs: equal terms would round alike in a row
-            sums = np.sum(np.ascontiguousarray(self._rows.T) * p, axis=1)
-        else:
-            sums = self._rows.T @ p
+        columns, filled = self._columns, self._filled
+        sums = np.zeros(columns.shape[1])
+        if filled.size:  # in pairs, as numpy adds: equal terms would round alike in a row
+            sums[filled] = np.add.reduceat(columns.data * p[columns.indices], columns.indptr[filled])
         total = np.sum(self._group.collect(sums), axis=0)
         return np.asarray(total) if self._group.root else np.zeros(0)
 

@@ -16,6 +16,7 @@ from skfem.helpers import dot, grad
 from ..arrays import Array, Indices
 from ..counter import Counter
 from ..errors import ProblemError
+from ..linear.cholesky import has_cholmod
 from ..linear.direct import direct_solver
 from ..linear.hierarchy import Hierarchy, LocalHierarchy
 from ..linear.multigrid import multigrid_solver, prolongations
@@ -39,7 +40,7 @@ ELEMENTS = {
 
 BENT = {2: skfem.MeshTri2, 3: skfem.MeshTet2}
 
-LARGE = 30_000  # unknowns from which multigrid is faster than factors in 3D
+LARGE = {"SuperLU": 30_000, "CHOLMOD": 100_000}  # unknowns from which multigrid is faster than factors in 3D
 
 
 class SkfemRegion(Region):
@@ -208,7 +209,9 @@ class SkfemEngine(Engine):
         return sp.csr_matrix((matrix.data[chosen], indices, indptr), (dofs.size, dofs.size))
 
     def prepare(self, definite: bool, affine: bool, unknowns: int) -> None:
-        large, there = self.mesh.dim == 3 and unknowns > LARGE, find_spec("pyamg") is not None
+        large = self.mesh.dim == 3 and unknowns > LARGE["SuperLU"]
+        large = large and (unknowns > LARGE["CHOLMOD"] or not has_cholmod())
+        there = find_spec("pyamg") is not None
         refused = "without advection, negative reaction or nonlinear term: use 'direct'"
         self._kind = choose_kind(self._solver, affine and definite, large and there, refused)
         if self._kind == "amg" and not there:

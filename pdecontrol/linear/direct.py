@@ -1,9 +1,9 @@
-"""Sparse factors of SuperLU, and the linear solver by them."""
+"""Sparse factors, those of SuperLU for any matrix, and the linear solver by them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 
 import scipy.sparse as sp
 from scipy.sparse.linalg import SuperLU, splu
@@ -11,6 +11,7 @@ from scipy.sparse.linalg import SuperLU, splu
 from ..arrays import Array
 from ..counter import Counter
 from ..errors import ProblemError, SingularEquationError
+from .cholesky import cholesky_factors
 from .matrix import SharedMatrix
 from .residual import Excess, Rows
 from .solver import Inverse, LinearSolver
@@ -45,25 +46,37 @@ def sparse_factors(matrix: sp.spmatrix, definite: bool) -> SuperLU:
 
 
 class Factors(Inverse):
-    """A^-1 by factors, which solve with A' too."""
+    """A^-1 by factors, which solve with A' too, and `free` what they hold."""
 
     exact = True
 
     def __init__(
-        self, solve: Callable[[Array], Array], solve_transposed: Callable[[Array], Array], entries: float
-    ) -> None:
-        self._solve, self._solve_transposed, self.entries = solve, solve_transposed, entries
+        self, solve: Callable[[Array], Array], solve_transposed: Callable[[Array], Array],
+        entries: Callable[[], float] = lambda: 0.0, free: Callable[[], object] = lambda: None,
+    ) -> None:  # fmt: skip
+        self._solve, self._solve_transposed, self._entries, self._free = solve, solve_transposed, entries, free
+
+    @cached_property
+    def entries(self) -> float:
+        return self._entries()
 
     def apply(self, b: Array, reduction: float = 0.0) -> Array:
         return self._solve(b)
 
     def transposed(self, symmetric: bool) -> Factors:
-        return self if symmetric else Factors(self._solve_transposed, self._solve, self.entries)
+        return self if symmetric else Factors(self._solve_transposed, self._solve, self._entries)
+
+    def close(self) -> None:
+        self._free()
 
 
 def direct_solver(matrix: sp.spmatrix, counter: Counter, definite: bool, excess: Excess | None = None) -> LinearSolver:
     """The solver of a matrix by its factors; `definite` is whether it is symmetric positive definite."""
-    factors = sparse_factors(matrix, definite)
     counter.factorisations += 1
-    inverse = Factors(factors.solve, partial(factors.solve, trans="T"), factors.nnz)
+    symmetric = cholesky_factors(matrix) if definite else None
+    if symmetric is None:
+        factors = sparse_factors(matrix, definite)
+        inverse = Factors(factors.solve, partial(factors.solve, trans="T"), lambda: factors.nnz)
+    else:
+        inverse = Factors(symmetric.solve, symmetric.solve, symmetric.entries, symmetric.close)
     return LinearSolver(Rows(SharedMatrix(matrix), definite, excess), inverse, None, counter)

@@ -59,6 +59,8 @@ class PetscInverse(Inverse):
         return self._solved(self.ksp.solve, b, reduction)
 
     def _solved(self, solve: Callable[[Any, Any], None], b: Array, reduction: float = 0.0) -> Array:
+        if b.ndim == 2:
+            return np.stack([self._solved(solve, column, reduction) for column in b.T], axis=1)
         if not self._group.any(b.any()):
             return np.zeros_like(b)
         self._b.array[:] = b
@@ -90,7 +92,7 @@ class PetscInverse(Inverse):
         if symmetric and not self._options.differ:
             return self
         if self.exact and not self._options.differ:
-            return Factors(partial(self._solved, self.ksp.solveTranspose), self.apply, self.entries)
+            return Factors(partial(self._solved, self.ksp.solveTranspose), self.apply)
         # a matrix of its own: with Krylov solvers solveTranspose may be silently wrong
         matrix = self.matrix if symmetric else self.matrix.transpose(PETSc.Mat())
         settings = self._options, self._kind, self._definite, self._counter

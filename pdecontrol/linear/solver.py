@@ -38,19 +38,22 @@ class Inverse(ABC):
     ----------
     exact : whether it errs by rounding alone, as factors do.
     tolerance : of relative residuals, to which iterations are repeated.
-    entries : of the factors, of all processes; 0 for iterations, and where it is not known.
     name, advice : what errors call the iterations, and what they advise.
     """
 
     exact: bool
     tolerance: float = 0.0
-    entries: float = 0.0
     name: str = ""
     advice: str = ""
 
+    @property
+    def entries(self) -> float:
+        """Those of the factors L and U, of all processes; 0 for iterations, and where they are not known."""
+        return 0.0
+
     @abstractmethod
     def apply(self, b: Array, reduction: float = 0.0) -> Array:
-        """x with A x = b, by iterations until the residual is reduced by a factor."""
+        """x with A x = b, by iterations until the residual is reduced by a factor; factors take b (n, k) too."""
 
     @abstractmethod
     def transposed(self, symmetric: bool) -> Inverse:
@@ -200,6 +203,12 @@ class LinearSolver:
             self._counter.refinements += 1
             x, left = x + apply(b - self._rows.product(x)), left * min(self.loss, 0.5)
         return Approximation(x, None)
+
+    def solve_columns(self, b: Array, accuracy: float) -> Array:
+        """x with A x = b for the columns of b (n, k), as near as `solve` with an accuracy; by factors at once."""
+        if self.inverse.exact and self.loss <= TOLERATED:
+            return self.inverse.apply(b)
+        return np.stack([self.solve(column, accuracy=accuracy).x for column in b.T], axis=1)
 
     def recognise(self, b: Array, x: Array, noise: Array | float = 0.0) -> Approximation | None:
         """x with its bound, if it is as good as `solve` would make it; else None."""
