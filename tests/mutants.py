@@ -172,6 +172,12 @@ MUTANTS = {
         "fem/bounds.py", "1.3 * float(np.sqrt(max(largest_eigenvalue(", "0.65 * float(np.sqrt(max(largest_eigenvalue(",
         ("test_norms.py::test_constants_of_iterative_certificates_are_from_above[2D]",
          "test_norms.py::test_constants_of_factors_are_from_above[2D]")),
+    "compared norms halved": Mutant(
+        "fem/bounds.py", "np.sqrt(np.max(shares, axis=0)) *", "0.5 * np.sqrt(np.max(shares, axis=0)) *",
+        ("test_norms.py::test_norms_of_diffusion_are_bounded_by_a_single_solve[2D-direct]",)),
+    "positive entries off the diagonal overlooked": Mutant(
+        "linear/residual.py", "positive = (local.data > 2 * ROUNDING *", "positive = (local.data > 2 *",
+        ("test_norms.py::test_what_has_no_bound_by_a_single_solve",)),
     "mu ten times larger": Mutant(
         "linear/solver.py", "np.sqrt(0.1 * least)", "np.sqrt(least)",
         ("test_rounding.py::test_the_constant_of_iterative_bounds_is_from_below[skfem]",)),
