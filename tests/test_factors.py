@@ -6,6 +6,8 @@ import sys
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from factors import KINDS as MEASURED
+from factors import THERE, measure
 
 import pdecontrol as pc
 from pdecontrol import reference
@@ -150,3 +152,10 @@ def test_factors_of_petsc_are_freed_and_leave_no_options():
         some(closed)
     assert peak() - first < 20_000  # kB, of which one set of factors takes 6 000
     assert PETSc.Options().getAll() == before
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_the_benchmark_measures_every_kind(dim):
+    rows = {kind: measure(kind, dim, 6) for kind in MEASURED if THERE[kind]()}
+    assert rows["SuperLU"].total > 0 and len({row.solves for kind, row in rows.items() if kind != "multigrid"}) == 1
+    assert all(row.error <= 1e-6 and row.run > 0 for row in rows.values())
