@@ -24,15 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_PLAIN = (
-    "method",
-    "solves",
-    "seconds",
-    "tol",
-    "fingerprint",
-    "memory",
-    "weight",
-)  # what a file has of a result as it is
+_PLAIN = ("method", "solves", "seconds", "tol", "fingerprint", "memory", "weight")  # as they are in files
 
 
 class Status(Enum):
@@ -203,9 +195,7 @@ class Result:
         for item in (self.control, self.state, self.adjoint):
             arrays[f"{item.name}.array"] = item.array
         fields = [self.control, self.state]
-        if (
-            self.adjoint.space is not self.state.space
-        ):  # at other times, or a control where there is no adjoint equation
+        if self.adjoint.space is not self.state.space:  # at other times, or of a map without adjoint equation
             fields.append(self.adjoint)
         for item in fields:
             arrays |= {f"{item.name}.{name}": a for name, a in _space_arrays(item.space).items()}

@@ -47,9 +47,9 @@ def test_solutions_are_those_of_the_system(case, at_once):
     forward = np.stack([second(at.tangent(e)) for e in np.eye(map.control.size)], axis=1)
     backward = np.stack([at.adjoint(e) for e in np.eye(map.observation.size)], axis=1)
     exact = np.linalg.solve(np.eye(r.size) + forward @ (chi[:, None] / alpha * backward), r)
-    assert solves["systems"] == chi.any() and solves["total"] == (1 if chi.any() else 2)
+    assert solves["systems"] == chi.any() and solves["total"] == (0 if chi.any() else 2)
     assert map.observation.norm(d - exact) <= (1e-5 + 1e-15 * norm**2 / alpha) * map.observation.norm(exact)
-    assert adjoint.gradient == pytest.approx(backward @ d, rel=1e-8, abs=1e-12 * np.abs(backward @ d).max())
+    assert map.control.norm(adjoint.gradient - backward @ d) <= 1e-5 * map.control.norm(backward @ d)
 
 
 def box(mesh, alpha, **options):

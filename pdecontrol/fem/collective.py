@@ -63,7 +63,7 @@ class Collective:
         self._slow = min(self._slow, top)
 
     def solve(self, r: Array, w: Array, top: float, norm: float) -> tuple[Array, Array] | None:
-        """O eta, and a state from which the solve for L* d may begin; None where the iteration does not converge."""
+        """O eta and lam, both on all entries of states; None where the iteration does not converge."""
         lifting, observation = self._system.lifting, self._system.observation
         tolerance = float(np.clip(ACCURACY / (top * norm**2), TIGHTEST, LOOSEST))
         with self._counter.timing():

@@ -116,8 +116,7 @@ class SteadyMap(SolutionMap):
         if solution is None:
             return by_gradients(max_cg, norm)
         observed, lam = solution
-        d = r + second(observed)
-        return d, at.solve_adjoint(d, lam)
+        return r + second(observed), Adjoint(self.system.equation.coupling.transposed(lam), None, lam)
 
     def _collective(self, second: Callable[[Array], Array]) -> Collective | None:
         """What solves Newton systems at once, where the equation and what is tracked allow it."""

@@ -16,7 +16,8 @@ class Schedule:
     Where the estimate tells nothing, certificates come after 12, 34, 78, .. iterations.
 
     There is no estimate and no certificate before the iterations `next_estimate` and `next_certificate`; `latest` and
-    `least` are iterations with the estimates there, and `improved` is that of the least bound.
+    `least` are iterations with the estimates there, `judged` is the estimate of the last certificate, `improved` the
+    iteration of the least bound.
     """
 
     ratio: float = 0.01
@@ -25,6 +26,7 @@ class Schedule:
     next_estimate: int = 0
     latest: tuple[int, float] = (0, np.inf)
     least: tuple[int, float] = (0, np.inf)
+    judged: float = np.inf
     improved: int = 0
 
     def estimate_due(self, iteration: int) -> bool:
@@ -42,7 +44,7 @@ class Schedule:
             ahead = 0.7 * np.log(self.ratio * estimate / target) / rate
             self.next_estimate = iteration + int(np.clip(ahead, 1, max(1, iteration // 2)))
         if iteration < self.next_certificate:
-            return False
+            return estimate <= min(target, 0.9 * self.judged)
         return not self.bounds or self.ratio * estimate <= target or iteration >= 2 * self.next_certificate + 10
 
     def certified(self, iteration: int, bound: float) -> None:
@@ -50,6 +52,7 @@ class Schedule:
         if bound <= 0.95 * min(self.bounds, default=np.inf):
             self.improved = iteration
         self.bounds.append(bound)
+        self.judged = self.latest[1]
         self.next_certificate = iteration + max(1, iteration // 25)
         estimate = self.latest[1]
         if iteration > 0 and np.isfinite(bound) and np.isfinite(estimate) and estimate > 0:
