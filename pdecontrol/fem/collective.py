@@ -36,9 +36,9 @@ class Collective:
     @cached_property
     def _kkt(self) -> KKT:
         system, blocks, affine = self._system, self._blocks, self._system.equation.affine
-        hierarchy = system.engine.hierarchy(blocks.A)
-        self._counter.factorisations += 1
         symmetric = affine is not None and affine.symmetric
+        hierarchy = system.engine.hierarchy(blocks.A, symmetric)
+        self._counter.factorisations += 1
         return KKT(hierarchy, blocks.A, blocks.Q, blocks.columns, blocks.C, system.control.mass, symmetric)
 
     @cached_property
@@ -52,11 +52,11 @@ class Collective:
         return 0.0 < top < self._failed
 
     def affordable(self, top: float, norm: float, inverse: Inverse) -> int:
-        """How many steps of conjugate gradients, two solves each, are as much work, where they are worth a try."""
-        if not inverse.exact or top >= self._slow:
+        """How many steps of conjugate gradients, two solves each, are half as much work: worth a try, by factors."""
+        if not inverse.exact or not inverse.entries or top >= self._slow:
             return 0
         cycles = 4.0 * (top * norm**2) ** 0.125  # as measured
-        return int(PRODUCTS * self._entries * (cycles + SETUP) / (4.0 * inverse.entries))
+        return int(0.5 * PRODUCTS * self._entries * (cycles + SETUP) / (4.0 * inverse.entries))
 
     def leave_gradients(self, top: float) -> None:
         """Try conjugate gradients no more for weights as large."""

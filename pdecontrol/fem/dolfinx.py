@@ -14,6 +14,7 @@ from ..arrays import Array, Indices
 from ..counter import Counter
 from ..errors import DataError
 from ..layout import Frames, Layout
+from ..linear.gamg import PetscHierarchy
 from ..linear.hierarchy import Hierarchy
 from ..linear.ksp import PetscOptions, petsc_solver
 from ..linear.matrix import SharedMatrix
@@ -44,7 +45,7 @@ class DolfinxEngine(Engine):
     """
 
     name = "dolfinx"
-    multigrid = False
+    multigrid = True
     cells: CellRegion
 
     def __init__(
@@ -152,8 +153,8 @@ class DolfinxEngine(Engine):
         kind = self._kind if definite else "direct"
         return petsc_solver(block, kind, definite, counter, self._options, points / self.mesh.diameter, excess)
 
-    def hierarchy(self, block: SharedMatrix) -> Hierarchy:
-        raise NotImplementedError
+    def hierarchy(self, block: SharedMatrix, symmetric: bool) -> Hierarchy:
+        return PetscHierarchy(block, symmetric)
 
     # -- spaces -----------------------------------------------------------------------------------------------
 

@@ -168,8 +168,8 @@ class Engine(ABC):
         """A block made ready for solves; its unknowns sit at the points, `excess` is what is known of its row sums."""
 
     @abstractmethod
-    def hierarchy(self, block: Any) -> Hierarchy:
-        """Levels of algebraic multigrid for a block."""
+    def hierarchy(self, block: Any, symmetric: bool) -> Hierarchy:
+        """Levels of algebraic multigrid for the symmetric part of a block."""
 
     @abstractmethod
     def solution(self) -> Space:

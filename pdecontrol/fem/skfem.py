@@ -229,8 +229,8 @@ class SkfemEngine(Engine):
     def multigrid(self) -> bool:  # type: ignore[override]
         return find_spec("pyamg") is not None
 
-    def hierarchy(self, block: sp.csr_matrix) -> Hierarchy:
-        return LocalHierarchy(prolongations((block + block.T) / 2), block.shape[0])
+    def hierarchy(self, block: sp.csr_matrix, symmetric: bool) -> Hierarchy:
+        return LocalHierarchy(prolongations(block if symmetric else (block + block.T) / 2), block.shape[0])
 
     def solution(self) -> Space:
         mass, members = self.matrix([constant_mass(self.cells)]), self.members_among(np.arange(self.size))

@@ -95,7 +95,7 @@ class SteadyMap(SolutionMap):
     ) -> tuple[Array, Adjoint]:  # fmt: skip
         """See `SolutionMap`; by a system in the state and the adjoint solution at once where that is less work.
 
-        With iterative solvers it is. With factors, conjugate gradients may do as much work first; where they have not
+        With iterative solvers it is. With factors, conjugate gradients may do half as much first; where they have not
         converged by then, they are not tried again for weights as large.
         """
         by_gradients = partial(super().newton_system, at, r, weights, second, forcing)

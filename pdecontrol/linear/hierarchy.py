@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ class Hierarchy(ABC):
     size: int  # of a vector of the finest level on this process
 
     @abstractmethod
-    def matrix(self, matrix: Any) -> Any:
-        """A matrix of an engine as one of the finest level."""
+    def matrix(self, matrix: Any, columns: Sequence[Triplets] = ()) -> Any:
+        """A matrix of an engine as one of the finest level, with B B' added for matrices B."""
 
     @abstractmethod
     def columns(self, entries: Triplets) -> Any:
@@ -58,7 +59,7 @@ class Hierarchy(ABC):
     def own(self, x: Array) -> Array:
         """The entries of this process of a whole vector of the coarsest level."""
 
-    def release(self, matrices: list[Any]) -> None:  # noqa: B027
+    def release(self, matrices: Iterable[Any]) -> None:  # noqa: B027
         """Free what matrices hold; on several processes, all of them do."""
 
     def close(self) -> None:  # noqa: B027
@@ -74,9 +75,11 @@ class LocalHierarchy(Hierarchy):
         self._prolongations, self.size = prolongations, size
         self._restrictions = [sp.csr_matrix(P.T) for P in prolongations]
 
-    def matrix(self, matrix: sp.csr_matrix) -> Any:
+    def matrix(self, matrix: sp.csr_matrix, columns: Sequence[Triplets] = ()) -> Any:
         copy = sp.csr_matrix(matrix, copy=True)  # others share its pattern
         copy.eliminate_zeros()
+        for B in map(self.columns, columns):
+            copy = copy + B @ B.T
         return copy
 
     def columns(self, entries: Triplets) -> sp.csr_matrix:

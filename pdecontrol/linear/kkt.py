@@ -70,11 +70,8 @@ class KKT:
         symmetric: bool,
     ) -> None:  # fmt: skip
         self._hierarchy, self._symmetric, self._mass = hierarchy, symmetric, mass
-        tracked = hierarchy.matrix(Q)
-        for B in map(hierarchy.columns, columns):
-            tracked = tracked + hierarchy.gram(B, np.ones(B.shape[1]))
         self._C = hierarchy.columns(C)
-        self._A, self._Q = hierarchy.project(hierarchy.matrix(A)), hierarchy.project(tracked)
+        self._A, self._Q = hierarchy.project(hierarchy.matrix(A)), hierarchy.project(hierarchy.matrix(Q, columns))
         full = hierarchy.project(hierarchy.gram(self._C, 1.0 / mass))
         self.dampings = [
             DAMPING / max(map(self._radius, blocks)) for blocks in zip(self._A, self._Q, full, strict=True)
@@ -91,6 +88,7 @@ class KKT:
             ratio = np.divide(y, x, out=np.zeros_like(x), where=x > 0)
             radius = max(self._hierarchy.group.collect(float(ratio.max(initial=0.0))))
             x = y / (radius or 1.0)
+        self._hierarchy.release([absolute])
         return radius
 
     def solve(self, weights: Array, s: float, f: Array, tolerance: float, g: Array | float = 0.0) -> Solution:
@@ -120,7 +118,7 @@ class KKT:
 
     def close(self) -> None:
         """Free what the matrices hold; on several processes, all of them do."""
-        for matrices in (self._A, self._Q):
+        for matrices in (self._A, self._Q, [self._C]):
             self._hierarchy.release(matrices)
         self._hierarchy.close()
 

@@ -55,6 +55,14 @@ class PetscInverse(Inverse):
             self.ksp.setNormType(PETSc.KSP.NormType.NATURAL)
         self.exact = self.ksp.getType() == "preonly" and self.ksp.getPC().getType() in FACTORS
 
+    @property
+    def entries(self) -> float:
+        if not self.exact:
+            return 0.0
+        pc = self.ksp.getPC()
+        found = pc.getFactorMatrix().getInfo(pc.getFactorMatrix().InfoType.GLOBAL_SUM)["nz_used"]
+        return float(found) * (1.0 + (pc.getType() == "cholesky"))
+
     def apply(self, b: Array, reduction: float = 0.0) -> Array:
         return self._solved(self.ksp.solve, b, reduction)
 
@@ -92,7 +100,7 @@ class PetscInverse(Inverse):
         if symmetric and not self._options.differ:
             return self
         if self.exact and not self._options.differ:
-            return Factors(partial(self._solved, self.ksp.solveTranspose), self.apply)
+            return Factors(partial(self._solved, self.ksp.solveTranspose), self.apply, lambda: self.entries)
         # a matrix of its own: with Krylov solvers solveTranspose may be silently wrong
         matrix = self.matrix if symmetric else self.matrix.transpose(PETSc.Mat())
         settings = self._options, self._kind, self._definite, self._counter

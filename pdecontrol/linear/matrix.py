@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from ..arrays import Array, Indices
-from ..parallel import ALONE, Halo
+from ..parallel import ALONE, Group, Halo
 
 ROUNDING = 2 * float(np.finfo(float).eps)  # of one entry of a matrix or vector, relative to the terms that it sums
 
@@ -118,6 +118,19 @@ class Triplets(NamedTuple):
         """Those of entries that have numbers at all."""
         known = (rows >= 0) & (columns >= 0)
         return cls(rows[known], columns[known], values[known], shape)
+
+    def on_owners(self, group: Group) -> sp.csr_matrix:
+        """The rows that this process owns, with the columns of all."""
+        ends, columns = np.cumsum(group.collect(self.shape[0])), int(group.sum(self.shape[1]))
+        owner = np.searchsorted(ends, self.rows, side="right")
+        entries, mine = (self.rows, self.columns, self.values), owner == group.rank
+        start = ends[group.rank] - self.shape[0]
+        moved = group.collect(tuple(part[~mine] for part in entries))
+        rows, numbers, values = (np.concatenate(parts) for parts in zip(*moved, strict=True))
+        here = (rows >= start) & (rows < ends[group.rank])
+        theirs = rows[here], numbers[here], values[here]
+        rows, numbers, values = (np.concatenate([a[mine], b]) for a, b in zip(entries, theirs, strict=True))
+        return sp.csr_matrix((values, (rows - start, numbers)), (self.shape[0], columns))
 
 
 def shared(matrix: SharedMatrix | sp.spmatrix) -> SharedMatrix:

@@ -71,7 +71,8 @@ class Certifier:
             floor = 0.0 if self.best is None else self.best.certificate.floor
             unit = size if self.objective.control.alpha == 0 else 1.0  # of tolerances and of rows
             target = max(self.stopping.tol * size, self.stopping.atol * unit, floor * unit)
-            due = self.schedule.certificate_due(iteration, estimate, target) or state.own is not None
+            sharp = bool(state.look) and self.zero_tested and self.map.control.any(state.u)
+            due = self.schedule.certificate_due(iteration, estimate, target, sharp) or state.own is not None
             if not self.map.exact:
                 self._settle(state, estimate, size, target)
             elif due:

@@ -33,8 +33,14 @@ class Schedule:
         """Whether to compute the estimate, which costs no solve but some vector operations."""
         return iteration >= self.next_estimate
 
-    def certificate_due(self, iteration: int, estimate: float, target: float) -> bool:
-        """Whether to certify now; `estimate` and `target` are in the unit of the bounds."""
+    def certificate_due(self, iteration: int, estimate: float, target: float, sharp: bool = False) -> bool:
+        """Whether to certify now; `estimate` and `target` are in the unit of the bounds.
+
+        The first chance is taken, as it tells how far estimates are from bounds, but where the estimate is known to be
+        `sharp`, twice the bound.
+        """
+        if sharp:
+            self.ratio = 0.5
         (before, old), self.latest = self.latest, (iteration, estimate)
         if not estimate >= 0.95 * self.least[1]:
             self.least = self.latest
@@ -45,7 +51,7 @@ class Schedule:
             self.next_estimate = iteration + int(np.clip(ahead, 1, max(1, iteration // 2)))
         if iteration < self.next_certificate:
             return estimate <= min(target, 0.9 * self.judged)
-        return not self.bounds or self.ratio * estimate <= target or iteration >= 2 * self.next_certificate + 10
+        return not (self.bounds or sharp) or self.ratio * estimate <= target or iteration >= 2 * self.next_certificate + 10
 
     def certified(self, iteration: int, bound: float) -> None:
         """Take note of a bound; the next certificate may come after one iteration, later ones after 4 % more."""
