@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
 
 import numpy as np
@@ -221,6 +221,22 @@ class SteadyLinearisation(Linearisation):
         with self._map.solves.solving("tangent"):
             b = self._restrict(self._equation.couple(*self._point, h))
             return self._observation.apply(self._solve(factors, b)[0])
+
+    def tangents(self, h: Array) -> Array:
+        loads = (self._equation.couple(*self._point, row) for row in h)
+        return np.stack([self._observation.apply(eta) for eta in self._solve_all(self._factors, "tangent", loads)])
+
+    def adjoints(self, w: Array) -> Array:
+        functionals, solver = (self._observation.transposed(row) for row in w), self._factors.transposed
+        states = self._solve_all(solver, "adjoint", functionals)
+        return np.stack([self._equation.couple_transposed(*self._point, p) for p in states])
+
+    def _solve_all(self, solver: LinearSolver, kind: str, functionals: Iterable[Array]) -> Iterator[Array]:
+        """e_y^-1 or e_y^-T of several functionals."""
+        b = np.stack([self._restrict(functional) for functional in functionals], axis=1)
+        with self._map.solves.solving(kind, b.shape[1]):
+            x = solver.solve_columns(b, self._accuracy)
+        return map(self._system.lifting.extend, x.T)
 
     def solve_adjoint(self, w: Array, start: Array | None = None) -> Adjoint:
         solver, b = self._factors.transposed, self._restrict(self._observation.transposed(w))
