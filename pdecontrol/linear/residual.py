@@ -65,8 +65,8 @@ class Rows:
         ones = np.ones(local.shape[0])
         self._excess = excess or Excess(local @ self._forward(ones), ROUNDING * self._sum(self._sizes), definite)
         self.symmetric = self._excess.symmetric
-        positive = (local.data > 2 * ROUNDING * self._sizes) & (self._row != local.indices)
-        self.stieltjes = definite and not self.group.any(bool(positive.any()))
+        positive = np.count_nonzero(local.data > 2 * ROUNDING * self._sizes) if definite else 0
+        self.stieltjes = definite and not self.group.any(positive > self.diagonal.size)
 
     @property
     def transposed(self) -> Rows | TransposedRows:
@@ -75,12 +75,16 @@ class Rows:
 
     def product(self, x: Array) -> Array:
         """A x."""
-        return self._sum(self._local.data * self._differences(x)) + self._excess.sums * x
+        terms = self._differences(x)
+        terms *= self._local.data
+        return self._sum(terms) + self._excess.sums * x
 
     def rounding(self, x: Array, b: Array, noise: Array | float) -> Array:
         """rho, with what b may err by for noise."""
-        spread = self._sum(self._sizes * np.abs(self._differences(x)))
-        return ROUNDING * (spread + np.abs(b)) + self._excess.errors * np.abs(x) + noise
+        terms = self._differences(x)
+        terms = np.abs(terms, out=terms)
+        terms *= self._sizes
+        return ROUNDING * (self._sum(terms) + np.abs(b)) + self._excess.errors * np.abs(x) + noise
 
     def size(self, r: Array) -> float:
         """(r' D^-1 r)^1/2 with D = diag(d)."""
@@ -92,7 +96,9 @@ class Rows:
         return self._sum(self._sizes * np.abs(self._forward(x))[self._local.indices])
 
     def _differences(self, x: Array) -> Array:
-        return self._forward(x)[self._local.indices] - x[self._row]
+        found = self._forward(x).take(self._local.indices)
+        found -= x.take(self._row)  # in place: arrays of this size are dear to allocate
+        return found
 
     def _sum(self, entries: Array) -> Array:
         """The sums of the entries of each row."""
