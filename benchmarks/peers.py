@@ -23,6 +23,7 @@ import json
 import os
 import platform
 import resource
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -98,6 +99,7 @@ def forked(task: Callable[[], dict[str, Any]], limit: float) -> dict[str, Any]:
     child = os.fork()
     if child == 0:
         resource.setrlimit(resource.RLIMIT_CPU, (int(np.ceil(limit)), int(np.ceil(limit)) + 1))
+        signal.alarm(int(60 + 20 * limit))  # for what waits
         try:
             answer = task()
         except Exception as error:
