@@ -80,7 +80,7 @@ class SteadyMap(SolutionMap):
         """What a residual of an affine equation may amount to in the observation and in the gradient."""
         return spectral_constants(self.system, self.factors, self.solves)
 
-    @property
+    @cached_property
     def norm_bound(self) -> float:
         if not self.affine:
             return 0.0
