@@ -41,7 +41,7 @@ from threadpoolctl import threadpool_limits
 import pdecontrol as pc
 
 TOL = 1e-6
-PATIENCE = 4  # times the seconds of the best so far, and a second: longer runs are given up
+PATIENCE = 2  # times the seconds of the best so far, and a second: longer runs are given up
 PACKAGES = ("numpy", "scipy", "petsc4py", "piqp", "osqp", "clarabel", "qdldl", "pyamg")
 
 
