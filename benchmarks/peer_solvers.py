@@ -295,15 +295,15 @@ class Peer(NamedTuple):
 
 
 TOLERANCES = (1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12, 1e-13)
-PEERS = {
-    "L-BFGS-B": Peer(lbfgsb, "scipy", (5, 10, 20, 50)),
+PEERS = {  # what is often fast first, as it limits the others
+    "PIQP": Peer(piqp, "piqp", TOLERANCES),
+    "active sets, QDLDL": Peer(active_sets, "qdldl", ("QDLDL",), lambda m: m.pointwise and m.alpha > 0),
+    "explicit Hessian": Peer(explicit_hessian, "scipy", (None,), lambda m: m.M.size <= 300 and m.alpha > 0 == m.beta),
     "TAO bnls": Peer(tao, "petsc4py", ("bnls",), lambda m: m.alpha > 0),
     "TAO bqnkls": Peer(tao, "petsc4py", ("bqnkls",), lambda m: m.alpha > 0),
     "TAO blmvm": Peer(tao, "petsc4py", ("blmvm",)),
-    "PIQP": Peer(piqp, "piqp", TOLERANCES),
+    "L-BFGS-B": Peer(lbfgsb, "scipy", (5, 10, 20, 50)),
     "OSQP": Peer(osqp, "osqp", TOLERANCES),
     "Clarabel": Peer(clarabel, "clarabel", TOLERANCES),
-    "active sets, QDLDL": Peer(active_sets, "qdldl", ("QDLDL",), lambda m: m.pointwise and m.alpha > 0),
     "active sets, SuperLU": Peer(active_sets, "scipy", ("SuperLU",), lambda m: m.pointwise and m.alpha > 0),
-    "explicit Hessian": Peer(explicit_hessian, "scipy", (None,), lambda m: m.M.size <= 300 and m.alpha > 0 == m.beta),
 }

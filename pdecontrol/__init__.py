@@ -69,7 +69,16 @@ from .problem import (
     burgers,
 )
 from .result import History, Result, Status, load
-from .solvers import ADMM, FISTA, Checkpoint, PrimalDual, ProximalGradient, SemismoothNewton, SurrogateNewton
+from .solvers import (
+    ADMM,
+    FISTA,
+    Checkpoint,
+    PrimalDual,
+    ProximalGradient,
+    ProximalPoint,
+    SemismoothNewton,
+    SurrogateNewton,
+)
 from .space import Space
 
 __version__ = "0.1.0"
@@ -124,6 +133,7 @@ __all__ = [
     "PrimalDual",
     "ProblemError",
     "ProximalGradient",
+    "ProximalPoint",
     "Quasilinear",
     "Result",
     "ResultFileError",

@@ -61,12 +61,18 @@ class Certificate:
     @property
     def relative_gap(self) -> float | None:
         """gap / max(abs(P), abs(D)) with the primal value P = J(u) and the dual value D = P - gap; 0 if the gap is."""
-        return None if self.gap is None else _relative(self.gap, self.objective)
+        return None if self.gap is None else _relative(self.gap, self.gap, self.objective)
 
     @property
     def measure(self) -> float:
-        """What certificates are compared by: the bound, else the relative gap, else infinity."""
+        """What is compared with tolerances: the bound, else the relative gap, else infinity."""
         value = self.relative_gap if self.bound is None else self.bound
+        return np.inf if value is None else value
+
+    @property
+    def rank(self) -> float:
+        """What certificates of one problem are compared by: the bound, else the gap, else infinity."""
+        value = self.gap if self.bound is None else self.bound
         return np.inf if value is None else value
 
     @property
@@ -188,7 +194,7 @@ def certify_projection(
         ends = objective.state.distance(y, p, least), objective.state.distance_from(least)
         bound, floor = (error_bound(d, error, control.alpha) for d in ends)
     else:
-        bound, floor = None, _relative(floor, value)
+        bound, floor = None, _relative(floor, gap, value)
     reached = _reached(objective, y, least)
     known = None if map.observation.any(objective.state.gradient(y) - p) else adjoint
     optimal = not control.space.any(z) and _fixed_at_zero(objective, map, at, known)
@@ -221,7 +227,7 @@ def certify_by_gap(
     if control.alpha > 0:
         bound, floor = (float(np.sqrt(2.0 * g / control.alpha)) for g in (gap, floor))
     else:
-        bound, floor = None, _relative(floor, value)
+        bound, floor = None, _relative(floor, gap, value)
     certificate = Certificate(bound, norm, gap, value, _assumption(map), False, _reached(objective, y, least), floor)
     return Certified(u, certificate, at.state, adjoint)
 
@@ -379,5 +385,6 @@ def _whose(map: SolutionMap) -> str:
     return "" if map.exact else "that the optimum of this map is meant, which is not the exact one; "
 
 
-def _relative(gap: float, value: float) -> float:
-    return gap if gap in (0.0, np.inf) else gap / max(abs(value), abs(value - gap))
+def _relative(part: float, gap: float, value: float) -> float:
+    """A part of the gap relative to the larger of the primal value and the dual one."""
+    return part if part in (0.0, np.inf) else part / max(abs(value), abs(value - gap))

@@ -61,8 +61,8 @@ def minimise(
     Parameters
     ----------
     problem, map : the terms of the objective, and S.
-    method : "auto", "primal-dual", "fista", "proximal-gradient", "admm", "semismooth-newton", or an object such as
-        PrimalDual(steps="classical").
+    method : "auto", "primal-dual", "fista", "proximal-gradient", "admm", "semismooth-newton", "proximal-point", or an
+        object such as PrimalDual(steps="classical").
     tol, atol : success is bound <= tol (||u|| - bound) or bound <= atol, the bound being certified; without a Tikhonov
         term, duality gap <= tol max(abs(P), abs(D)).
     start : a control (number, function, field, or array, a whole vector as `Field.gather` makes it), or a Result, whose

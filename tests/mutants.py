@@ -37,6 +37,18 @@ MUTANTS = {
     "the state of another control in a certificate": Mutant(
         "certificate.py", ".solve_adjoint(p, near), None  #", ".solve_adjoint(p, near), at  #",
         ("test_infinite_errors.py::test_a_state_that_is_known_is_not_taken_for_that_of_another_control[0]",)),
+    "a proximal weight that stays": Mutant(
+        "solvers/proximal_point.py", "centre, weight = state.u, FALL * weight", "centre, weight = state.u, weight",
+        ("test_proximal_point.py::test_the_gap_vanishes_with_the_weight",)),
+    "a proximal centre that stays": Mutant(
+        "solvers/proximal_point.py", "centre, weight = state.u, FALL * weight", "weight = FALL * weight",
+        ("test_proximal_point.py::test_the_gap_vanishes_with_the_weight",)),
+    "proximal points that are far from solved": Mutant(
+        "solvers/proximal_point.py", "if inner > objective", "if inner > 1e3 * objective",
+        ("test_proximal_point.py::test_the_gap_vanishes_with_the_weight",)),
+    "controls without a bound compared by the relative gap": Mutant(
+        "certificate.py", "value = self.gap if self.bound", "value = self.relative_gap if self.bound",
+        ("test_proximal_point.py::test_a_target_that_can_be_reached_ends_at_rounding",)),
     "learned adjoints without error": Mutant(
         "learn/learned.py", "Adjoint(map.control.riesz(transposed), np.inf)",
         "Adjoint(map.control.riesz(transposed), 0.0)",
@@ -160,6 +172,12 @@ MUTANTS = {
         "fem/bounds.py", "1.3 * float(np.sqrt(max(largest_eigenvalue(", "0.65 * float(np.sqrt(max(largest_eigenvalue(",
         ("test_norms.py::test_constants_of_iterative_certificates_are_from_above[2D]",
          "test_norms.py::test_constants_of_factors_are_from_above[2D]")),
+    "compared norms halved": Mutant(
+        "fem/bounds.py", "np.sqrt(np.max(shares, axis=0)) *", "0.5 * np.sqrt(np.max(shares, axis=0)) *",
+        ("test_norms.py::test_norms_of_diffusion_are_bounded_by_a_single_solve[2D-direct]",)),
+    "positive entries off the diagonal overlooked": Mutant(
+        "linear/residual.py", "positive = (local.data > 2 * ROUNDING *", "positive = (local.data > 2 *",
+        ("test_norms.py::test_what_has_no_bound_by_a_single_solve",)),
     "mu ten times larger": Mutant(
         "linear/solver.py", "np.sqrt(0.1 * least)", "np.sqrt(least)",
         ("test_rounding.py::test_the_constant_of_iterative_bounds_is_from_below[skfem]",)),

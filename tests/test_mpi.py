@@ -239,6 +239,28 @@ class TestRestart:
         assert np.abs(np.load(tmp_path / "whole.npz")["control"] - whole).max() <= 1e-12 * np.abs(whole).max()
 
 
+@pytest.mark.xdist_group("mpi")
+def test_proximal_points_on_any_number_of_ranks(tmp_path):
+    """Begun by one process, gone on with by one or two, and whole by two."""
+    program = (
+        "import sys, pdecontrol as pc; from dataclasses import replace;"
+        "problem = replace(pc.reference.stadler(1.0).problem, terms=[pc.L1(1e-3), pc.Box(-30, 30)]);"
+        "result = pc.solve(problem, pc.unit_square(12), 'dolfinx', max_iterations=int(sys.argv[2]),"
+        " checkpoint=sys.argv[1], restart=True);"
+        "pc.report(result.status.name, len(result.history), repr(result.objective), result.certificate.relative_gap)"
+    )
+    mpirun(1, "-c", program, tmp_path / "half", 6)
+    (tmp_path / "other.npz").write_bytes((tmp_path / "half.npz").read_bytes())
+    runs = [
+        mpirun(ranks, "-c", program, tmp_path / name, 100).split()
+        for ranks, name in ((1, "half"), (2, "other"), (2, "new"))
+    ]
+    for status, rows, objective, gap in runs:
+        assert status == "CERTIFIED" and rows == runs[0][1]
+        assert float(objective) == pytest.approx(float(runs[0][2]), rel=1e-10)
+        assert float(gap) == pytest.approx(float(runs[0][3]), rel=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("mpi")
 def test_problems_in_time_on_any_number_of_ranks(tmp_path):

@@ -8,6 +8,7 @@ from cases import AFFINE, Case, problem, rotation, wave
 
 import pdecontrol as pc
 from pdecontrol.curvature import smallest_curvature
+from pdecontrol.fem.bounds import compared_norms
 from pdecontrol.maps import map_norm
 from pdecontrol.space import Space
 from pdecontrol.spectrum import lanczos, largest_eigenvalue, smallest_eigenvalue, surely_below
@@ -114,6 +115,39 @@ def test_constants_of_factors_are_from_above(case):
     assert 0.2 * inverse <= constants.condition <= 2 * inverse
     at = map.at(map.control.zeros())
     assert map.norm_bound**2 >= largest(lambda h: at.adjoint(at.tangent(h)), map.control)
+
+
+@pytest.mark.parametrize("solver", ["direct", "amg"])
+@pytest.mark.parametrize("mesh", [pc.unit_interval(40), pc.unit_square(12), pc.unit_cube(5)], ids=["1D", "2D", "3D"])
+def test_norms_of_diffusion_are_bounded_by_a_single_solve(mesh, solver):
+    """A^-1 >= 0 there: A^-1 d says all, and no Lanczos step is made."""
+    pytest.importorskip("pyamg", reason="needs pyamg")
+    map = pc.discretise(problem(), mesh, pc.Embedded(linear_solver=solver))
+    inverse, root = np.linalg.inv(map.system.matrix.toarray()), np.sqrt(map.factors.diagonal)
+    lifting, observation, coupling = map.system.lifting, map.system.observation, map.system.equation.coupling
+    half = inverse * root if solver == "direct" else np.linalg.cholesky(inverse)
+    observed = np.stack([observation.apply(lifting.extend(column)) for column in half.T])
+    controlled = np.stack([coupling.transposed(lifting.extend(column)) for column in half.T])
+    exact = [
+        np.sqrt(np.linalg.eigvalsh(rows @ np.stack([space.dual(row) for row in rows]).T)[-1])
+        for rows, space in ((observed, map.observation), (controlled, map.control))
+    ]
+    constants = map.constants
+    assert map.solves.tangent <= 2 and map.solves.refinements <= 2
+    for constant, norm in zip((constants.observation, constants.gradient), exact, strict=True):
+        assert norm <= constant <= 1.75 * norm
+    assert map.factors.growth >= np.linalg.norm(root[:, None] * inverse * root, 2)
+
+
+def test_what_has_no_bound_by_a_single_solve():
+    """Positive entries off the diagonal, and diffusions that differ so much that the bound would be bad."""
+    plain = pc.discretise(problem(), pc.unit_square(8)).factors
+    reacting = pc.discretise(problem(pc.Elliptic(reaction=100.0)), pc.unit_square(8)).factors
+    assert plain.growth < np.inf == reacting.growth
+    stiff = pc.discretise(problem(pc.Elliptic(lambda x: np.where(x[0] < 0.5, 1e6, 1.0))), pc.unit_square(8))
+    assert stiff.factors.growth < np.inf
+    assert compared_norms(stiff.system, stiff.factors, stiff.factors.growth) is None
+    assert stiff.constants.observation < np.inf and stiff.solves.refinements > 6
 
 
 def test_norms_of_unsymmetric_equations_that_are_solved_iteratively():

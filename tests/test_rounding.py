@@ -197,7 +197,7 @@ def test_a_tolerance_that_rounding_does_not_allow_ends_soon(method):
     best = pc.solve(problem, mesh, method=method, tol=1e-10)
     result = pc.solve(problem, mesh, method=method, tol=1e-16)
     assert best.success and result.status is pc.Status.ROUNDING and not result.success
-    assert result.certificate.bound <= best.certificate.bound
+    assert result.certificate.bound <= 1.1 * best.certificate.bound
     assert result.certificate.bound <= 16 * result.certificate.floor
     assert result.solves["total"] <= 2.5 * best.solves["total"]
 

@@ -66,12 +66,53 @@ def spectral_constants(system: System, factors: LinearSolver, counter: Counter) 
     Notes
     -----
     For residuals in the energy norm ||O A^-1/2|| and ||M_u^-1 C' A^-1/2||, else ||O A^-1 D^1/2|| and
-    ||M_u^-1 C' A^-T D^1/2||, by Lanczos iteration on these times their adjoints, to thirty per cent and inflated by as
-    much. On its way the latter meets vectors v and A^-1 D v, whose growth estimates the condition number k of
-    D^-1/2 A D^-1/2. What A errs by is at most e = g width in this scaling: divided by 1 - 2 e k, the constants are
-    those of the perturbed matrix too. They are infinite if that is less than 1/2, where A may as well be singular.
-    A definite matrix whose row sums are known errs by little in its own energy norm, whatever k: it needs factors
-    that solve at all.
+    ||M_u^-1 C' A^-T D^1/2||. What A errs by is at most e = g width in the scaling of D^-1/2 A D^-1/2, with the
+    condition number k: divided by 1 - 2 e k, the constants are those of the perturbed matrix too. They are infinite if
+    that is less than 1/2, where A may as well be singular. A definite matrix whose row sums are known errs by little in
+    its own energy norm, whatever k: it needs factors that solve at all.
+    """
+    exact = system.engine.exact
+    with counter.timing() if exact else counter.solving("tangent"):
+        growth = factors.growth
+    norms = compared_norms(system, factors, growth) if growth < np.inf else None
+    first, second, growth = lanczos_norms(system, factors, counter) if norms is None else (*norms, growth)
+    if factors.energy:
+        return Constants(first, second, None)
+    condition = 2.0 * growth
+    left = 1.0 - 2.0 * (ROUNDING * factors.width if exact else 1e-10) * condition
+    if exact and system.equation.definite and system.excess is not None:
+        left = 1.0 if factors.loss < 0.1 else 0.0
+    if left < 0.5:
+        return Constants(np.inf, np.inf, condition)
+    return Constants(first / left, second / left, condition)
+
+
+def compared_norms(system: System, factors: LinearSolver, growth: float) -> tuple[float, float] | None:
+    """Both norms, bounded without a solve where that of (D^-1/2 A D^-1/2)^-1 is; None where the bounds are not sharp.
+
+    The squares of ||O D^-1/2|| and ||M_u^-1 C' D^-1/2|| are at most the largest row sums of D^-1 |O|' |M_y| |O| and
+    D^-1 |C| M_u^-1 |C|'. From below both norms are known by the vector x = A^-1 d: bounds may be three times as large.
+    """
+    observation, coupling, lifting = system.observation, system.equation.coupling, system.lifting
+    group, d, x = system.engine.group, factors.diagonal, factors.torsion[0]
+    ones, power = lifting.extend(np.ones(d.size)), 0.5 if factors.energy else 1.0
+    sums = (
+        observation.absolute.transposed(observation.absolute.apply(ones)),
+        coupling.absolute.apply(coupling.absolute.transposed(ones)),
+    )
+    shares = group.collect([(lifting.restrict(row) / d).max(initial=0.0) for row in sums])
+    first, second = np.sqrt(np.max(shares, axis=0)) * growth**power
+    size, y = np.sqrt(group.sum((x @ d) if factors.energy else d.sum())), lifting.extend(x)
+    seen = observation.space.norm(observation.apply(y)), system.control.norm(coupling.transposed(y))
+    sharp = first * size <= 3.0 * seen[0] and second * size <= 3.0 * seen[1]
+    return (float(first), float(second)) if sharp else None
+
+
+def lanczos_norms(system: System, factors: LinearSolver, counter: Counter) -> tuple[float, float, float]:
+    """Both norms, and that of (D^-1/2 A D^-1/2)^-1, by Lanczos iteration to thirty per cent and inflated by as much.
+
+    On operators times their adjoints; where there is no energy norm, that of the gradient meets vectors v and A^-1 D v,
+    whose growth estimates the last.
     """
     exact, lifting, growth = system.engine.exact, system.lifting, [0.0]
     coupling, observation = system.equation.coupling, system.observation
@@ -102,15 +143,7 @@ def spectral_constants(system: System, factors: LinearSolver, counter: Counter) 
         1.3 * float(np.sqrt(max(largest_eigenvalue(apply, space, accuracy=0.3), 0.0)))
         for apply, space in ((observed, observation.space), (controlled, system.control))
     )
-    if factors.energy:
-        return Constants(first, second, None)
-    condition = 2.0 * max(growth)
-    left = 1.0 - 2.0 * (ROUNDING * factors.width if exact else 1e-10) * condition
-    if exact and system.equation.definite and system.excess is not None:
-        left = 1.0 if factors.loss < 0.1 else 0.0
-    if left < 0.5:
-        return Constants(np.inf, np.inf, condition)
-    return Constants(first / left, second / left, condition)
+    return first, second, max(growth)
 
 
 def norm_bound(system: System, factors: LinearSolver, constants: Constants) -> float:

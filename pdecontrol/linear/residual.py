@@ -47,6 +47,7 @@ class Rows:
     ----------
     diagonal : d.
     width : the largest number of entries in a row, of all processes.
+    stieltjes : whether A is definite without positive entries off the diagonal, but for rounding: then A^-1 >= 0.
     """
 
     def __init__(self, matrix: SharedMatrix, definite: bool, excess: Excess | None) -> None:
@@ -64,6 +65,8 @@ class Rows:
         ones = np.ones(local.shape[0])
         self._excess = excess or Excess(local @ self._forward(ones), ROUNDING * self._sum(self._sizes), definite)
         self.symmetric = self._excess.symmetric
+        positive = (local.data > 2 * ROUNDING * self._sizes) & (self._row != local.indices)
+        self.stieltjes = definite and not self.group.any(bool(positive.any()))
 
     @property
     def transposed(self) -> Rows | TransposedRows:
@@ -100,7 +103,7 @@ class Rows:
 class TransposedRows:
     """Those of the transpose of a matrix that is not symmetric: products are not in differences."""
 
-    symmetric = False
+    symmetric = stieltjes = False
 
     def __init__(self, rows: Rows) -> None:
         self.transposed, self.group, self.size = rows, rows.group, rows.size

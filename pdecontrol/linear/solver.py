@@ -159,12 +159,34 @@ class LinearSolver:
             return original.loss
         if not self.inverse.exact:
             return 0.0
-        self._counter.refinements += 2
-        x = self.inverse.apply(self.diagonal)
-        step = self.inverse.apply(self.diagonal - self._rows.product(x))
-        sizes = self._rows.group.collect([float(np.abs(a).max(initial=0.0)) for a in (step, x)])
-        most, largest = np.max(sizes, axis=0)
-        return float(most / largest)
+        x, residual = self.torsion
+        self._counter.refinements += 1
+        step = self.inverse.apply(residual)
+        return self._largest(np.abs(step)) / self._largest(np.abs(x))
+
+    @cached_property
+    def growth(self) -> float:
+        """A bound on the norm of (D^-1/2 A D^-1/2)^-1 where A is a Stieltjes matrix; infinite for others.
+
+        As A^-1 >= 0, A x >= (1 - e) d gives A^-1 d <= x / (1 - e), and the spectral radius of A^-1 D is at most the
+        largest entry of A^-1 d.
+        """
+        if not self._rows.stieltjes:
+            return np.inf
+        x, residual = self.torsion
+        short = self._largest((residual + self._rows.rounding(x, self.diagonal, 0.0)) / self.diagonal)
+        return self._largest(x) / (1.0 - short) if short < 0.1 else np.inf
+
+    @cached_property
+    def torsion(self) -> tuple[Array, Array]:
+        """x = A^-1 d, not refined, and d - A x."""
+        exact = self.inverse.exact
+        self._counter.refinements += exact
+        x = self.inverse.apply(self.diagonal) if exact else self.solve(self.diagonal).x
+        return x, self.diagonal - self._rows.product(x)
+
+    def _largest(self, values: Array) -> float:
+        return max(self._rows.group.collect(float(values.max(initial=0.0))))
 
     def solve(
         self, b: Array, start: Array | None = None, accuracy: float | None = None, noise: Array | float = 0.0

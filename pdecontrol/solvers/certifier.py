@@ -18,6 +18,7 @@ from .method import State, Stopping
 from .progress import Ledger
 from .schedule import Schedule
 
+ROUNDED = 1e-10  # the relative estimate below which rounding may be all that is left
 COSTLY = 6  # solves of a step, beside which the estimate of the error is cheap
 LEAST = 1e-140  # smaller norms may be wrong, as squares underflow
 
@@ -69,12 +70,15 @@ class Certifier:
         if state.look or (state.look is None and (costly or self.schedule.estimate_due(iteration))):
             estimate, size = self._estimate(state, value)
             floor = 0.0 if self.best is None else self.best.certificate.floor
-            target = max(self.stopping.tol * size, self.stopping.atol, floor)
-            due = self.schedule.certificate_due(iteration, estimate, target) or state.own is not None
+            unit = size if self.objective.control.alpha == 0 else 1.0  # of tolerances and of rows
+            target = max(self.stopping.tol * size, self.stopping.atol * unit, floor * unit)
+            sharp = bool(state.look) and self.zero_tested and size > 0 and estimate > ROUNDED * size
+            due = self.schedule.certificate_due(iteration, estimate, target, sharp) or state.own is not None
             if not self.map.exact:
                 self._settle(state, estimate, size, target)
             elif due:
                 bound = self._certify(state, iteration)
+            estimate /= unit
         return value, estimate, bound
 
     def verdict(self, objective: float, patience: int) -> Status | None:
@@ -171,11 +175,14 @@ class Certifier:
         return certified.certificate.meets(self.stopping.tol, self.stopping.atol)
 
     def _estimate(self, state: State, value: float) -> tuple[float, float]:
-        """What the method's own dual pair says of the error, at no solve, and what it is relative to."""
+        """What the method's own dual pair says of the error, at no solve, and what it is relative to.
+
+        That of the control, and where alpha = 0 that of the objective: the gap.
+        """
         alpha = self.objective.control.alpha
         gap = self.objective.gap(state.u, state.y, state.dual, state.adjoint.gradient)
         if alpha == 0:
-            return gap / max(abs(value), abs(value - gap), 1e-300), 1.0
+            return gap, max(abs(value), abs(value - gap), 1e-300)
         return float(np.sqrt(2.0 * gap / alpha)), self.map.control.norm(state.u)
 
     def _certify(self, state: State, iteration: int) -> float:
@@ -191,12 +198,12 @@ class Certifier:
                     certified = self._certify_zero() or certified
                 self.zero_tested = True
         now = certified.certificate
-        if self.best is None or now.measure < 0.9 * self.best.certificate.measure:
+        if self.best is None or now.rank < 0.9 * self.best.certificate.rank:
             self.best_at = self.ledger.total
-        if self.best is None or self.concave or now.measure <= self.best.certificate.measure:
+        if self.best is None or self.concave or now.rank <= self.best.certificate.rank:
             self.best, self.unverified = certified, False
         self.certified_at = iteration
-        self.schedule.certified(iteration, now.measure)
+        self.schedule.certified(iteration, now.rank)
         self.reached |= now.reached
         self.exhausted |= now.exhausted or (now.near_rounding and self.schedule.settled)
         return now.measure
@@ -209,9 +216,9 @@ class Certifier:
         if state.own is not None:
             return certified
         estimate, _ = self._estimate(state, objective.value(state.u, state.y))
-        if estimate < certified.certificate.measure:
+        if estimate < certified.certificate.rank:
             own = certify_by_gap(objective, map, map.at(state.u, state.warm), state.u, state.dual, state.adjoint)
-            certified = min(certified, own, key=lambda item: item.certificate.measure)
+            certified = min(certified, own, key=lambda item: item.certificate.rank)
         return certified
 
     def _certify_nonlinear(self, state: State) -> Certified:

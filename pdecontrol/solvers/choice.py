@@ -20,6 +20,7 @@ from .normal_map_newton import NormalMapNewton
 from .primal_dual import AffinePrimalDual
 from .primal_dual_nonlinear import NonlinearPrimalDual
 from .proximal_gradient import ForwardBackward, backtracked_step, fixed_step
+from .proximal_point import ProximalPoints
 from .steps import RULES, Steps
 from .surrogate_newton import SurrogateDualNewton
 from .surrogate_normal_map import SurrogateNormalMapNewton
@@ -99,13 +100,54 @@ class SemismoothNewton(Method):
 
     def algorithm_for(self, objective: Objective, map: SolutionMap) -> Algorithm[Any]:
         if objective.control.alpha == 0:
-            raise ProblemError("SemismoothNewton needs a Tikhonov term with alpha > 0: use PrimalDual or FISTA.")
+            raise ProblemError(
+                "SemismoothNewton needs a Tikhonov term with alpha > 0: use ProximalPoint or PrimalDual."
+            )
         if map.affine and objective.state.quadratic:
             return NewtonPath(self.forcing, self.max_cg)
         if not map.twice:
             raise ProblemError("SemismoothNewton needs a map with second derivatives: use PrimalDual.")
         _check_smooth(self, objective)
         return NormalMapNewton(self.forcing, self.max_cg)
+
+
+@dataclass(frozen=True)
+class ProximalPoint(Method):
+    """u+ = argmin F(S(u)) + G(u) + a/2 ||u - c||^2 by semismooth Newton, c = u+, a falling, for problems without a
+    Tikhonov term: linear equations, quadratic tracking. Each Newton step is an iteration.
+
+    Parameters
+    ----------
+    forcing, max_cg : see `SemismoothNewton`.
+
+    Examples
+    --------
+    >>> import pdecontrol as pc
+    >>> problem = pc.ControlProblem(
+    ...     equation=pc.Elliptic(reaction=1.0),
+    ...     control=pc.Distributed(),
+    ...     tracking=pc.Tracking(lambda x: x[0]),
+    ...     terms=[pc.Box(0.0, 0.6)],
+    ... )
+    >>> result = pc.minimise(problem, pc.discretise(problem, pc.unit_interval(20)), pc.ProximalPoint())
+    >>> result.success, result.certificate.bound
+    (True, None)
+    """
+
+    forcing: float = 0.3
+    max_cg: int = 500
+
+    name: ClassVar[str] = "proximal point"
+
+    def __post_init__(self) -> None:
+        SemismoothNewton(self.forcing, self.max_cg)
+
+    def algorithm_for(self, objective: Objective, map: SolutionMap) -> Algorithm[Any]:
+        if objective.control.alpha > 0:
+            raise ProblemError("ProximalPoint is for problems without a Tikhonov term: use SemismoothNewton.")
+        if not (map.affine and objective.state.quadratic):
+            raise ProblemError("ProximalPoint needs a linear equation and quadratic tracking: use FISTA or PrimalDual.")
+        return ProximalPoints(self.forcing, self.max_cg)
 
 
 @dataclass(frozen=True)
@@ -244,6 +286,7 @@ METHODS: dict[str, type[Method]] = {
     "proximal-gradient": ProximalGradient,
     "admm": ADMM,
     "semismooth-newton": SemismoothNewton,
+    "proximal-point": ProximalPoint,
 }
 
 
@@ -257,7 +300,8 @@ def choose(method: str | Method, objective: Objective, map: SolutionMap) -> tupl
         names = ", ".join(repr(name) for name in ("auto", *METHODS))
         raise ProblemError(f"unknown method {method!r}: take one of {names}, or an object such as PrimalDual().")
     if objective.control.alpha == 0:
-        return FISTA(), "auto: there is no Tikhonov term"
+        proximal = map.affine and objective.state.quadratic
+        return ProximalPoint() if proximal else FISTA(), "auto: there is no Tikhonov term"
     if not map.affine and not map.twice:
         return PrimalDual(), "auto: the map is nonlinear and has no second derivatives"
     kind = "linear" if map.affine else "nonlinear"

@@ -16,7 +16,8 @@ class Schedule:
     Where the estimate tells nothing, certificates come after 12, 34, 78, .. iterations.
 
     There is no estimate and no certificate before the iterations `next_estimate` and `next_certificate`; `latest` and
-    `least` are iterations with the estimates there, and `improved` is that of the least bound.
+    `least` are iterations with the estimates there, `judged` is the estimate of the last certificate, `improved` the
+    iteration of the least bound.
     """
 
     ratio: float = 0.01
@@ -25,14 +26,21 @@ class Schedule:
     next_estimate: int = 0
     latest: tuple[int, float] = (0, np.inf)
     least: tuple[int, float] = (0, np.inf)
+    judged: float = np.inf
     improved: int = 0
 
     def estimate_due(self, iteration: int) -> bool:
         """Whether to compute the estimate, which costs no solve but some vector operations."""
         return iteration >= self.next_estimate
 
-    def certificate_due(self, iteration: int, estimate: float, target: float) -> bool:
-        """Whether to certify now; `estimate` and `target` are in the unit of the bounds."""
+    def certificate_due(self, iteration: int, estimate: float, target: float, sharp: bool = False) -> bool:
+        """Whether to certify now; `estimate` and `target` are in the unit of the bounds.
+
+        The first chance is taken, as it tells how far estimates are from bounds, but where the estimate is known to be
+        `sharp`, twice the bound.
+        """
+        if sharp:
+            self.ratio = 0.5
         (before, old), self.latest = self.latest, (iteration, estimate)
         if not estimate >= 0.95 * self.least[1]:
             self.least = self.latest
@@ -42,14 +50,16 @@ class Schedule:
             ahead = 0.7 * np.log(self.ratio * estimate / target) / rate
             self.next_estimate = iteration + int(np.clip(ahead, 1, max(1, iteration // 2)))
         if iteration < self.next_certificate:
-            return False
-        return not self.bounds or self.ratio * estimate <= target or iteration >= 2 * self.next_certificate + 10
+            return estimate <= min(target, 0.9 * self.judged)
+        late = iteration >= 2 * self.next_certificate + 10
+        return late or not (self.bounds or sharp) or self.ratio * estimate <= target
 
     def certified(self, iteration: int, bound: float) -> None:
         """Take note of a bound; the next certificate may come after one iteration, later ones after 4 % more."""
         if bound <= 0.95 * min(self.bounds, default=np.inf):
             self.improved = iteration
         self.bounds.append(bound)
+        self.judged = self.latest[1]
         self.next_certificate = iteration + max(1, iteration // 25)
         estimate = self.latest[1]
         if iteration > 0 and np.isfinite(bound) and np.isfinite(estimate) and estimate > 0:
