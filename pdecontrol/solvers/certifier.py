@@ -81,8 +81,8 @@ class Certifier:
             estimate /= unit
         return value, estimate, bound
 
-    def verdict(self, objective: float, patience: int) -> Status | None:
-        """Why a run with this objective should end, if it should."""
+    def verdict(self, objective: float, patience: int, settled: bool = False) -> Status | None:
+        """Why a run with this objective should end, if it should; whether its method has settled, or has patience."""
         if not np.isfinite(objective) or self.underflows:
             return Status.OVERFLOW
         if self.converged:
@@ -97,8 +97,8 @@ class Certifier:
             return Status.NONCONVEX
         if self.unknown:
             return Status.SETTLED
-        if self.schedule.stalled(patience):
-            return Status.ROUNDING if self.near_rounding else Status.STALLED
+        if settled or self.schedule.stalled(patience):
+            return Status.ROUNDING if settled or self.near_rounding else Status.STALLED
         return None
 
     def finish(self, state: State, iteration: int, status: Status) -> tuple[Certified, Status]:
