@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from ..arrays import Array, transposed
+from ..arrays import Array, joined, transposed
 from ..errors import DataError, ProblemError
 from ..problem import Linear, Times, Tracking
 from ..space import Space, product
@@ -38,12 +38,13 @@ class Observation:
 
     def apply(self, y: Array) -> Array:
         """O y."""
-        return np.concatenate([matrix @ y for matrix in self._transposes])
+        return joined([np.asarray(matrix @ y) for matrix in self._transposes])
 
     def transposed(self, w: Array) -> Array:
         """O' M_y w."""
         pieces = zip(self._parts, self.space.split(w), strict=True)
-        return np.asarray(sum(part.matrix @ part.space.dual(piece) for part, piece in pieces))
+        first, *others = (np.asarray(part.matrix @ part.space.dual(piece)) for part, piece in pieces)
+        return sum(others, first)
 
     def gram(self, tracked: Sequence[bool], base: Any) -> Any | None:
         """O' M_y T O added to a matrix, T = 1 on those parts tracked that are functions; None where there are none."""

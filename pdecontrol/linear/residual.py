@@ -58,7 +58,9 @@ class Rows:
         if not definite and self.diagonal.size:
             self.diagonal = np.maximum(self.diagonal, abs(local).max(axis=1).toarray().ravel())
         self._row = np.repeat(np.arange(local.shape[0]), np.diff(local.indptr))
-        ends = self._row, local.indices
+        self._column = local.indices.astype(np.intp)
+        self._work = np.empty((2, local.nnz))  # new arrays of this size would take longer than what is done with them
+        ends = self._row, self._column
         root = np.sqrt(self.diagonal) if definite else self.diagonal
         left, right = (values[place] for values, place in zip((root, self._forward(root)), ends, strict=True))
         self._sizes = left * right if definite else left + right
@@ -82,9 +84,9 @@ class Rows:
     def rounding(self, x: Array, b: Array, noise: Array | float) -> Array:
         """rho, with what b may err by for noise."""
         terms = self._differences(x)
-        terms = np.abs(terms, out=terms)
         terms *= self._sizes
-        return ROUNDING * (self._sum(terms) + np.abs(b)) + self._excess.errors * np.abs(x) + noise
+        spread = self._sum(np.abs(terms, out=terms))
+        return ROUNDING * (spread + np.abs(b)) + self._excess.errors * np.abs(x) + noise
 
     def size(self, r: Array) -> float:
         """(r' D^-1 r)^1/2 with D = diag(d)."""
@@ -93,12 +95,14 @@ class Rows:
 
     def plain_spread(self, x: Array) -> Array:
         """sum_j P_ij |x_j|, that of products which are not in differences."""
-        return self._sum(self._sizes * np.abs(self._forward(x))[self._local.indices])
+        return self._sum(self._sizes * np.abs(self._forward(x))[self._column])
 
     def _differences(self, x: Array) -> Array:
-        found = self._forward(x).take(self._local.indices)
-        found -= x.take(self._row)  # in place: arrays of this size are dear to allocate
-        return found
+        """x_j - x_i, in an array that belongs to the caller until this is called again."""
+        ends, starts = self._work
+        np.take(self._forward(x), self._column, out=ends, mode="clip")  # "clip" writes to `out` itself
+        ends -= np.take(x, self._row, out=starts, mode="clip")
+        return ends
 
     def _sum(self, entries: Array) -> Array:
         """The sums of the entries of each row."""
