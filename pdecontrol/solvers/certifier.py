@@ -18,6 +18,7 @@ from .method import State, Stopping
 from .progress import Ledger
 from .schedule import Schedule
 
+ROUNDED = 1e-10  # the relative estimate below which rounding may be all that is left
 COSTLY = 6  # solves of a step, beside which the estimate of the error is cheap
 LEAST = 1e-140  # smaller norms may be wrong, as squares underflow
 
@@ -71,7 +72,7 @@ class Certifier:
             floor = 0.0 if self.best is None else self.best.certificate.floor
             unit = size if self.objective.control.alpha == 0 else 1.0  # of tolerances and of rows
             target = max(self.stopping.tol * size, self.stopping.atol * unit, floor * unit)
-            sharp = bool(state.look) and self.zero_tested and self.map.control.any(state.u)
+            sharp = bool(state.look) and self.zero_tested and size > 0 and estimate > ROUNDED * size
             due = self.schedule.certificate_due(iteration, estimate, target, sharp) or state.own is not None
             if not self.map.exact:
                 self._settle(state, estimate, size, target)

@@ -51,9 +51,8 @@ class Schedule:
             self.next_estimate = iteration + int(np.clip(ahead, 1, max(1, iteration // 2)))
         if iteration < self.next_certificate:
             return estimate <= min(target, 0.9 * self.judged)
-        return (
-            not (self.bounds or sharp) or self.ratio * estimate <= target or iteration >= 2 * self.next_certificate + 10
-        )
+        late = iteration >= 2 * self.next_certificate + 10
+        return late or not (self.bounds or sharp) or self.ratio * estimate <= target
 
     def certified(self, iteration: int, bound: float) -> None:
         """Take note of a bound; the next certificate may come after one iteration, later ones after 4 % more."""
