@@ -14,7 +14,7 @@ from ..errors import DataError, ProblemError
 from ..problem import Linear, Times, Tracking
 from ..space import Space, product
 from .engine import constant_mass
-from .rectangular import NarrowMatrix, numbers, transpose
+from .rectangular import NarrowMatrix, absolute, numbers, transpose
 from .sampler import Sampler
 
 
@@ -62,7 +62,7 @@ class Observation:
     @cached_property
     def absolute(self) -> Observation:
         """|O| and |O|' |M_y|, for the sizes of the sums that the others take."""
-        return Observation([Part(Space(abs(part.space.mass)), abs(part.matrix)) for part in self._parts])
+        return Observation([Part(Space(absolute(part.space.mass)), absolute(part.matrix)) for part in self._parts])
 
 
 class ObservationOverTime:
@@ -119,7 +119,7 @@ class ObservationOverTime:
     def absolute(self) -> ObservationOverTime:
         """|O| and |O|' |M_y|, for the sizes of the sums that the others take."""
         return ObservationOverTime([
-            (absolute_mass(space), levels, [abs(matrix) for matrix in matrices])
+            (absolute_mass(space), levels, [absolute(matrix) for matrix in matrices])
             for space, levels, matrices, _ in self._parts
         ])  # fmt: skip
 
@@ -127,7 +127,7 @@ class ObservationOverTime:
 def absolute_mass(space: Space) -> Space:
     """Vectors of a space over time with the sizes of the entries of the mass."""
     assert space.levels is not None
-    return Space(abs(space.base.mass)).over(space.times, space.levels.weights)
+    return Space(absolute(space.base.mass)).over(space.times, space.levels.weights)
 
 
 def observation_over_time(

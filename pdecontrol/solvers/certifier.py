@@ -8,12 +8,13 @@ from operator import itemgetter
 import numpy as np
 
 from ..arrays import Array
-from ..certificate import Certificate, Certified, certify_any, certify_by_gap, certify_nonlinear, certify_projection
+from ..certificate import Certificate, Certified, certify_by_gap, certify_nonlinear, certify_projection
 from ..errors import ConvergenceError, ProblemError, SingularEquationError, SolveLimitError
 from ..maps import Adjoint, SolutionMap
 from ..result import Status
 from ..terms import Objective
 from .extrapolation import extrapolate
+from .given_control import certify_any
 from .method import State, Stopping
 from .progress import Ledger
 from .schedule import Schedule
@@ -81,8 +82,8 @@ class Certifier:
             estimate /= unit
         return value, estimate, bound
 
-    def verdict(self, objective: float, patience: int) -> Status | None:
-        """Why a run with this objective should end, if it should."""
+    def verdict(self, objective: float, patience: int, settled: bool = False) -> Status | None:
+        """Why a run with this objective should end, if it should; whether its method has settled, or has patience."""
         if not np.isfinite(objective) or self.underflows:
             return Status.OVERFLOW
         if self.converged:
@@ -97,8 +98,8 @@ class Certifier:
             return Status.NONCONVEX
         if self.unknown:
             return Status.SETTLED
-        if self.schedule.stalled(patience):
-            return Status.ROUNDING if self.near_rounding else Status.STALLED
+        if settled or self.schedule.stalled(patience):
+            return Status.ROUNDING if settled or self.near_rounding else Status.STALLED
         return None
 
     def finish(self, state: State, iteration: int, status: Status) -> tuple[Certified, Status]:
@@ -251,11 +252,12 @@ class Certifier:
     def _verify(self) -> None:
         """Compute the certificate, the state and the adjoint of the best control again."""
         assert self.best is not None
+        u, p = self.best.control, self.best.dual
         with self.ledger.within_limit():
-            at = self.map.at(self.best.control)
-            adjoint = at.solve_adjoint(self.objective.state.gradient(at.value))
-            certificate = certify_any(self.objective, self.map, self.best.control)
-        self.best, self.unverified = Certified(self.best.control, certificate, at.state, adjoint), False
+            at = self.map.at(u)
+            adjoint = at.solve_adjoint(self.objective.state.gradient(at.value) if p is None else p)
+            certificate = certify_any(self.objective, self.map, u, p)
+        self.best, self.unverified = Certified(u, certificate, at.state, adjoint, p), False
 
     def _uncertified(self, state: State) -> Certified:
         """The control with the least objective, with its state and adjoint if solves are left for them."""
