@@ -186,7 +186,8 @@ class SolutionMap(ABC):
         r : a vector of the observation space, in the range of P.
         weights : D, pointwise.
         second : P, a projection.
-        forcing, max_cg : the relative residual at which conjugate gradients stop, and after how many steps.
+        forcing, max_cg : the relative residual at which conjugate gradients stop, and after how many steps; 0 where the
+            last system was better solved otherwise.
         norm : ||P L||, or an estimate of it; without it there are no more than these steps, whatever is left.
 
         Returns
