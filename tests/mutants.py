@@ -121,7 +121,7 @@ MUTANTS = {
         "fem/evolution.py", "loaded += [item.flux for item in interface.values()]", "loaded += []",
         ("test_interfaces.py::test_a_control_is_the_jump_of_the_flux_at_every_time[P1-skfem-1-crank-nicolson]",)),
     "sign of actuators on an interface": Mutant(
-        "fem/control.py", "sign * np.stack(loads", "np.stack(loads",
+        "fem/control.py", "sign * sp.hstack(loads", "sp.hstack(loads",
         ("test_interfaces.py::test_a_control_is_the_jump_of_the_flux_at_every_time[actuator-skfem-1-None]",)),
     "sizes of loads without the jump of the flux": Mutant(
         "fem/conditions.py", "load -= region.functional(values)\n        sizes += ",
