@@ -81,6 +81,14 @@ class Linearisation(ABC):
         """S'(u)* w."""
         return self.solve_adjoint(w).gradient
 
+    def tangents(self, h: Array) -> Array:
+        """S'(u) h for each row of h (k, n), which maps may solve for at once."""
+        return np.stack([self.tangent(row) for row in h])
+
+    def adjoints(self, w: Array) -> Array:
+        """S'(u)* w for each row of w (k, n)."""
+        return np.stack([self.adjoint(row) for row in w])
+
     def full_state(self) -> Array:
         """The PDE solution behind the value."""
         assert self.state is not None
