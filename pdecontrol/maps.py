@@ -158,8 +158,8 @@ class SolutionMap(ABC):
 
         `start` is what the linearisation at another control has as `warm`. `accuracy` is that of iterative linear
         solvers in all that the linearisation computes: the factor by which they reduce the residual that they begin
-        with. Without one they go on to 1e-10 of the right-hand side or less, and errors are known. Nonlinear states
-        are solved to rounding.
+        with. Without one they go on to 1e-13 of the right-hand side or to rounding, and errors are known. States of
+        nonlinear equations are solved to rounding.
         """
 
     def solve(self, u: Array, start: Array | None = None) -> Array:

@@ -237,6 +237,15 @@ MUTANTS = {
     "no rounding in the residuals of steps": Mutant(
         "fem/evolution.py", "return ROUNDING * new.lifting.restrict(sizes)", "return 0.0 * new.lifting.restrict(sizes)",
         ("test_parabolic.py::test_rounding_is_part_of_the_bounds[cancelling]",)),
+    "coarse levels damped like the finest": Mutant(
+        "linear/kkt.py", "self.radii[:depth])", "self.radii[:1] * depth)",
+        ("test_kkt.py::test_a_uniform_damping_would_not_do_in_3D",)),
+    "Newton systems as accurate at small weights": Mutant(
+        "fem/collective.py", "ACCURACY / (top * norm**2)", "ACCURACY",
+        ("test_kkt.py::test_cycles_are_few_for_every_weight[2D]",)),
+    "controls of Newton systems without their mass": Mutant(
+        "linear/kkt.py", "weights / self._mass", "weights",
+        ("test_kkt.py::test_solutions_are_those_of_the_system[Robin control P0]",)),
 }  # fmt: skip
 
 

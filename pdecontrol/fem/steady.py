@@ -65,7 +65,7 @@ class SteadyMap(SolutionMap):
         if not self.affine:
             return (
                 "rounding of sparse factors estimated by what a solution loses to it" if self.factored
-                else "linear systems solved iteratively to relative residuals of 1e-10, which are neglected"
+                else "linear systems solved iteratively to relative residuals of 1e-13, which are neglected"
             )  # fmt: skip
         what = "rounding of sparse factors" if self.factored else "errors of iterative linear solvers"
         constants = self.constants
