@@ -63,6 +63,18 @@ class TransposedMatrix:
         return self._matrix.apply_transposed(x)
 
 
+class Blocks:
+    """[-Q, s A'; s A, W] for products with the entries of this process."""
+
+    def __init__(self, A: Any, transposed: Any, Q: Any, W: Any, s: float) -> None:
+        self._A, self._transposed, self._Q, self._W, self._s = A, transposed, Q, W, s
+
+    def __matmul__(self, x: Array) -> Array:
+        eta, nu = np.split(x, 2)
+        first, second = self._s * (self._transposed @ nu) - self._Q @ eta, self._s * (self._A @ eta) + self._W @ nu
+        return np.concatenate([first, second])
+
+
 class PetscHierarchy(Hierarchy):
     """The prolongations of GAMG for the symmetric part of a matrix."""
 
@@ -127,6 +139,9 @@ class PetscHierarchy(Hierarchy):
         for P in self._prolongations:
             levels.append(PetscMatrix(levels[-1].mat.ptap(P.mat)))
         return levels
+
+    def system(self, A: Any, transposed: Any, Q: Any, W: Any, s: float) -> Blocks:
+        return Blocks(A, transposed, Q, W, s)
 
     def prolong(self, level: int, x: Array) -> Array:
         return self._prolongations[level] @ x

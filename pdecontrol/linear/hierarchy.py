@@ -40,6 +40,10 @@ class Hierarchy(ABC):
         """M_0 = M, M_1 = P_0' M_0 P_0, and so on to the coarsest level."""
 
     @abstractmethod
+    def system(self, A: Any, transposed: Any, Q: Any, W: Any, s: float) -> Any:
+        """[-Q, s A'; s A, W] of matrices of a level, for products with vectors (2 n,)."""
+
+    @abstractmethod
     def prolong(self, level: int, x: Array) -> Array:
         """P x, to a level."""
 
@@ -94,6 +98,9 @@ class LocalHierarchy(Hierarchy):
         for P, R in zip(self._prolongations, self._restrictions, strict=True):
             levels.append(sp.csr_matrix(R @ levels[-1] @ P))
         return levels
+
+    def system(self, A: Any, transposed: Any, Q: Any, W: Any, s: float) -> sp.csr_matrix:
+        return sp.bmat([[-Q, s * transposed], [s * A, W]], format="csr")  # a product with it is faster than with four
 
     def prolong(self, level: int, x: Array) -> Array:
         return np.asarray(self._prolongations[level] @ x)

@@ -142,7 +142,9 @@ class Cycle:
     ) -> None:  # fmt: skip
         self._hierarchy = hierarchy
         blocks = zip(A, Q, W, radii, strict=True)
-        self._levels = [_Level(a, a if symmetric else a.T, q, w, s, own) for a, q, w, own in blocks]
+        self._levels = [
+            _Level(hierarchy.system(a, a if symmetric else a.T, q, w, s), a, q, w, s, own) for a, q, w, own in blocks
+        ]
         a, q, w = (hierarchy.whole(matrices[-1]) for matrices in (A, Q, W))
         self._coarsest = splu(sp.bmat([[-q, s * a.T], [s * a, w]], format="csc"))
 
@@ -172,18 +174,20 @@ class Cycle:
 class _Level:
     """[-Q, s A'; s A, W] on one level, for vectors (2, n)."""
 
-    def __init__(self, A: Any, transposed: Any, Q: Any, W: Any, s: float, radii: list[float]) -> None:
-        self._A, self._transposed, self._Q, self._W, self._s = A, transposed, Q, W, s
+    def __init__(self, matrix: Any, A: Any, Q: Any, W: Any, s: float, radii: list[float]) -> None:
+        self._matrix = matrix
         a, q, w = (radius / DAMPING * M.diagonal() for M, radius in zip((A, Q, W), radii, strict=True))
         factor = 1.0 / (q * w + (s * a) ** 2)
         self._smoother = -factor * w, factor * s * a, factor * q
 
     def product(self, x: Array) -> Array:
         """K x."""
-        eta, nu = x
-        return np.stack([self._s * (self._transposed @ nu) - self._Q @ eta, self._s * (self._A @ eta) + self._W @ nu])
+        return np.asarray(self._matrix @ x.ravel()).reshape(2, -1)
 
     def smooth(self, r: Array) -> Array:
         """r times the inverse of the two by two blocks of each node, with diagonals enlarged by the spectral radii."""
         first, mixed, last = self._smoother
-        return np.stack([first * r[0] + mixed * r[1], mixed * r[0] + last * r[1]])
+        x = mixed * r[::-1]
+        x[0] += first * r[0]
+        x[1] += last * r[1]
+        return x
