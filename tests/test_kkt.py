@@ -186,3 +186,16 @@ def test_sqmr_ends_where_it_must():
     assert sqmr(singular, np.ones(2)).outcome.name == "BREAKDOWN"  # q' A q = 0 at once
     assert sqmr(np.diag(np.arange(1.0, 21.0)), np.ones(20), max_products=6).outcome.name == "LIMIT"
     assert sqmr(np.eye(3), np.zeros(3)).converged
+
+
+def test_few_inactive_controls_take_as_many_steps_of_conjugate_gradients():
+    """L D L* has their rank: no system is solved at once, however small the weight."""
+    map = pc.discretise(pc.reference.stadler(1e-8).problem, pc.unit_square(24))
+    weights, r = map.control.zeros(), np.random.default_rng(5).normal(size=map.observation.size)
+    weights[map.system.lifting.free[[40, 100, 333]]] = 1e8
+    d, change = map.newton_system(map.at(map.control.zeros()), r, lambda h: weights * h, lambda h: h, 1e-8, 0, 0.05)
+    assert map.solves.systems == 0 and map.solves.total <= 2 * (3 + 2)
+    at = map.at(map.control.zeros())
+    left = d + at.tangent(weights * at.solve_adjoint(d).gradient) - at.tangent(map.control.zeros()) - r
+    assert map.observation.norm(left) <= 1e-7 * map.observation.norm(r)
+    assert np.allclose(change.gradient, at.solve_adjoint(d).gradient, rtol=1e-6, atol=1e-12)
