@@ -59,6 +59,12 @@ MUTANTS = {
     "checkpoints without the dual vector of the best control": Mutant(
         "solvers/checkpoint.py", '"adjoint": None, "dual": "observation"}', '"adjoint": None}',
         ("test_given_control.py::test_a_run_that_has_been_certified_is_so_when_it_is_taken_up_again",)),
+    "stalled while the objective falls": Mutant(
+        "solvers/schedule.py", "gained = max(self.least[0], fell)", "gained = self.least[0]",
+        ("test_solvers.py::test_a_run_is_not_stalled_while_its_objective_falls",)),
+    "stalled by bounds while the objective falls": Mutant(
+        "solvers/schedule.py", "and now - fell > max(patience, now // 4)", "",
+        ("test_solvers.py::test_a_run_is_not_stalled_while_its_objective_falls",)),
     "learned adjoints without error": Mutant(
         "learn/learned.py", "Adjoint(map.control.riesz(transposed), np.inf)",
         "Adjoint(map.control.riesz(transposed), 0.0)",
