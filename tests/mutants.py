@@ -127,7 +127,7 @@ MUTANTS = {
         "fem/evolution.py", "loaded += [item.flux for item in interface.values()]", "loaded += []",
         ("test_interfaces.py::test_a_control_is_the_jump_of_the_flux_at_every_time[P1-skfem-1-crank-nicolson]",)),
     "sign of actuators on an interface": Mutant(
-        "fem/control.py", "sign * np.stack(loads", "np.stack(loads",
+        "fem/control.py", "sign * sp.hstack(loads", "sp.hstack(loads",
         ("test_interfaces.py::test_a_control_is_the_jump_of_the_flux_at_every_time[actuator-skfem-1-None]",)),
     "sizes of loads without the jump of the flux": Mutant(
         "fem/conditions.py", "load -= region.functional(values)\n        sizes += ",
@@ -243,6 +243,15 @@ MUTANTS = {
     "no rounding in the residuals of steps": Mutant(
         "fem/evolution.py", "return ROUNDING * new.lifting.restrict(sizes)", "return 0.0 * new.lifting.restrict(sizes)",
         ("test_parabolic.py::test_rounding_is_part_of_the_bounds[cancelling]",)),
+    "coarse levels damped like the finest": Mutant(
+        "linear/kkt.py", "self.radii[:depth])", "self.radii[:1] * depth)",
+        ("test_kkt.py::test_a_uniform_damping_would_not_do_in_3D",)),
+    "Newton systems as accurate at small weights": Mutant(
+        "fem/collective.py", "ACCURACY / (top * norm**2)", "ACCURACY",
+        ("test_kkt.py::test_cycles_are_few_for_every_weight[2D]",)),
+    "controls of Newton systems without their mass": Mutant(
+        "linear/kkt.py", "weights / self._mass", "weights",
+        ("test_kkt.py::test_solutions_are_those_of_the_system[Robin control P0]",)),
 }  # fmt: skip
 
 

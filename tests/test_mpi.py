@@ -401,6 +401,22 @@ def test_norms_are_the_same_on_any_number_of_ranks():
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("mpi")
+def test_newton_systems_are_solved_alike_on_any_number_of_ranks():
+    """At once, by the multigrid of PETSc: with as many cycles, and what is left of them is little."""
+    rows = [
+        [line.split(" | ") for line in mpirun(ranks, PROGRAMS / "newton_systems.py").splitlines()]
+        for ranks in (1, 2, 3)
+    ]
+    assert [len(found) for found in rows] == [6, 6, 6]
+    for one, *others in zip(*rows, strict=True):
+        assert one[1] == "1" and one[-2:] == ["True", "True"]
+        for other in others:
+            assert other[:2] == one[:2] and other[3:] == one[3:]
+            assert abs(int(other[2]) - int(one[2])) <= 1 + 0.1 * int(one[2])
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("mpi")
 def test_krylov_solvers_on_any_number_of_ranks(tmp_path):
     printed = {n: mpirun(n, PROGRAMS / "krylov.py", tmp_path / f"{n}.npz").splitlines() for n in (1, 2, 3)}
     found = {n: dict(np.load(tmp_path / f"{n}.npz")) for n in printed}

@@ -16,6 +16,7 @@ from .collective import Collective
 from .newton import steady_state
 from .system import System
 
+LONG = 500  # steps of conjugate gradients where nothing else is left
 KEPT = 3  # factorised matrices of a nonlinear map, for as many linearisations
 
 
@@ -64,7 +65,7 @@ class SteadyMap(SolutionMap):
         if not self.affine:
             return (
                 "rounding of sparse factors estimated by what a solution loses to it" if self.factored
-                else "linear systems solved iteratively to relative residuals of 1e-10, which are neglected"
+                else "linear systems solved iteratively to relative residuals of 1e-13, which are neglected"
             )  # fmt: skip
         what = "rounding of sparse factors" if self.factored else "errors of iterative linear solvers"
         constants = self.constants
@@ -95,8 +96,7 @@ class SteadyMap(SolutionMap):
     ) -> tuple[Array, Adjoint]:  # fmt: skip
         """See `SolutionMap`; by a system in the state and the adjoint solution at once where that is less work.
 
-        With iterative solvers it is. With factors, conjugate gradients may do half as much first; where they have not
-        converged by then, they are not tried again for weights as large.
+        With iterative solvers it is. With factors, conjugate gradients may do half as much first, unless `max_cg` is 0.
         """
         by_gradients = partial(super().newton_system, at, r, weights, second, forcing)
         collective = self._collective(second) if norm else None
@@ -111,10 +111,9 @@ class SteadyMap(SolutionMap):
             found = by_gradients(steps)
             if self.solves.total - before < 2 * steps:
                 return found
-            collective.leave_gradients(top)
         solution = collective.solve(r, w, top, norm)
         if solution is None:
-            return by_gradients(max_cg, norm)
+            return by_gradients(max_cg or LONG, norm)
         observed, lam = solution
         return r + second(observed), Adjoint(self.system.equation.coupling.transposed(lam), None, lam)
 

@@ -140,10 +140,10 @@ class PetscHierarchy(Hierarchy):
         return sp.vstack(self.group.collect(rows), format="csr")
 
     def gather(self, x: Array) -> Array:
-        return np.concatenate(self.group.collect(x))
+        return np.concatenate(self.group.collect(x), axis=-1)
 
     def own(self, level: int, x: Array) -> Array:
-        return x[self._starts[level] : self._ends[level]]
+        return x[..., self._starts[level] : self._ends[level]]
 
     def release(self, matrices: Iterable[PetscMatrix]) -> None:
         for matrix in matrices:

@@ -53,11 +53,11 @@ class Hierarchy(ABC):
 
     @abstractmethod
     def gather(self, x: Array) -> Array:
-        """The whole of a vector of a level."""
+        """The whole of vectors (.., n) of a level."""
 
     @abstractmethod
     def own(self, level: int, x: Array) -> Array:
-        """The entries of this process of a whole vector of a level."""
+        """The entries of this process of whole vectors (.., n) of a level."""
 
     def release(self, matrices: Iterable[Any]) -> None:  # noqa: B027
         """Free what matrices hold; on several processes, all of them do."""

@@ -156,8 +156,8 @@ class Cycle:
     def _descend(self, number: int, b: Array) -> Array:
         level, hierarchy = self._levels[number], self._hierarchy
         if number == len(self._levels) - 1:
-            whole = self._coarsest.solve(np.concatenate([hierarchy.gather(part) for part in b]))
-            return np.stack([hierarchy.own(number, part) for part in np.split(whole, 2)])
+            whole = self._coarsest.solve(hierarchy.gather(b).ravel())
+            return hierarchy.own(number, whole.reshape(2, -1))
         x = level.smooth(b)
         for _ in range(SWEEPS - 1):
             x += level.smooth(b - level.product(x))

@@ -67,8 +67,8 @@ class Rows:
         ones = np.ones(local.shape[0])
         self._excess = excess or Excess(local @ self._forward(ones), ROUNDING * self._sum(self._sizes), definite)
         self.symmetric = self._excess.symmetric
-        positive = (local.data > 2 * ROUNDING * self._sizes) & (self._row != self._column)
-        self.stieltjes = definite and not self.group.any(bool(positive.any()))
+        positive = np.count_nonzero(local.data > 2 * ROUNDING * self._sizes) if definite else 0
+        self.stieltjes = definite and not self.group.any(positive > self.diagonal.size)
 
     @property
     def transposed(self) -> Rows | TransposedRows:

@@ -23,7 +23,7 @@ from .newton_path import DIRECT
 
 LIMIT = 48  # solves of these steps
 SHARE = 0.5  # bound(z) beside ||u - z|| at which the bound is at most three times the distance
-FORCING, MAX_CG = 0.03, 10  # of conjugate gradients, where a map has nothing better
+FORCING, MAX_CG = 0.03, 5  # of conjugate gradients, where a map has nothing better
 
 
 def certify_given(objective: Objective, map: SolutionMap, u: Array, p: Array | None = None) -> Certificate:
@@ -43,6 +43,7 @@ def certify_given(objective: Objective, map: SolutionMap, u: Array, p: Array | N
             new, _ = newton_step(objective, map, state, FORCING, MAX_CG, norm, few)
             found, state = _judged(objective, map, at, u, new.dual, new.adjoint.state, new.warm)
             gap = min((item.gap for item in (best, found) if item.gap is not None), default=None)
+            state = state and replace(state, at_once=new.at_once)
             best = replace(min(best, found, key=lambda item: item.rank), gap=gap)
     return best
 

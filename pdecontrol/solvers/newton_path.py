@@ -154,14 +154,15 @@ class NewtonPath(Algorithm[PathState]):
         inactive = old.derivative(q)(np.ones_like(q)) > 0
         slope = old.beta * np.sign(old.alpha * old.reference - q)
         v = np.where(inactive, new.control.reference - (q + slope) / weight, state.u)  # 4
-        at = map.at(v, state.warm, wanted)
+        at, before = map.at(v, state.warm, wanted), map.solves.systems
         d, change = map.newton_system(
             at, objective.state.gradient(at.value) - p, lambda h: inactive * h / weight,
-            objective.state.second(at.value), FROZEN, self.max_cg, state.norm,
+            objective.state.second(at.value), FROZEN, 0 if state.at_once else self.max_cg, state.norm,
         )  # fmt: skip
         near = None if state.adjoint.state is None or change.state is None else state.adjoint.state + change.state
         adjoint = map.at(v, accuracy=accuracy(objective, map, INCREMENT)).solve_adjoint(p + d, near)
         solved = projected(new, map, p + d, adjoint, at.warm, state.first_residual)
+        solved = replace(solved, at_once=map.solves.systems > before)
         return _staged(solved, objective, weight, state.norm)
 
 
