@@ -38,10 +38,10 @@ MUTANTS = {
         "certificate.py", ".solve_adjoint(p, near), None  #", ".solve_adjoint(p, near), at  #",
         ("test_infinite_errors.py::test_a_state_that_is_known_is_not_taken_for_that_of_another_control[0]",)),
     "a proximal weight that stays": Mutant(
-        "solvers/proximal_point.py", "centre, weight = state.u, FALL * weight", "centre, weight = state.u, weight",
+        "solvers/proximal_point.py", "max(FALL * weight, LEAST * norm**2)", "weight",
         ("test_proximal_point.py::test_the_gap_vanishes_with_the_weight",)),
     "a proximal centre that stays": Mutant(
-        "solvers/proximal_point.py", "centre, weight = state.u, FALL * weight", "weight = FALL * weight",
+        "solvers/proximal_point.py", "centre, weight = state.u, max(", "weight = max(",
         ("test_proximal_point.py::test_the_gap_vanishes_with_the_weight",)),
     "proximal points that are far from solved": Mutant(
         "solvers/proximal_point.py", "if inner > objective", "if inner > 1e3 * objective",

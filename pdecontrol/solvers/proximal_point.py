@@ -67,6 +67,7 @@ class ProximalPoints(Algorithm[ProximalState]):
         else:
             centre, weight = state.u, max(FALL * weight, LEAST * norm**2)  # 2
             new = projected(around(objective, centre, weight), map, state.dual, state.adjoint, state.warm, 0.0)
+            new = replace(new, at_once=state.at_once)
         return _of(new, centre, weight, norm)
 
 
