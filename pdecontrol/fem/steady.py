@@ -105,7 +105,7 @@ class SteadyMap(SolutionMap):
         w = weights(self.control.zeros() + 1.0)
         top = self.control.max(w)
         if not collective.serves(top):
-            return by_gradients(max_cg, norm)
+            return by_gradients(max_cg or LONG, norm)
         steps, before = min(max_cg, collective.affordable(top, norm, self.factors.inverse)), self.solves.total
         if steps > 0:
             found = by_gradients(steps)
