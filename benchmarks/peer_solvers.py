@@ -43,6 +43,8 @@ def by_petsc(A: sp.csc_matrix, kind: str = "petsc") -> Callable[[Array], Array]:
     pc.setFactorSolverType(kind)
     if kind == "petsc":
         pc.setFactorOrdering("nd")
+    else:
+        PETSc.Options()["mat_cholmod_supernodal_switch"] = 200  # columns, which are faster in 2D
     pc.setUp()
     b, x = matrix.createVecs()
 

@@ -23,6 +23,7 @@ import json
 import os
 import platform
 import resource
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -34,13 +35,13 @@ from typing import Any
 
 import numpy as np
 from peer_problems import CASES, Array, Matrices, matrices_of, optimum, replace, splu
-from peer_solvers import PEERS, Peer, fastest
+from peer_solvers import PEERS, Peer, by_petsc, fastest
 from threadpoolctl import threadpool_limits
 
 import pdecontrol as pc
 
 TOL = 1e-6
-PATIENCE = 4  # times the seconds of the best so far, and a second: longer runs are given up
+PATIENCE = 2  # times the seconds of the best so far, and a second: longer runs are given up
 PACKAGES = ("numpy", "scipy", "petsc4py", "piqp", "osqp", "clarabel", "qdldl", "pyamg")
 
 
@@ -52,7 +53,9 @@ class Optimum:
     """What errors are measured by: the optimal control, or without a Tikhonov term the least objective."""
 
     def __init__(self, m: Matrices) -> None:
-        self.m, self._solve = replace(m, factors=fastest(m.A)), splu(m.A).solve
+        # In another process: threads that CHOLMOD starts would be missing in those that are forked from this one.
+        best = forked(lambda: {"factors": fastest(m.A)}, 100.0)
+        self.m, self._solve = replace(m, **best), splu(m.A).solve
         self.control = optimum(m if m.alpha > 0 else replace(m, alpha=1e-12))  # far below what can be seen
         self.objective = self._value(self.control)
 
@@ -96,6 +99,7 @@ def forked(task: Callable[[], dict[str, Any]], limit: float) -> dict[str, Any]:
     child = os.fork()
     if child == 0:
         resource.setrlimit(resource.RLIMIT_CPU, (int(np.ceil(limit)), int(np.ceil(limit)) + 1))
+        signal.alarm(int(60 + 20 * limit))  # for what waits
         try:
             answer = task()
         except Exception as error:
@@ -182,6 +186,8 @@ def warm_up(peers: dict[str, Peer]) -> None:
             pc.minimise(problem, map, progress=False, max_iterations=40)
     problem = CASES["E1"].make(1e-2)
     best = Optimum(matrices_of(problem, pc.discretise(problem, pc.unit_square(4))))
+    if find_spec("petsc4py"):
+        by_petsc(best.m.A)
     for peer in peers.values():
         if peer.package != "petsc4py":  # which exceptions leave in disorder
             of_peer(peer, peer.options[0], best)

@@ -146,7 +146,9 @@ def always() -> Iterator[None]:
 
 def counts(sizes: list[int], cubes: list[int]) -> int:
     """Print what runs take beside what they may take; the number of those that take more."""
-    print(f"{'':4} {'':>8} {'':>7} {'systems':>8} {'at most':>7} {'a system':>8} {'at most':>7} {'solves':>6} {'bound':>8}")
+    print(
+        f"{'':4} {'':>8} {'':>7} {'systems':>8} {'at most':>7} {'a system':>8} {'at most':>7} {'solves':>6} {'bound':>8}"
+    )
     wrong = 0
     cycles = {2: (12, 12, 14, 20, 35), 3: (22, 22, 26, 30, 36)}
     for dim, sides, cases in ((2, sizes, E1S1), (3, cubes, CUBES)):

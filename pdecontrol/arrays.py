@@ -32,6 +32,11 @@ def real_array(values: Any, name: str) -> Array:
     return array.astype(float, copy=False)
 
 
+def joined(parts: list[Array]) -> Array:
+    """The entries of all parts in a row; one part is itself."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 def transposed(points: Array, dim: int) -> str:
     """What to advise where points have the wrong shape and their transpose would not."""
     if points.ndim == 2 and points.shape[1] == dim:
@@ -88,11 +93,13 @@ def sample(data: Data, points: Array, scale: float, name: str, infinite: bool = 
             f"{name}: expected shape ({count},), one value a point, got {values.shape}. "
             "Functions of space take x of shape (dim, n) and return n values."
         )
+    if np.abs(values).max(initial=0.0) <= LARGEST:  # and none is NaN
+        return values
     bad = np.isnan(values) if infinite else ~np.isfinite(values)
     if bad.any():
         where = points[:, np.argmax(bad)].round(6).tolist() if points.size else int(np.argmax(bad))
         raise DataError(f"{name}: {bad.sum()} of {count} values are NaN or infinite, the first at x = {where}.")
-    if not infinite and np.abs(values).max(initial=0.0) > LARGEST:
+    if not infinite:
         raise DataError(f"{name} reaches {np.abs(values).max():.1e}, where squares overflow: choose other units.")
     return values
 

@@ -127,12 +127,13 @@ class Certificate:
 
 
 class Certified(NamedTuple):
-    """A control with its certificate and the PDE solutions behind it, where memory is not limited."""
+    """A control with its certificate, the PDE solutions behind it, where memory is not limited, and the dual vector."""
 
     control: Array
     certificate: Certificate
     state: Array | None
     adjoint: Adjoint
+    dual: Array | None = None
 
 
 def error_bound(distance: float, adjoint_error: float, alpha: float) -> float:
@@ -201,7 +202,7 @@ def certify_projection(
     if optimal:
         bound, gap, floor = None if bound is None else 0.0, 0.0, 0.0
     certificate = Certificate(bound, map.control.norm(z), gap, value, _assumption(map), optimal, reached, floor)
-    return Certified(z, certificate, at.state, adjoint)
+    return Certified(z, certificate, at.state, adjoint, p)
 
 
 def certify_by_gap(
@@ -229,7 +230,7 @@ def certify_by_gap(
     else:
         bound, floor = None, _relative(floor, gap, value)
     certificate = Certificate(bound, norm, gap, value, _assumption(map), False, _reached(objective, y, least), floor)
-    return Certified(u, certificate, at.state, adjoint)
+    return Certified(u, certificate, at.state, adjoint, p)
 
 
 def certify_nonlinear(
@@ -298,43 +299,6 @@ def certify_nonlinear(
     if modulus > 0:
         certificate = bounded(modulus, _gradient_error(map, at, adjoint), "as its Hessian at u indicates")
     return Certified(z, replace(certificate, curvature=modulus), at.state, adjoint), modulus
-
-
-def certify_any(objective: Objective, map: SolutionMap, u: Array) -> Certificate:
-    """The certificate of a given control u, optimal or not, feasible or not.
-
-    Notes
-    -----
-    ||u - u*|| <= ||u - z|| + bound(z) with the projected control z of F'(S(u)); for affine maps the bound from the gap
-    of u, infinite where u is infeasible, if it is smaller, as it is near the optimum for small alpha.
-    """
-    at = map.at(u)
-    p = objective.state.gradient(at.value)
-    gap = None
-    if map.affine:
-        adjoint = at.solve_adjoint(p)
-        certified = certify_projection(objective, map, p, adjoint)
-        own = certify_by_gap(objective, map, at, u, p, adjoint).certificate
-        gap = own.gap
-    else:
-        certified, _ = certify_nonlinear(objective, map, at.adjoint(p), at.warm)
-        certificate = certified.certificate
-        assumption = f"that the state is the one found from zero; {certificate.assumption}"
-        certified, own = certified._replace(certificate=replace(certificate, assumption=assumption)), None
-    projected = certified.certificate
-    bound = None if projected.bound is None else map.control.norm(u - certified.control) + projected.bound
-    if bound is not None and own is not None and own.bound is not None:
-        bound = min(bound, own.bound)
-    if bound is not None:  # a norm may be a sum of as many terms that round alike
-        bound *= 1 + EPS * (8 + map.control.count)
-    return replace(
-        projected,
-        bound=bound,
-        norm=map.control.norm(u),
-        gap=gap,
-        objective=objective.value(u, at.value),
-        optimal=projected.optimal and not map.control.any(u),
-    )
 
 
 def _known(error: float | None) -> float:

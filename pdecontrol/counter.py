@@ -56,11 +56,11 @@ class Counter:
         return self.state + self.tangent + self.adjoint
 
     @contextmanager
-    def solving(self, kind: str) -> Iterator[None]:
-        """Count and time one solve of the kind; raises SolveLimitError when the limit is reached."""
-        if self.total >= self.limit:
+    def solving(self, kind: str, count: int = 1) -> Iterator[None]:
+        """Count and time so many solves of the kind; raises SolveLimitError where the limit does not allow them."""
+        if self.total + count > self.limit:
             raise SolveLimitError(f"the limit of {self.limit:.0f} solves is reached")
-        setattr(self, kind, getattr(self, kind) + 1)
+        setattr(self, kind, getattr(self, kind) + count)
         with self.timing():
             yield
 

@@ -11,6 +11,7 @@ from .arrays import Array
 from .maps import Adjoint, Linearisation, SolutionMap
 
 MOST, ENTRIES = 300, 5e7  # rows or columns, and the numbers in them on one process
+BLOCK = 32  # of these that are solved for at once
 
 
 class FewNumbers(SolutionMap):
@@ -44,9 +45,8 @@ class FewNumbers(SolutionMap):
         at = map.at(map.control.zeros())
         self.offset = at.value
         self.mass = self._whole(numbers.dual(np.ones(numbers.size)))
-        self.vectors = np.stack([
-            at.adjoint(e) if self.rows else at.tangent(e) for e in (self._own(row) for row in np.eye(self.mass.size))
-        ])  # fmt: skip
+        units, solve = np.eye(self.mass.size)[:, : numbers.size], at.adjoints if self.rows else at.tangents
+        self.vectors = np.concatenate([solve(units[k : k + BLOCK]) for k in range(0, len(units), BLOCK)])
         self._gram: tuple[Array, Array] | None = None
 
     def at(self, u: Array, start: Array | None = None, accuracy: float | None = None) -> Linearisation:

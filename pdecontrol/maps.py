@@ -81,6 +81,14 @@ class Linearisation(ABC):
         """S'(u)* w."""
         return self.solve_adjoint(w).gradient
 
+    def tangents(self, h: Array) -> Array:
+        """S'(u) h for each row of h (k, n), which maps may solve for at once."""
+        return np.stack([self.tangent(row) for row in h])
+
+    def adjoints(self, w: Array) -> Array:
+        """S'(u)* w for each row of w (k, n)."""
+        return np.stack([self.adjoint(row) for row in w])
+
     def full_state(self) -> Array:
         """The PDE solution behind the value."""
         assert self.state is not None
@@ -150,8 +158,8 @@ class SolutionMap(ABC):
 
         `start` is what the linearisation at another control has as `warm`. `accuracy` is that of iterative linear
         solvers in all that the linearisation computes: the factor by which they reduce the residual that they begin
-        with. Without one they go on to 1e-10 of the right-hand side or less, and errors are known. Nonlinear states
-        are solved to rounding.
+        with. Without one they go on to 1e-13 of the right-hand side or to rounding, and errors are known. States of
+        nonlinear equations are solved to rounding.
         """
 
     def solve(self, u: Array, start: Array | None = None) -> Array:
@@ -178,7 +186,8 @@ class SolutionMap(ABC):
         r : a vector of the observation space, in the range of P.
         weights : D, pointwise.
         second : P, a projection.
-        forcing, max_cg : the relative residual at which conjugate gradients stop, and after how many steps.
+        forcing, max_cg : the relative residual at which conjugate gradients stop, and after how many steps; 0 where the
+            last system was better solved otherwise.
         norm : ||P L||, or an estimate of it; without it there are no more than these steps, whatever is left.
 
         Returns

@@ -168,6 +168,7 @@ class Result:
         solves = ", ".join(f"{self.solves[kind]:.0f} {kind}" for kind in ("state", "tangent", "adjoint"))
         solves += f"; {self.solves['linear']:.0f} Newton steps in the state" if self.solves["linear"] else ""
         solves = f"{self.solves['total']:.0f} ({solves}), factorisations: {self.solves['factorisations']:.0f}"
+        solves += f", Newton systems at once: {n:.0f}" if (n := self.solves.get("systems")) else ""
         certificate = str(self.certificate).replace("\n", "\n                ")
         lines = [
             f"{'status':<15} {self.status.name.lower()}: {self.message}",

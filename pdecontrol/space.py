@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Data, Indices, Piecewise, on_sides, real_array, sample, undivided
+from .arrays import Array, Data, Indices, Piecewise, joined, on_sides, real_array, sample, undivided
 from .errors import DataError
 from .layout import Layout, digest
 from .mesh.lagrange import Lagrange
@@ -111,7 +111,7 @@ class Space:
     def dual(self, a: Array) -> Array:
         """M a, the functional <a, .> as a vector of values on the basis."""
         if self.mass is None:
-            return np.concatenate([f.dual(part) for f, part in zip(self.factors, self.split(a), strict=True)])
+            return joined([f.dual(part) for f, part in zip(self.factors, self.split(a), strict=True)])
         return self.mass * a if self.diagonal else self.mass @ a
 
     def riesz(self, functional: Array) -> Array:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from .arrays import Array, Data, undivided
+from .arrays import Array, Data, real_array, undivided
 from .errors import DataError
 from .field import Field
 from .maps import SolutionMap
@@ -23,14 +25,29 @@ def start_on(map: SolutionMap, objective: Objective, start: StartData) -> Start:
         return Start(zero, cold=True)
     if isinstance(start, Result):
         u = control_on(map, start.control, "start")
-        observation = map.observation
-        if start.dual is not None and start.dual.space.count == observation.count:
-            dual = start.dual.array
-            if start.dual.space is not observation:
-                dual = observation.scatter(undivided(start.dual).gather().array)
-            return Start(u, objective.state.nearest(dual), weight=start.weight)
+        if start.dual is not None and start.dual.space.count == map.observation.count:
+            return Start(u, objective.state.nearest(dual_on(map, start.dual)), weight=start.weight)
         return Start(u)
     return Start(control_on(map, start, "start"))
+
+
+def dual_on(map: SolutionMap, data: Array | Field | Result) -> Array:
+    """A dual vector, which may be that of a Result, as one of the observation space of a map."""
+    space, given = map.observation, data.dual if isinstance(data, Result) else data
+    if isinstance(given, Field) and given.space is space:
+        return given.array
+    count = space.count
+    with space.group.agree():
+        if not isinstance(given, (Field, np.ndarray, Sequence)):
+            kind = "a Result without one" if isinstance(data, Result) else type(data).__name__
+            raise DataError(f"dual: expected {count} numbers, a field of what is observed, or a Result, got {kind}.")
+    whole = undivided(given).gather().array if isinstance(given, Field) else given
+    with space.group.agree():
+        if space.group.root:
+            whole = real_array(whole, "dual")
+            if whole.shape != (count,) or not np.isfinite(whole).all():
+                raise DataError(f"dual: expected {count} finite numbers, got an array of shape {whole.shape}.")
+    return space.scatter(whole)
 
 
 def control_on(map: SolutionMap, data: Data | Field, name: str) -> Array:

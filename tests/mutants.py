@@ -49,6 +49,16 @@ MUTANTS = {
     "controls without a bound compared by the relative gap": Mutant(
         "certificate.py", "value = self.gap if self.bound", "value = self.relative_gap if self.bound",
         ("test_proximal_point.py::test_a_target_that_can_be_reached_ends_at_rounding",)),
+    "a bound without the distance to the projected control": Mutant(
+        "solvers/given_control.py", "map.control.norm(u - projected.control) + certificate.bound", "certificate.bound",
+        ("test_given_control.py::test_never_violated_whatever_the_dual_vector[0.0-1.0]",)),
+    "the gap of another dual vector": Mutant(
+        "solvers/given_control.py", "gap = certify_by_gap(objective, map, at, u, p, adjoint)",
+        "gap = certify_by_gap(objective, map, at, u, objective.state.gradient(at.value), adjoint)",
+        ("test_given_control.py::test_never_violated_whatever_the_dual_vector[0.0-1.0]",)),
+    "checkpoints without the dual vector of the best control": Mutant(
+        "solvers/checkpoint.py", '"adjoint": None, "dual": "observation"}', '"adjoint": None}',
+        ("test_given_control.py::test_a_run_that_has_been_certified_is_so_when_it_is_taken_up_again",)),
     "learned adjoints without error": Mutant(
         "learn/learned.py", "Adjoint(map.control.riesz(transposed), np.inf)",
         "Adjoint(map.control.riesz(transposed), 0.0)",
@@ -111,7 +121,7 @@ MUTANTS = {
         "fem/evolution.py", "loaded += [item.flux for item in interface.values()]", "loaded += []",
         ("test_interfaces.py::test_a_control_is_the_jump_of_the_flux_at_every_time[P1-skfem-1-crank-nicolson]",)),
     "sign of actuators on an interface": Mutant(
-        "fem/control.py", "sign * np.stack(loads", "np.stack(loads",
+        "fem/control.py", "sign * sp.hstack(loads", "sp.hstack(loads",
         ("test_interfaces.py::test_a_control_is_the_jump_of_the_flux_at_every_time[actuator-skfem-1-None]",)),
     "sizes of loads without the jump of the flux": Mutant(
         "fem/conditions.py", "load -= region.functional(values)\n        sizes += ",
@@ -176,7 +186,7 @@ MUTANTS = {
         "fem/bounds.py", "np.sqrt(np.max(shares, axis=0)) *", "0.5 * np.sqrt(np.max(shares, axis=0)) *",
         ("test_norms.py::test_norms_of_diffusion_are_bounded_by_a_single_solve[2D-direct]",)),
     "positive entries off the diagonal overlooked": Mutant(
-        "linear/residual.py", "positive = (local.data > 2 * ROUNDING *", "positive = (local.data > 2 *",
+        "linear/residual.py", "np.count_nonzero(local.data > 2 * ROUNDING *", "np.count_nonzero(local.data > 2 *",
         ("test_norms.py::test_what_has_no_bound_by_a_single_solve",)),
     "mu ten times larger": Mutant(
         "linear/solver.py", "np.sqrt(0.1 * least)", "np.sqrt(least)",
@@ -227,6 +237,15 @@ MUTANTS = {
     "no rounding in the residuals of steps": Mutant(
         "fem/evolution.py", "return ROUNDING * new.lifting.restrict(sizes)", "return 0.0 * new.lifting.restrict(sizes)",
         ("test_parabolic.py::test_rounding_is_part_of_the_bounds[cancelling]",)),
+    "coarse levels damped like the finest": Mutant(
+        "linear/kkt.py", "self.radii[:depth])", "self.radii[:1] * depth)",
+        ("test_kkt.py::test_a_uniform_damping_would_not_do_in_3D",)),
+    "Newton systems as accurate at small weights": Mutant(
+        "fem/collective.py", "ACCURACY / (top * norm**2)", "ACCURACY",
+        ("test_kkt.py::test_cycles_are_few_for_every_weight[2D]",)),
+    "controls of Newton systems without their mass": Mutant(
+        "linear/kkt.py", "weights / self._mass", "weights",
+        ("test_kkt.py::test_solutions_are_those_of_the_system[Robin control P0]",)),
 }  # fmt: skip
 
 

@@ -42,7 +42,7 @@ class Optimality:
         self.b = (load - matrix @ initial.astype(Long))[free]
         self.Q, self.g = 0 * self.A, np.zeros(free.size, Long)
         for part, functional in zip(system.observation._parts, objective.state.functionals, strict=True):
-            O, M = long_matrix(part.matrix._rows if part.gram is None else part.matrix), long_matrix(part.space.mass)  # noqa: E741
+            O, M = long_matrix(part.matrix._rows if part.gram is None else part.matrix), long_matrix(part.space.mass)
             if isinstance(functional, Quadratic):
                 self.Q = self.Q + (O @ M @ O.T)[free][:, free]
                 self.g += (O @ (M @ (functional.target - O.T @ initial.astype(Long))))[free]

@@ -9,7 +9,8 @@ from matrix_map import MatrixMap, random_problem
 
 import pdecontrol as pc
 from pdecontrol import reference
-from pdecontrol.certificate import certify_any, certify_by_gap, certify_projection, error_bound
+from pdecontrol.certificate import certify_by_gap, certify_projection, error_bound
+from pdecontrol.solvers.given_control import certify_any
 from pdecontrol.space import Space
 from pdecontrol.terms import ControlCost, Objective, Quadratic, StateCost
 

@@ -51,6 +51,21 @@ def test_problems_in_time_and_nonlinear_ones():
     assert names["result"].success
 
 
+def test_choosing_weights_and_methods(capsys):
+    blocks, names = code("choosing.rst"), {}
+    assert len(blocks) == 4
+    for block in blocks:
+        exec(block, names)  # noqa: S102
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 10 and all(" certified " in line for line in lines[:4])
+    solves = [int(line.split()[1]) for line in lines[4:7]]
+    assert all(line.endswith(" certified") for line in lines[4:7]) and solves[0] < min(solves[1:])
+    for line in lines[7:9]:
+        error, bound = (float(word) for word in line.replace(",", "").split()[1::2])
+        assert error <= 1.1 * bound  # printed with two digits
+    assert all(result.success for result in [*names["results"], names["result"]])
+
+
 def test_problems_with_interfaces():
     blocks, names = code("interfaces.rst"), {}
     assert len(blocks) == 7

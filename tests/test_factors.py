@@ -6,11 +6,13 @@ import sys
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from factors import KINDS as MEASURED
+from factors import THERE, measure
 
 import pdecontrol as pc
 from pdecontrol import reference
 from pdecontrol.counter import Counter
-from pdecontrol.errors import SingularEquationError
+from pdecontrol.errors import SingularEquationError, SolveLimitError
 from pdecontrol.fem import skfem
 from pdecontrol.linear import cholesky
 from pdecontrol.linear.cholesky import Cholmod, Qdldl, cholesky_factors, has_cholmod
@@ -86,6 +88,26 @@ def test_what_is_not_definite_is_solved_all_the_same(kind, matrix):
     assert np.abs(matrix @ x - b).max() <= 1e-12 * np.abs(b).max()
 
 
+@pytest.mark.parametrize("controls", ["distributed", "actuators"])
+def test_many_tangents_and_adjoints_at_once(kind, controls):
+    """They are those of one at a time, and counted as these."""
+    problem = pc.ControlProblem(
+        pc.Elliptic(), pc.Distributed() if controls == "distributed" else pc.Actuators([1.0, lambda x: x[0]]),
+        pc.Tracking(1.0), [pc.Tikhonov(1e-3)], {"boundary": pc.Dirichlet(1.0)},
+    )  # fmt: skip
+    map = pc.discretise(problem, pc.unit_square(10))
+    at, rng = map.at(map.control.zeros()), np.random.default_rng(1)
+    h, w = rng.standard_normal((3, map.control.size)), rng.standard_normal((4, map.observation.size))
+    before = map.solves.snapshot()
+    images, gradients = at.tangents(h), at.adjoints(w)
+    spent = map.solves.since(before)
+    assert (spent["tangent"], spent["adjoint"], spent["state"]) == (3, 4, 0)
+    assert images == pytest.approx(np.stack([at.tangent(row) for row in h]), rel=1e-10, abs=1e-13)
+    assert gradients == pytest.approx(np.stack([at.adjoint(row) for row in w]), rel=1e-10, abs=1e-13)
+    with map.solves.limited(map.solves.total + 2), pytest.raises(SolveLimitError):
+        at.tangents(h)
+
+
 def test_singular_matrices_are_refused(kind):
     with pytest.raises(SingularEquationError):
         direct_solver(sp.csr_matrix((3, 3)), Counter(), True)
@@ -150,3 +172,10 @@ def test_factors_of_petsc_are_freed_and_leave_no_options():
         some(closed)
     assert peak() - first < 20_000  # kB, of which one set of factors takes 6 000
     assert PETSc.Options().getAll() == before
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_the_benchmark_measures_every_kind(dim):
+    rows = {kind: measure(kind, dim, 6) for kind in MEASURED if THERE[kind]()}
+    assert rows["SuperLU"].total > 0 and len({row.solves for kind, row in rows.items() if kind != "multigrid"}) == 1
+    assert all(row.error <= 1e-6 and row.run > 0 for row in rows.values())

@@ -8,10 +8,11 @@ import scipy.sparse as sp
 from matrix_map import MatrixMap, random_problem
 
 import pdecontrol as pc
-from pdecontrol.certificate import certify_any, certify_projection
+from pdecontrol.certificate import certify_projection
 from pdecontrol.maps import map_norm
 from pdecontrol.solvers import loop
 from pdecontrol.solvers.certifier import Certifier
+from pdecontrol.solvers.given_control import certify_any
 from pdecontrol.solvers.method import Start
 from pdecontrol.space import Space
 from pdecontrol.stacked import Stacked

@@ -185,7 +185,7 @@ def test_a_rank_that_computes_alone_and_ends_is_not_waited_for():
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_data_that_differ_between_ranks_are_named_by_all(ranks):
     lines = [line.split(" | ") for line in mpirun(ranks, PROGRAMS / "differences.py").splitlines()]
-    assert len(lines) == 63
+    assert len(lines) == 64
     for case, messages, seconds, message in lines:
         name = case.partition(", ")[0] if case.endswith(("others", "3D", "invalid", "wrong")) else case
         assert message.startswith(f"ProblemError: {name} differs between the processes: "), message
@@ -259,6 +259,26 @@ def test_proximal_points_on_any_number_of_ranks(tmp_path):
         assert status == "CERTIFIED" and rows == runs[0][1]
         assert float(objective) == pytest.approx(float(runs[0][2]), rel=1e-10)
         assert float(gap) == pytest.approx(float(runs[0][3]), rel=1e-5)
+
+
+@pytest.mark.xdist_group("mpi")
+def test_given_controls_and_dual_vectors_on_any_number_of_ranks():
+    program = (
+        "import numpy as np, pdecontrol as pc; problem = pc.reference.box(1e-7).problem;"
+        "map = pc.discretise(problem, pc.unit_square(16), 'dolfinx');"
+        "best = pc.minimise(problem, map, tol=1e-8); whole = map.observation.gather(best.dual.array);"
+        "whole = map.control.group.share(whole);"
+        "given = [pc.certify(problem, lambda x: 0.3 * x[0], map, dual) for dual in (None, best, best.dual, whole)];"
+        "pc.report(*(repr(c.bound) for c in given), pc.certify(problem, best.control, map).relative)\n"
+        "try: pc.certify(problem, best.control, map, np.zeros(3))\n"
+        "except pc.DataError as error: pc.report(error)"
+    )
+    printed = [mpirun(ranks, "-c", program).splitlines() for ranks in (1, 2)]
+    for numbers, error in printed:
+        improved, *given, own = map(float, numbers.split())
+        assert improved == pytest.approx(float(printed[0][0].split()[0]), rel=1e-3)
+        assert given == pytest.approx([float(printed[0][0].split()[1])] * 3, rel=1e-9) and own < 1e-8
+        assert error == "dual: expected 289 finite numbers, got an array of shape (3,)."
 
 
 @pytest.mark.slow
@@ -377,6 +397,22 @@ def test_norms_are_the_same_on_any_number_of_ranks():
             numbers = [[float(word) for word in line.rpartition(": ")[2].split()] for line in (one, other)]
             accuracy = 2e-3 if one.startswith("constants") else 1e-8
             assert numbers[1] == pytest.approx(numbers[0], rel=accuracy), one
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("mpi")
+def test_newton_systems_are_solved_alike_on_any_number_of_ranks():
+    """At once, by the multigrid of PETSc: with as many cycles, and what is left of them is little."""
+    rows = [
+        [line.split(" | ") for line in mpirun(ranks, PROGRAMS / "newton_systems.py").splitlines()]
+        for ranks in (1, 2, 3)
+    ]
+    assert [len(found) for found in rows] == [6, 6, 6]
+    for one, *others in zip(*rows, strict=True):
+        assert one[1] == "1" and one[-2:] == ["True", "True"]
+        for other in others:
+            assert other[:2] == one[:2] and other[3:] == one[3:]
+            assert abs(int(other[2]) - int(one[2])) <= 1 + 0.1 * int(one[2])
 
 
 @pytest.mark.slow

@@ -33,6 +33,8 @@ class Rounding:
     def _load_size(self) -> Array:
         """The sizes of the terms of f - A y_D."""
         y = self._system.lifting.initial()
+        if not self._system.engine.group.any(bool(y.any())):
+            return self._affine.load_size
         matrix = self._system.equation.jacobian(y, self._system.control.zeros())
         return self._affine.load_size + abs(matrix) @ np.abs(y)
 

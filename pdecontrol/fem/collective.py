@@ -25,7 +25,7 @@ class Collective:
 
     def __init__(self, system: System, blocks: Blocks, counter: Counter) -> None:
         self._system, self._blocks, self._counter = system, blocks, counter
-        self._slow = self._failed = np.inf  # the least weights for which conjugate gradients, and this, are no good
+        self._failed = np.inf  # the least weights for which this has not converged
 
     @classmethod
     def of(cls, system: System, tracked: Sequence[bool], counter: Counter) -> Collective | None:
@@ -53,14 +53,10 @@ class Collective:
 
     def affordable(self, top: float, norm: float, inverse: Inverse) -> int:
         """How many steps of conjugate gradients, two solves each, are half as much work: worth a try, by factors."""
-        if not inverse.exact or not inverse.entries or top >= self._slow:
+        if not inverse.exact or not inverse.entries:
             return 0
         cycles = 4.0 * (top * norm**2) ** 0.125  # as measured
         return int(0.5 * PRODUCTS * self._entries * (cycles + SETUP) / (4.0 * inverse.entries))
-
-    def leave_gradients(self, top: float) -> None:
-        """Try conjugate gradients no more for weights as large."""
-        self._slow = min(self._slow, top)
 
     def solve(self, r: Array, w: Array, top: float, norm: float) -> tuple[Array, Array] | None:
         """O eta and lam, both on all entries of states; None where the iteration does not converge."""

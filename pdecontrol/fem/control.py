@@ -13,7 +13,7 @@ from ..linear.matrix import Triplets
 from ..problem import Actuators, Boundary, Coefficient, ControlProblem, Distributed, InitialValue
 from ..space import Space
 from .engine import Engine
-from .rectangular import NarrowMatrix, numbers, transpose, triplets
+from .rectangular import NarrowMatrix, absolute, numbers, transpose, triplets
 from .sampler import Sampler
 
 
@@ -46,7 +46,7 @@ class Coupling:
     @cached_property
     def absolute(self) -> Coupling:
         """|C|, for the sizes of the sums that the others take."""
-        return Coupling(self.space, abs(self._matrix))
+        return Coupling(self.space, absolute(self._matrix))
 
 
 def coupling(problem: ControlProblem, sampler: Sampler) -> Coupling:

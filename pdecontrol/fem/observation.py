@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from ..arrays import Array, transposed
+from ..arrays import Array, joined, transposed
 from ..errors import DataError, ProblemError
 from ..problem import Linear, Times, Tracking
 from ..space import Space, product
 from .engine import constant_mass
-from .rectangular import NarrowMatrix, numbers, transpose
+from .rectangular import NarrowMatrix, absolute, numbers, transpose
 from .sampler import Sampler
 
 
@@ -38,12 +38,13 @@ class Observation:
 
     def apply(self, y: Array) -> Array:
         """O y."""
-        return np.concatenate([matrix @ y for matrix in self._transposes])
+        return joined([np.asarray(matrix @ y) for matrix in self._transposes])
 
     def transposed(self, w: Array) -> Array:
         """O' M_y w."""
         pieces = zip(self._parts, self.space.split(w), strict=True)
-        return np.asarray(sum(part.matrix @ part.space.dual(piece) for part, piece in pieces))
+        first, *others = (np.asarray(part.matrix @ part.space.dual(piece)) for part, piece in pieces)
+        return sum(others, first)
 
     def gram(self, tracked: Sequence[bool], base: Any) -> Any | None:
         """O' M_y T O added to a matrix, T = 1 on those parts tracked that are functions; None where there are none."""
@@ -61,7 +62,7 @@ class Observation:
     @cached_property
     def absolute(self) -> Observation:
         """|O| and |O|' |M_y|, for the sizes of the sums that the others take."""
-        return Observation([Part(Space(abs(part.space.mass)), abs(part.matrix)) for part in self._parts])
+        return Observation([Part(Space(absolute(part.space.mass)), absolute(part.matrix)) for part in self._parts])
 
 
 class ObservationOverTime:
@@ -118,7 +119,7 @@ class ObservationOverTime:
     def absolute(self) -> ObservationOverTime:
         """|O| and |O|' |M_y|, for the sizes of the sums that the others take."""
         return ObservationOverTime([
-            (absolute_mass(space), levels, [abs(matrix) for matrix in matrices])
+            (absolute_mass(space), levels, [absolute(matrix) for matrix in matrices])
             for space, levels, matrices, _ in self._parts
         ])  # fmt: skip
 
@@ -126,7 +127,7 @@ class ObservationOverTime:
 def absolute_mass(space: Space) -> Space:
     """Vectors of a space over time with the sizes of the entries of the mass."""
     assert space.levels is not None
-    return Space(abs(space.base.mass)).over(space.times, space.levels.weights)
+    return Space(absolute(space.base.mass)).over(space.times, space.levels.weights)
 
 
 def observation_over_time(

@@ -103,6 +103,13 @@ class Transpose:
         return self._matrix.transposed(p)
 
 
+def absolute(matrix: Any) -> Any:
+    """|B|, for a sparse matrix without negative entries itself."""
+    if sp.issparse(matrix) and matrix.data.min(initial=0.0) >= 0.0:
+        return matrix
+    return abs(matrix)
+
+
 def transpose(matrix: Any) -> Any:
     """B', made once: products with it build nothing."""
     return Transpose(matrix) if isinstance(matrix, (NarrowMatrix, HaloMatrix)) else matrix.T

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
 
 import numpy as np
@@ -16,6 +16,7 @@ from .collective import Collective
 from .newton import steady_state
 from .system import System
 
+LONG = 500  # steps of conjugate gradients where nothing else is left
 KEPT = 3  # factorised matrices of a nonlinear map, for as many linearisations
 
 
@@ -64,7 +65,7 @@ class SteadyMap(SolutionMap):
         if not self.affine:
             return (
                 "rounding of sparse factors estimated by what a solution loses to it" if self.factored
-                else "linear systems solved iteratively to relative residuals of 1e-10, which are neglected"
+                else "linear systems solved iteratively to relative residuals of 1e-13, which are neglected"
             )  # fmt: skip
         what = "rounding of sparse factors" if self.factored else "errors of iterative linear solvers"
         constants = self.constants
@@ -80,7 +81,7 @@ class SteadyMap(SolutionMap):
         """What a residual of an affine equation may amount to in the observation and in the gradient."""
         return spectral_constants(self.system, self.factors, self.solves)
 
-    @property
+    @cached_property
     def norm_bound(self) -> float:
         if not self.affine:
             return 0.0
@@ -95,8 +96,7 @@ class SteadyMap(SolutionMap):
     ) -> tuple[Array, Adjoint]:  # fmt: skip
         """See `SolutionMap`; by a system in the state and the adjoint solution at once where that is less work.
 
-        With iterative solvers it is. With factors, conjugate gradients may do half as much first; where they have not
-        converged by then, they are not tried again for weights as large.
+        With iterative solvers it is. With factors, conjugate gradients may do half as much first, unless `max_cg` is 0.
         """
         by_gradients = partial(super().newton_system, at, r, weights, second, forcing)
         collective = self._collective(second) if norm else None
@@ -111,10 +111,9 @@ class SteadyMap(SolutionMap):
             found = by_gradients(steps)
             if self.solves.total - before < 2 * steps:
                 return found
-            collective.leave_gradients(top)
         solution = collective.solve(r, w, top, norm)
         if solution is None:
-            return by_gradients(max_cg, norm)
+            return by_gradients(max_cg or LONG, norm)
         observed, lam = solution
         return r + second(observed), Adjoint(self.system.equation.coupling.transposed(lam), None, lam)
 
@@ -147,6 +146,7 @@ class SteadyLinearisation(Linearisation):
     def __init__(self, map: SteadyMap, u: Array, start: Array | None, accuracy: float | None) -> None:
         self._map, self._system, self._u = map, map.system, u
         self._equation, self._observation = map.system.equation, map.system.observation
+        self._restrict = map.system.lifting.restrict
         self._start, self._accuracy = start, accuracy
         self._rounding = map.rounding if accuracy is None else None  # where bounds are asked for
         self._own: LinearSolver | None = None
@@ -162,7 +162,8 @@ class SteadyLinearisation(Linearisation):
             error: float | None = 0.0
             if factors is not None:
                 noise = None if self._rounding is None else self._rounding.load(self._u)
-                step, error = self._solve(factors, -self._equation.residual(y, self._u), self._start, noise)
+                b = self._system.load + self._restrict(self._equation.couple(*self._point, self._u))
+                step, error = self._solve(factors, b, self._start, noise)
                 y += step
             else:
                 if self._start is not None:
@@ -171,12 +172,11 @@ class SteadyLinearisation(Linearisation):
             return y, self._observation.apply(y), error
 
     def _solve(
-        self, solver: LinearSolver, functional: Array, start: Array | None = None, noise: Array | None = None
+        self, solver: LinearSolver, b: Array, start: Array | None = None, noise: Array | None = None
     ) -> tuple[Array, float | None]:
-        """e_y^-1 or e_y^-T of a functional, zero on the fixed entries, and the bound on its residual."""
-        restrict, unknowns = self._system.lifting.restrict, self._system.lifting.unknowns
-        near, least = (None if start is None else unknowns(start)), (0.0 if noise is None else restrict(noise))
-        solution = solver.solve(restrict(functional), near, self._accuracy, least)
+        """e_y^-1 or e_y^-T of a functional on the free entries, zero on others, and the bound on its residual."""
+        near = None if start is None else self._system.lifting.unknowns(start)
+        solution = solver.solve(b, near, self._accuracy, 0.0 if noise is None else self._restrict(noise))
         return self._system.lifting.extend(solution.x), solution.error
 
     @property
@@ -218,19 +218,36 @@ class SteadyLinearisation(Linearisation):
     def tangent(self, h: Array) -> Array:
         factors = self._factors
         with self._map.solves.solving("tangent"):
-            return self._observation.apply(self._solve(factors, self._equation.couple(*self._point, h))[0])
+            b = self._restrict(self._equation.couple(*self._point, h))
+            return self._observation.apply(self._solve(factors, b)[0])
+
+    def tangents(self, h: Array) -> Array:
+        loads = (self._equation.couple(*self._point, row) for row in h)
+        return np.stack([self._observation.apply(eta) for eta in self._solve_all(self._factors, "tangent", loads)])
+
+    def adjoints(self, w: Array) -> Array:
+        functionals, solver = (self._observation.transposed(row) for row in w), self._factors.transposed
+        states = self._solve_all(solver, "adjoint", functionals)
+        return np.stack([self._equation.couple_transposed(*self._point, p) for p in states])
+
+    def _solve_all(self, solver: LinearSolver, kind: str, functionals: Iterable[Array]) -> Iterator[Array]:
+        """e_y^-1 or e_y^-T of several functionals."""
+        b = np.stack([self._restrict(functional) for functional in functionals], axis=1)
+        with self._map.solves.solving(kind, b.shape[1]):
+            x = solver.solve_columns(b, self._accuracy)
+        return map(self._system.lifting.extend, x.T)
 
     def solve_adjoint(self, w: Array, start: Array | None = None) -> Adjoint:
-        solver, functional = self._factors.transposed, self._observation.transposed(w)
+        solver, b = self._factors.transposed, self._restrict(self._observation.transposed(w))
         noise = None if self._rounding is None else self._rounding.functional(w)
         if noise is not None and start is not None:
-            restrict, near = self._system.lifting.restrict, self._system.lifting.unknowns(start)
+            near = self._system.lifting.unknowns(start)
             with self._map.solves.timing():
-                known = solver.recognise(restrict(functional), near, restrict(noise))
+                known = solver.recognise(b, near, self._restrict(noise))
             if known is not None:
                 return self._adjoint_of(self._system.lifting.extend(known.x), known.error)
         with self._map.solves.solving("adjoint"):
-            return self._adjoint_of(*self._solve(solver, functional, start, noise))
+            return self._adjoint_of(*self._solve(solver, b, start, noise))
 
     def _adjoint_of(self, p: Array, residual: float | None) -> Adjoint:
         gradient, error = self._equation.couple_transposed(*self._point, p), residual
@@ -245,14 +262,15 @@ class SteadyLinearisation(Linearisation):
     def second(self, h: Array, w: Array, adjoint: Adjoint, outer: Callable[[Array], Array]) -> Array:
         factors, point = self._factors, self._point
         with self._map.solves.solving("tangent"):
-            eta, _ = self._solve(factors, self._equation.couple(*point, h))
+            eta, _ = self._solve(factors, self._restrict(self._equation.couple(*point, h)))
         with self._map.solves.solving("adjoint"):
             functional = self._observation.transposed(outer(self._observation.apply(eta)))
             if self._map.affine:
-                return self._equation.couple_transposed(*point, self._solve(factors.transposed, functional)[0])
+                p, _ = self._solve(factors.transposed, self._restrict(functional))
+                return self._equation.couple_transposed(*point, p)
             assert adjoint.state is not None
             curved, image = self._equation.second(*point, adjoint.state, eta, h)
-            p, _ = self._solve(factors.transposed, functional - curved)
+            p, _ = self._solve(factors.transposed, self._restrict(functional - curved))
             return self._equation.couple_transposed(*point, p) - image
 
     def state_errors(self) -> tuple[float, float]:

@@ -62,6 +62,11 @@ class System:
         return self.lifting.restrict(self.equation.residual(y, u))
 
     @cached_property
+    def load(self) -> Array:
+        """f - A y_D, of an affine equation A y = f + C u."""
+        return -self.residual(self.lifting.initial(), self.control.zeros())
+
+    @cached_property
     def matrix(self) -> Any:
         """The matrix of an affine equation."""
         return self.jacobian(self.lifting.initial(), self.control.zeros())

@@ -2,7 +2,8 @@
 
 A bound at the optimum u~ of a surrogate S~ costs two exact solves, and one more that of the control projected from its
 adjoint, whose error is about kappa = ||S||^2/alpha times that of u~. So the latter is worth its solve where kappa is no
-more than about one. Directions from the surrogate, two exact solves each (`SurrogateNewton`), are for any kappa.
+more than about one; where it is large, the dual vector of u~ by the surrogate gives the better bound. Directions from
+the surrogate, two exact solves each (`SurrogateNewton`), are for any kappa.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from ..problem import ControlProblem, Tikhonov, check_number
 from ..result import Result, Status
 from ..solvers import SurrogateNewton
 from ..solvers.surrogate import FAILURES
+from ..starts import dual_on
 from ..terms import Objective, bind
 
-NEAR = 1.0  # kappa up to which the projected control is worth a solve
+NEAR, FAR = 1.0, 25.0  # kappa up to which the projected control is worth a solve, and from which F'(S(u~)) is not
 
 
 def screen(problem: ControlProblem, surrogate: SolutionMap, map: SolutionMap, tol: float = 1e-2) -> Result:
@@ -69,7 +71,8 @@ def screen(problem: ControlProblem, surrogate: SolutionMap, map: SolutionMap, to
         ) from error
     with map.control.group.together():
         objective = bind(problem, map)
-        best, decision = _judged(objective, map, own.control.array, tol, kappa)
+        dual = None if own.dual is None or kappa <= FAR else dual_on(map, own.dual)
+        best, decision = _judged(objective, map, own.control.array, dual, tol, kappa)
         found = best.certificate
         map.solves.add_applications(surrogate.solves, applied)
         meets = found.meets(tol)
@@ -140,11 +143,13 @@ def _kappa(problem: ControlProblem, surrogate: SolutionMap, u: Array) -> float:
     return map_norm(surrogate, surrogate.at(u), lambda w: w) ** 2 / alpha
 
 
-def _judged(objective: Objective, map: SolutionMap, u: Array, tol: float, kappa: float) -> tuple[Certified, str]:
+def _judged(
+    objective: Objective, map: SolutionMap, u: Array, dual: Array | None, tol: float, kappa: float
+) -> tuple[Certified, str]:
     """The better of a control and the one projected from its adjoint, as far as the latter is worth a solve."""
     u = np.clip(u, objective.control.lower, objective.control.upper)
     at = map.at(u)
-    p = objective.state.gradient(at.value)
+    p = objective.state.gradient(at.value) if dual is None else objective.state.nearest(dual)
     adjoint = at.solve_adjoint(p)
     first = certify_by_gap(objective, map, at, u, p, adjoint)
     if first.certificate.meets(tol):

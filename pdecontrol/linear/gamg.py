@@ -89,9 +89,9 @@ class PetscHierarchy(Hierarchy):
         part.destroy()
         numbers = range(self._pc.getMGLevels() - 1, 0, -1)
         self._prolongations = [PetscMatrix(self._pc.getMGInterpolation(number)) for number in numbers]
-        columns = [P.mat.getSizes()[1][0] for P in self._prolongations]
-        ends = np.cumsum(self.group.collect([self.size, *columns][-1]))
-        self._coarsest = slice(*np.append(0, ends)[self.group.rank : self.group.rank + 2])
+        sizes = self.group.collect([self.size, *(P.mat.getSizes()[1][0] for P in self._prolongations)])
+        self._ends = np.cumsum(sizes, axis=0)[self.group.rank]
+        self._starts = self._ends - sizes[self.group.rank]
 
     def matrix(self, matrix: SharedMatrix, columns: Sequence[Triplets] = ()) -> PetscMatrix:
         result = petsc_matrix(matrix, False)
@@ -140,10 +140,10 @@ class PetscHierarchy(Hierarchy):
         return sp.vstack(self.group.collect(rows), format="csr")
 
     def gather(self, x: Array) -> Array:
-        return np.concatenate(self.group.collect(x))
+        return np.concatenate(self.group.collect(x), axis=-1)
 
-    def own(self, x: Array) -> Array:
-        return x[self._coarsest]
+    def own(self, level: int, x: Array) -> Array:
+        return x[..., self._starts[level] : self._ends[level]]
 
     def release(self, matrices: Iterable[PetscMatrix]) -> None:
         for matrix in matrices:

@@ -49,15 +49,15 @@ class Hierarchy(ABC):
 
     @abstractmethod
     def whole(self, matrix: Any) -> sp.csr_matrix:
-        """The whole of a matrix of the coarsest level."""
+        """The whole of a matrix of a level."""
 
     @abstractmethod
     def gather(self, x: Array) -> Array:
-        """The whole of a vector of the coarsest level."""
+        """The whole of vectors (.., n) of a level."""
 
     @abstractmethod
-    def own(self, x: Array) -> Array:
-        """The entries of this process of a whole vector of the coarsest level."""
+    def own(self, level: int, x: Array) -> Array:
+        """The entries of this process of whole vectors (.., n) of a level."""
 
     def release(self, matrices: Iterable[Any]) -> None:  # noqa: B027
         """Free what matrices hold; on several processes, all of them do."""
@@ -107,5 +107,5 @@ class LocalHierarchy(Hierarchy):
     def gather(self, x: Array) -> Array:
         return x
 
-    def own(self, x: Array) -> Array:
+    def own(self, level: int, x: Array) -> Array:
         return x

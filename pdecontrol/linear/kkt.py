@@ -8,7 +8,7 @@ controls seen through their coupling C, and Q = O' M T O what is tracked:
 
 With lam = s nu and the second row times s, s^-2 = max w, all levels of the multigrid of A smooth both unknowns at once,
 by damped Jacobi steps with the two by two blocks of each node. The number of cycles hardly depends on the mesh, and
-grows slowly with ||T O A^-1 C||^2 max w.
+grows slowly with ||T O A^-1 C||^2 max w, up to about h^-4: where layers become thinner than cells, it may be large.
 
 References
 ----------
@@ -29,15 +29,17 @@ from scipy.sparse.linalg import splu
 from ..arrays import Array
 from .gcrodr import gcrodr
 from .hierarchy import Hierarchy
+from .krylov import KrylovResult
 from .matrix import Triplets
 from .operator import Operator
 from .sqmr import sqmr
 
 SWEEPS = 2  # before and after the coarser levels alike, so that the cycle is symmetric
-DAMPING = 1.6  # over the spectral radius of the diagonally scaled matrices
-SHORT, LONG = 60, 240  # cycles by short recurrences, and by GMRES after them
+DAMPING = 1.6  # over the spectral radii of the diagonally scaled matrices
+SHORT, LONG = 60, 120  # cycles by short recurrences, and by GMRES after them
 RESTART = 60
 USABLE = 100.0  # times the tolerance: what is left of a residual where rounding ends the iteration
+FACTORABLE = 20_000  # unknowns up to which factors of the system take over where cycles are no good
 
 
 class Solution(NamedTuple):
@@ -62,7 +64,7 @@ class KKT:
 
     Attributes
     ----------
-    dampings : of the smoother on all levels.
+    radii : the spectral radii of D^-1 M for the matrices M = A, Q and W with w = 1, and D their diagonals, by levels.
     """
 
     def __init__(
@@ -73,13 +75,12 @@ class KKT:
         self._C = hierarchy.columns(C)
         self._A, self._Q = hierarchy.project(hierarchy.matrix(A)), hierarchy.project(hierarchy.matrix(Q, columns))
         full = hierarchy.project(hierarchy.gram(self._C, 1.0 / mass))
-        self.dampings = [
-            DAMPING / max(map(self._radius, blocks)) for blocks in zip(self._A, self._Q, full, strict=True)
-        ]
+        self.radii = [[self._radius(M) for M in level] for level in zip(self._A, self._Q, full, strict=True)]
         hierarchy.release(full)
+        self._unknowns, self._stuck = hierarchy.group.sum(hierarchy.size), 0.0
 
     def _radius(self, matrix: Any) -> float:
-        """A bound on the spectral radius of D^-1 M, near to it where M >= 0: max (D^-1 |M| x)/x, after L. Collatz."""
+        """A bound on that of D^-1 M, near to it where M >= 0: max (D^-1 |M| x)/x for any x > 0, after L. Collatz."""
         absolute, diagonal = abs(matrix), np.abs(matrix.diagonal())
         x, radius = np.where(diagonal > 0, 1.0, 0.0), 0.0
         seen = diagonal > 0
@@ -94,27 +95,36 @@ class KKT:
     def solve(self, weights: Array, s: float, f: Array, tolerance: float, g: Array | float = 0.0) -> Solution:
         """eta and lam for the weights s^-2 w, 0 <= w <= 1, to a relative residual of the scaled system.
 
-        Not converged is what has more than a hundred times this residual after 300 cycles, or when rounding or a
-        breakdown ends the iteration.
+        By factors where cycles are no good and the system is not too large. Not converged is what has more than a
+        hundred times this residual in the end.
         """
         hierarchy = self._hierarchy
         W = hierarchy.project(hierarchy.gram(self._C, weights / self._mass))
-        cycle = Cycle(hierarchy, self._A, self._Q, W, s, self._symmetric, self.dampings)
-        n, dtype = 2 * hierarchy.size, np.dtype(float)
-        matrix = Operator(cycle.product, n, dtype, hierarchy.group)
-        preconditioner = Operator(cycle, n, dtype, hierarchy.group)
-        b, start, cycles, left = np.concatenate([f, s * g + np.zeros_like(f)]), None, 0, np.inf
+        b = np.concatenate([f, s * g + np.zeros_like(f)])
+        result, cycles = self._iterate(b, W, s, tolerance, 1 if s <= self._stuck else len(W))
+        if result.residual > USABLE * tolerance and self._unknowns <= FACTORABLE:
+            self._stuck = max(self._stuck, s)
+            result, more = self._iterate(b, W, s, tolerance, 1)
+            cycles += more
+        hierarchy.release(W)
+        eta, nu = np.split(result.x, 2)
+        return Solution(eta, s * nu, cycles, result.residual <= USABLE * tolerance)
+
+    def _iterate(self, b: Array, W: list[Any], s: float, tolerance: float, depth: int) -> tuple[KrylovResult, int]:
+        """The scaled solution with so many levels, and the number of cycles."""
+        hierarchy, cycles, start, left = self._hierarchy, 0, None, np.inf
+        cycle = Cycle(hierarchy, self._A[:depth], self._Q[:depth], W[:depth], s, self._symmetric, self.radii[:depth])
+        matrix, preconditioner = (
+            Operator(apply, b.size, np.dtype(float), hierarchy.group) for apply in (cycle.product, cycle)
+        )
         if self._symmetric:
             result = sqmr(matrix, b, preconditioner, tolerance=tolerance, max_products=SHORT + 2)
             start, cycles, left = result.x, result.products.preconditioner, result.residual
         if left > tolerance:
-            result = gcrodr(
-                matrix, b, preconditioner, start=start, m=RESTART, k=0, tolerance=tolerance, max_products=LONG
-            )
+            options: dict[str, Any] = {"m": RESTART, "k": 0, "tolerance": tolerance, "max_products": LONG}
+            result = gcrodr(matrix, b, preconditioner, start=start, **options)
             cycles += result.products.preconditioner
-        hierarchy.release(W)
-        eta, nu = np.split(result.x, 2)
-        return Solution(eta, s * nu, cycles, result.residual <= USABLE * tolerance)
+        return result, cycles
 
     def close(self) -> None:
         """Free what the matrices hold; on several processes, all of them do."""
@@ -128,11 +138,11 @@ class Cycle:
 
     def __init__(
         self, hierarchy: Hierarchy, A: list[Any], Q: list[Any], W: list[Any], s: float, symmetric: bool,
-        dampings: list[float],
+        radii: list[list[float]],
     ) -> None:  # fmt: skip
         self._hierarchy = hierarchy
-        blocks = zip(A, Q, W, dampings, strict=True)
-        self._levels = [_Level(a, a if symmetric else a.T, q, w, s, damping) for a, q, w, damping in blocks]
+        blocks = zip(A, Q, W, radii, strict=True)
+        self._levels = [_Level(a, a if symmetric else a.T, q, w, s, own) for a, q, w, own in blocks]
         a, q, w = (hierarchy.whole(matrices[-1]) for matrices in (A, Q, W))
         self._coarsest = splu(sp.bmat([[-q, s * a.T], [s * a, w]], format="csc"))
 
@@ -146,8 +156,8 @@ class Cycle:
     def _descend(self, number: int, b: Array) -> Array:
         level, hierarchy = self._levels[number], self._hierarchy
         if number == len(self._levels) - 1:
-            whole = self._coarsest.solve(np.concatenate([hierarchy.gather(part) for part in b]))
-            return np.stack([hierarchy.own(part) for part in np.split(whole, 2)])
+            whole = self._coarsest.solve(hierarchy.gather(b).ravel())
+            return hierarchy.own(number, whole.reshape(2, -1))
         x = level.smooth(b)
         for _ in range(SWEEPS - 1):
             x += level.smooth(b - level.product(x))
@@ -162,11 +172,11 @@ class Cycle:
 class _Level:
     """[-Q, s A'; s A, W] on one level, for vectors (2, n)."""
 
-    def __init__(self, A: Any, transposed: Any, Q: Any, W: Any, s: float, damping: float) -> None:
+    def __init__(self, A: Any, transposed: Any, Q: Any, W: Any, s: float, radii: list[float]) -> None:
         self._A, self._transposed, self._Q, self._W, self._s = A, transposed, Q, W, s
-        q, sa, w = Q.diagonal(), s * A.diagonal(), W.diagonal()
-        factor = damping / (q * w + sa**2)
-        self._smoother = -factor * w, factor * sa, factor * q
+        a, q, w = (radius / DAMPING * M.diagonal() for M, radius in zip((A, Q, W), radii, strict=True))
+        factor = 1.0 / (q * w + (s * a) ** 2)
+        self._smoother = -factor * w, factor * s * a, factor * q
 
     def product(self, x: Array) -> Array:
         """K x."""
@@ -174,6 +184,6 @@ class _Level:
         return np.stack([self._s * (self._transposed @ nu) - self._Q @ eta, self._s * (self._A @ eta) + self._W @ nu])
 
     def smooth(self, r: Array) -> Array:
-        """The damped inverse of the two by two blocks of each node, times r."""
+        """r times the inverse of the two by two blocks of each node, with diagonals enlarged by the spectral radii."""
         first, mixed, last = self._smoother
         return np.stack([first * r[0] + mixed * r[1], mixed * r[0] + last * r[1]])

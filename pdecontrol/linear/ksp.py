@@ -30,7 +30,7 @@ MULTIGRID: dict[str, object] = {"pc_gamg_aggressive_coarsening": 0, "pc_gamg_squ
 class PetscInverse(Inverse):
     """A^-1 by a Krylov solver and a preconditioner of PETSc, which destroys the matrix when it is closed."""
 
-    tolerance = 1e-10
+    tolerance = 1e-13
     name, advice = "the linear solver", "use linear_solver='direct' or other options of PETSc"
 
     def __init__(

@@ -52,7 +52,7 @@ class Multigrid(Inverse):
     """Conjugate gradients preconditioned by smoothed aggregation (pyamg), for positive definite matrices."""
 
     exact = False
-    tolerance = 1e-11
+    tolerance = 1e-13
     name, advice = "CG with multigrid", "use linear_solver='direct'"
 
     def __init__(self, matrix: sp.csr_matrix, counter: Counter) -> None:

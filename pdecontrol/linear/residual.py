@@ -58,15 +58,17 @@ class Rows:
         if not definite and self.diagonal.size:
             self.diagonal = np.maximum(self.diagonal, abs(local).max(axis=1).toarray().ravel())
         self._row = np.repeat(np.arange(local.shape[0]), np.diff(local.indptr))
-        ends = self._row, local.indices
+        self._column = local.indices.astype(np.intp)
+        self._work = np.empty((2, local.nnz))  # new arrays of this size would take longer than what is done with them
+        ends = self._row, self._column
         root = np.sqrt(self.diagonal) if definite else self.diagonal
         left, right = (values[place] for values, place in zip((root, self._forward(root)), ends, strict=True))
         self._sizes = left * right if definite else left + right
         ones = np.ones(local.shape[0])
         self._excess = excess or Excess(local @ self._forward(ones), ROUNDING * self._sum(self._sizes), definite)
         self.symmetric = self._excess.symmetric
-        positive = (local.data > 2 * ROUNDING * self._sizes) & (self._row != local.indices)
-        self.stieltjes = definite and not self.group.any(bool(positive.any()))
+        positive = np.count_nonzero(local.data > 2 * ROUNDING * self._sizes) if definite else 0
+        self.stieltjes = definite and not self.group.any(positive > self.diagonal.size)
 
     @property
     def transposed(self) -> Rows | TransposedRows:
@@ -75,11 +77,15 @@ class Rows:
 
     def product(self, x: Array) -> Array:
         """A x."""
-        return self._sum(self._local.data * self._differences(x)) + self._excess.sums * x
+        terms = self._differences(x)
+        terms *= self._local.data
+        return self._sum(terms) + self._excess.sums * x
 
     def rounding(self, x: Array, b: Array, noise: Array | float) -> Array:
         """rho, with what b may err by for noise."""
-        spread = self._sum(self._sizes * np.abs(self._differences(x)))
+        terms = self._differences(x)
+        terms *= self._sizes
+        spread = self._sum(np.abs(terms, out=terms))
         return ROUNDING * (spread + np.abs(b)) + self._excess.errors * np.abs(x) + noise
 
     def size(self, r: Array) -> float:
@@ -89,10 +95,14 @@ class Rows:
 
     def plain_spread(self, x: Array) -> Array:
         """sum_j P_ij |x_j|, that of products which are not in differences."""
-        return self._sum(self._sizes * np.abs(self._forward(x))[self._local.indices])
+        return self._sum(self._sizes * np.abs(self._forward(x))[self._column])
 
     def _differences(self, x: Array) -> Array:
-        return self._forward(x)[self._local.indices] - x[self._row]
+        """x_j - x_i, in an array that belongs to the caller until this is called again."""
+        ends, starts = self._work
+        np.take(self._forward(x), self._column, out=ends, mode="clip")  # "clip" writes to `out` itself
+        ends -= np.take(x, self._row, out=starts, mode="clip")
+        return ends
 
     def _sum(self, entries: Array) -> Array:
         """The sums of the entries of each row."""

@@ -204,8 +204,8 @@ class LinearSolver:
             x, left = x + apply(b - self._rows.product(x)), left * min(self.loss, 0.5)
         return Approximation(x, None)
 
-    def solve_columns(self, b: Array, accuracy: float) -> Array:
-        """x with A x = b for the columns of b (n, k), as near as `solve` with an accuracy; by factors at once."""
+    def solve_columns(self, b: Array, accuracy: float | None = None) -> Array:
+        """x with A x = b for the columns of b (n, k), by factors at once where what they lose is tolerated."""
         if self.inverse.exact and self.loss <= TOLERATED:
             return self.inverse.apply(b)
         return np.stack([self.solve(column, accuracy=accuracy).x for column in b.T], axis=1)

@@ -8,12 +8,13 @@ from operator import itemgetter
 import numpy as np
 
 from ..arrays import Array
-from ..certificate import Certificate, Certified, certify_any, certify_by_gap, certify_nonlinear, certify_projection
+from ..certificate import Certificate, Certified, certify_by_gap, certify_nonlinear, certify_projection
 from ..errors import ConvergenceError, ProblemError, SingularEquationError, SolveLimitError
 from ..maps import Adjoint, SolutionMap
 from ..result import Status
 from ..terms import Objective
 from .extrapolation import extrapolate
+from .given_control import certify_any
 from .method import State, Stopping
 from .progress import Ledger
 from .schedule import Schedule
@@ -77,12 +78,12 @@ class Certifier:
             if not self.map.exact:
                 self._settle(state, estimate, size, target)
             elif due:
-                bound = self._certify(state, iteration)
+                bound = self._certify(state, iteration, estimate)
             estimate /= unit
         return value, estimate, bound
 
-    def verdict(self, objective: float, patience: int) -> Status | None:
-        """Why a run with this objective should end, if it should."""
+    def verdict(self, objective: float, patience: int, settled: bool = False) -> Status | None:
+        """Why a run with this objective should end, if it should; whether its method has settled, or has patience."""
         if not np.isfinite(objective) or self.underflows:
             return Status.OVERFLOW
         if self.converged:
@@ -97,8 +98,8 @@ class Certifier:
             return Status.NONCONVEX
         if self.unknown:
             return Status.SETTLED
-        if self.schedule.stalled(patience):
-            return Status.ROUNDING if self.near_rounding else Status.STALLED
+        if settled or self.schedule.stalled(patience):
+            return Status.ROUNDING if settled or self.near_rounding else Status.STALLED
         return None
 
     def finish(self, state: State, iteration: int, status: Status) -> tuple[Certified, Status]:
@@ -112,7 +113,7 @@ class Certifier:
             self.best, self.modulus, self.certified_at = None, None, -1
         if self.certified_at < iteration and status is not Status.OVERFLOW:
             with suppress(SolveLimitError):
-                self._certify(state, iteration)
+                self._certify(state, iteration, self._estimate(state, self.objective.value(state.u, state.y))[0])
         self.best = self.best or earlier
         if reassessed and earlier and self.best and earlier.certificate.objective < self.best.certificate.objective:
             self.best, self.unverified = earlier, True
@@ -185,11 +186,11 @@ class Certifier:
             return gap, max(abs(value), abs(value - gap), 1e-300)
         return float(np.sqrt(2.0 * gap / alpha)), self.map.control.norm(state.u)
 
-    def _certify(self, state: State, iteration: int) -> float:
+    def _certify(self, state: State, iteration: int, estimate: float) -> float:
         """The bound of a new certificate (the relative gap where alpha = 0); keeps the best."""
         with self.ledger.within_limit():
             try:
-                certified = self._certify_affine(state) if self.map.affine else self._certify_nonlinear(state)
+                certified = self._certify_affine(state, estimate) if self.map.affine else self._certify_nonlinear(state)
             except ConvergenceError:  # of the state at a projected control far from the iterate
                 self.schedule.certified(iteration, np.inf)
                 return np.inf
@@ -208,14 +209,13 @@ class Certifier:
         self.exhausted |= now.exhausted or (now.near_rounding and self.schedule.settled)
         return now.measure
 
-    def _certify_affine(self, state: State) -> Certified:
+    def _certify_affine(self, state: State, estimate: float) -> Certified:
         """The projected control, or the iterate itself where its own duality gap says more."""
         objective, map = self.objective, self.map
         p, adjoint = best_dual(objective, state)
         certified = certify_projection(objective, map, p, adjoint, state.warm, state.adjoint.state, state.own)
         if state.own is not None:
             return certified
-        estimate, _ = self._estimate(state, objective.value(state.u, state.y))
         if estimate < certified.certificate.rank:
             own = certify_by_gap(objective, map, map.at(state.u, state.warm), state.u, state.dual, state.adjoint)
             certified = min(certified, own, key=lambda item: item.certificate.rank)
@@ -252,11 +252,12 @@ class Certifier:
     def _verify(self) -> None:
         """Compute the certificate, the state and the adjoint of the best control again."""
         assert self.best is not None
+        u, p = self.best.control, self.best.dual
         with self.ledger.within_limit():
-            at = self.map.at(self.best.control)
-            adjoint = at.solve_adjoint(self.objective.state.gradient(at.value))
-            certificate = certify_any(self.objective, self.map, self.best.control)
-        self.best, self.unverified = Certified(self.best.control, certificate, at.state, adjoint), False
+            at = self.map.at(u)
+            adjoint = at.solve_adjoint(self.objective.state.gradient(at.value) if p is None else p)
+            certificate = certify_any(self.objective, self.map, u, p)
+        self.best, self.unverified = Certified(u, certificate, at.state, adjoint, p), False
 
     def _uncertified(self, state: State) -> Certified:
         """The control with the least objective, with its state and adjoint if solves are left for them."""

@@ -22,8 +22,8 @@ from .method import AnyState, State
 from .schedule import Schedule
 
 NUMBERS = ("modulus", "zero_tested", "certified_at", "considered_at", "best_at")  # of a certifier
-BEST = {"control": "control", "state": "solution", "adjoint": None}  # its parts with their spaces
-ABSENT = {"state": None}  # what may be missing: states are, where memory is limited
+BEST = {"control": "control", "state": "solution", "adjoint": None, "dual": "observation"}  # its parts, their spaces
+ABSENT = {"state": None, "dual": None}  # what may be missing: states are, where memory is limited
 ADJOINT = {"gradient": "control", "error": None, "state": "solution"}
 
 

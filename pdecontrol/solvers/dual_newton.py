@@ -14,7 +14,7 @@ Optim. Appl. 44 (2009) 159-181. Undamped active sets cycle already on small prob
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import inf, sqrt
 from typing import ClassVar
 
@@ -26,9 +26,10 @@ from .method import INCREMENT, PRODUCT, Algorithm, Start, State, accuracy
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DualState(State):
-    """u = argmin G + <S* dual, .>, y = S(u)."""
+    """u = argmin G + <S* dual, .>, y = S(u); whether the last Newton system was solved without conjugate gradients."""
 
     first_residual: float
+    at_once: bool = field(default=False, kw_only=True)
 
     @property
     def look(self) -> bool | None:
@@ -71,7 +72,9 @@ def newton_step(
     at = map.at(z, accuracy=accuracy(objective, map, PRODUCT))
     size = map.observation.norm(residual)
     tolerance = min(forcing, sqrt(size / state.first_residual) if state.first_residual > 0 else 1.0)
-    d, change = (systems or map).newton_system(at, residual, derivative, second, tolerance, max_cg, norm)  # 1
+    before, limit = map.solves.systems, 0 if state.at_once else max_cg
+    d, change = (systems or map).newton_system(at, residual, derivative, second, tolerance, limit, norm)  # 1
+    at_once = map.solves.systems > before
     slope, curvature = -map.observation.inner(residual, d), map.observation.inner(d, d)
 
     def along(t: float) -> float:
@@ -82,7 +85,8 @@ def newton_step(
     p = p + t * d  # 2
     at = map.at(z, accuracy=accuracy(objective, map, INCREMENT))
     near = None if state.adjoint.state is None or change.state is None else state.adjoint.state + t * change.state
-    return projected(objective, map, p, at.solve_adjoint(p, near), state.warm, state.first_residual), t
+    new = projected(objective, map, p, at.solve_adjoint(p, near), state.warm, state.first_residual)
+    return replace(new, at_once=at_once), t
 
 
 def projected(

@@ -117,7 +117,7 @@ def _record(certifier: Certifier, state: State, iteration: int, history: History
         row = Row(iteration, value, estimate, bound, certifier.ledger.total, certifier.ledger.seconds)
         history.append(row)
         printer.show(row)
-    return certifier.verdict(row.objective, state.patience)
+    return certifier.verdict(row.objective, state.patience, state.settled)
 
 
 def _limit(history: History, iterations: int, callback: Callback | None, group: Group) -> Status | None:

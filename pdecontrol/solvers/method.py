@@ -61,6 +61,11 @@ class State:
         """Whether the error is to be estimated now: after a Newton step it is; None leaves that to the schedule."""
         return None if self.own is None else True
 
+    @property
+    def settled(self) -> bool:
+        """Whether steps have ceased to bring anything, so that rounding is what is left."""
+        return False
+
 
 AnyState = TypeVar("AnyState", bound=State)
 

@@ -1,7 +1,7 @@
 """Semismooth Newton on the dual of F(S(u)) + G(u) along a path of falling Tikhonov weights, for S = S(0) + L.
 
-    1.  Newton's method at alpha itself, while its steps are not damped much, and not for long;
-    2.  else from p = 0 at the weight a = max(alpha, 0.01 ||L||^2):
+    1.  Newton's method at alpha itself, by conjugate gradients, while its steps are not damped much, and not for long;
+    2.  else from p = 0 at the weight a = max(alpha, 0.01 ||L||^2), but where step 1 has come near the optimum:
     3.  Newton steps at the weight a, until the bound of its certificate is a tenth of the control
     4.  the active sets of a are kept for the weight b = a/10, at most, in equal ratios to alpha:
             v = argmin of b/2 ||u - r||^2 + <q + s, u> where z is inactive at a, s the slope there of the L1 term;
@@ -35,12 +35,15 @@ from .dual_newton import DualNewton, DualState, newton_step, projected
 from .method import INCREMENT, PRODUCT, Algorithm, Start, State, accuracy, cold_start
 
 CHEAP, DAMPED = 60, 0.4  # solves at alpha itself, and the least step there, beyond which the path is taken
+LONG, SHORT = 3, 40  # times as many solves where steps are not damped at all; steps of conjugate gradients there
 FIRST, FACTOR = 0.01, 0.1  # the first weight beside ||L||^2, and what the next is of one
 SMALL = 1e-3  # alpha beside ||L||^2, where a start with the dual vector of a larger weight is worth step 4
+IDLE = 8  # steps that bring nothing, after which rounding is what is left
 STAGE = 0.1  # the relative bound at which a weight has served its purpose
 DIRECT = 30  # observed numbers, for which Newton's method at alpha is not even tried
 MOST, ROUNDED = 100, 1e-8  # steps by few numbers, and the relative bound from which the next gain only rounding
-SHARP, FROZEN = 0.1, 1e-3  # of the tolerance of conjugate gradients on the path, and what they leave with frozen sets
+SHARP = 0.1  # of the tolerance of conjugate gradients on the path
+FROZEN, CAREFUL = 1e-4, 1e-8  # those with frozen sets, and after a step that was far from 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,6 +57,7 @@ class PathState(DualState):
     tried : the solves of that.
     step : the length of the last Newton step.
     few : whether Newton systems are solved by the rows or columns of L.
+    least, idle : the least bound at alpha, and how many steps that were not damped have brought nothing since.
     """
 
     weight: float
@@ -62,6 +66,12 @@ class PathState(DualState):
     tried: int = 0
     step: float = 1.0
     few: bool = False
+    least: float = inf
+    idle: int = 0
+
+    @property
+    def settled(self) -> bool:
+        return self.idle >= IDLE
 
     @property
     def look(self) -> bool | None:
@@ -95,17 +105,16 @@ class NewtonPath(Algorithm[PathState]):
             return state
         if state.few:
             new, step = newton_step(objective, map, state, self.forcing, self.max_cg, 1.0, by_numbers(map))
-            return _staged(new, objective, alpha, step=step, few=True)
+            return _judged(_staged(new, objective, alpha, step=step, few=True), objective, state)
         if state.norm == 0.0:
-            if state.step >= DAMPED and (state.tried < CHEAP or state.step == 1.0):  # 1
-                new, step = newton_step(objective, map, state, self.forcing, self.max_cg)
+            if state.step >= DAMPED and state.tried < CHEAP * (LONG if state.step == 1.0 else 1):  # 1
+                new, step = newton_step(objective, map, state, self.forcing, min(SHORT, self.max_cg))
                 return _staged(new, objective, alpha, tried=state.tried + map.solves.total - before, step=step)
             return self._by_numbers(objective, map) if count(map)[0] else self._first(objective, map, state)
-        if state.last or _bound(objective, state) > STAGE * map.control.norm(state.u):  # 3
-            new, step = newton_step(
-                weighted(objective, state.weight), map, state, SHARP * self.forcing, self.max_cg, state.norm
-            )
-            return _staged(new, objective, state.weight, state.norm, step=step)
+        if state.last or not _solved(objective, state):  # 3
+            forcing = SHARP * self.forcing if 0.5 <= state.step <= 1.5 else CAREFUL
+            new, step = newton_step(weighted(objective, state.weight), map, state, forcing, self.max_cg, state.norm)
+            return _judged(_staged(new, objective, state.weight, state.norm, step=step), objective, state)
         return self._next(objective, map, state)
 
     def _by_numbers(self, objective: Objective, map: SolutionMap) -> PathState:
@@ -125,11 +134,11 @@ class NewtonPath(Algorithm[PathState]):
         return _staged(exact, objective, objective.control.alpha, few=True)
 
     def _first(self, objective: Objective, map: SolutionMap, state: PathState) -> PathState:
-        """The first weight; where that is alpha, what has been found is kept."""
+        """The first weight; alpha itself, with what has been found, where that is all or nearly solved."""
         alpha, at = objective.control.alpha, map.at(map.control.zeros())
         norm = max(map.norm_bound or map_norm(map, at, objective.state.free), sqrt(alpha))
         weight = max(alpha, FIRST * norm**2)
-        if weight <= 1.5 * alpha:
+        if weight <= 1.5 * alpha or (state.step == 1.0 and _solved(objective, state)):
             return replace(state, norm=norm)
         p = objective.state.start()
         new = projected(weighted(objective, weight), map, p, at.solve_adjoint(p), None, 0.0)  # 2
@@ -145,14 +154,15 @@ class NewtonPath(Algorithm[PathState]):
         inactive = old.derivative(q)(np.ones_like(q)) > 0
         slope = old.beta * np.sign(old.alpha * old.reference - q)
         v = np.where(inactive, new.control.reference - (q + slope) / weight, state.u)  # 4
-        at = map.at(v, state.warm, wanted)
+        at, before = map.at(v, state.warm, wanted), map.solves.systems
         d, change = map.newton_system(
             at, objective.state.gradient(at.value) - p, lambda h: inactive * h / weight,
-            objective.state.second(at.value), FROZEN, self.max_cg, state.norm,
+            objective.state.second(at.value), FROZEN, 0 if state.at_once else self.max_cg, state.norm,
         )  # fmt: skip
         near = None if state.adjoint.state is None or change.state is None else state.adjoint.state + change.state
         adjoint = map.at(v, accuracy=accuracy(objective, map, INCREMENT)).solve_adjoint(p + d, near)
         solved = projected(new, map, p + d, adjoint, at.warm, state.first_residual)
+        solved = replace(solved, at_once=map.solves.systems > before)
         return _staged(solved, objective, weight, state.norm)
 
 
@@ -164,6 +174,21 @@ def weighted(objective: Objective, weight: float) -> Objective:
 def _bound(objective: Objective, state: PathState) -> float:
     """On the distance to the optimum for the weight of the stage, but for rounding."""
     return objective.state.distance(state.y, state.dual) / (2.0 * sqrt(state.weight))
+
+
+def _solved(objective: Objective, state: PathState) -> bool:
+    """Whether the weight of the stage has served its purpose."""
+    return _bound(objective, state) <= STAGE * objective.control.space.norm(state.u)
+
+
+def _judged(new: PathState, objective: Objective, old: PathState) -> PathState:
+    """A state at alpha that knows whether its step has brought anything."""
+    if not new.last:
+        return new
+    bound = _bound(objective, new)
+    if bound <= 0.9 * old.least:
+        return replace(new, least=bound)
+    return replace(new, least=old.least, idle=old.idle + (abs(new.step - 1.0) <= 0.1))
 
 
 def _staged(

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, joined
 from ..space import Space, product
 from .control import EPS
 
@@ -240,5 +240,4 @@ class StateCost:
         return list(zip(self.functionals, *(self.space.split(vector) for vector in vectors), strict=True))
 
     def _joined(self, parts: Iterable[Array]) -> Array:
-        joined = list(parts)
-        return joined[0] if len(joined) == 1 else np.concatenate(joined)
+        return joined(list(parts))

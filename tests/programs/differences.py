@@ -49,9 +49,9 @@ def measured(points=POINTS):
     return pc.Tracking(values, points=points)
 
 
-def certify(control):
+def certify(control, dual=None):
     with pc.discretise(problem(), MESH) as map:
-        pc.certify(problem(), control, map)
+        pc.certify(problem(), control, map, dual)
 
 
 def minimise(stated):
@@ -129,6 +129,7 @@ CASES = {
     "start": lambda: solve(start=choose(0.0, np.zeros(42))),
     "start, wrong": lambda: solve(start=np.zeros(choose(42, 41))),
     "control": lambda: certify(choose(0.1, 0.2)),
+    "dual": lambda: certify(0.1, np.zeros(choose(9, 8))),
     "checkpoint": lambda: solve(checkpoint=f"/tmp/{world().rank}.npz"),
     "restart": lambda: restart("/tmp/nowhere"),
     "alpha": lambda: pc.continuation(problem(), MESH, alpha=[1.0, choose(0.1, 0.2)]),
