@@ -1,14 +1,14 @@
 """Small Tikhonov weights: are bounds true, are Newton systems few, and what does a run cost beside that at 1e-2?
 
-    python benchmarks/small_weights.py campaign              # 50 random problems x 5 weights, with factors and multigrid
+    python benchmarks/small_weights.py campaign              # 50 random problems, 5 weights, factors and multigrid
     python benchmarks/small_weights.py campaign --tol 1e-13  # the same down to their rounding
     python benchmarks/small_weights.py counts                # systems, cycles and solves of E1 and S1; some minutes
     python benchmarks/small_weights.py ratios                # CPU of E1 and S1 over that at 1e-2; the largest take long
 
 The campaign compares bounds with errors: its optima are those of the assembled matrices, in extended precision, by
 active sets on the whole optimality system (tests/optima.py). `at rounding` are runs that say so: what rounding alone
-may do to the control is more than the tolerance. CPU times are those of `minimise` with its hierarchy, factors, estimates
-and certificate, but not of the discretisation, and the median of `--repeat` runs.
+may do to the control is more than the tolerance. CPU times are those of `minimise`, the median of `--repeat` runs: with
+hierarchy, factors, estimates and certificate, but without the discretisation.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ def always() -> Iterator[None]:
 def counts(sizes: list[int], cubes: list[int]) -> int:
     """Print what runs take beside what they may take; the number of those that take more."""
     print(
-        f"{'':4} {'':>8} {'':>7} {'systems':>8} {'at most':>7} {'a system':>8} {'at most':>7} {'solves':>6} {'bound':>8}"
+        f"{'':4} {'':>8} {'':>7} {'systems':>8} {'at most':>7} {'a system':>8} {'at most':>7} "
+        f"{'solves':>6} {'bound':>8}"
     )
     wrong = 0
     cycles = {2: (12, 12, 14, 20, 35), 3: (22, 22, 26, 30, 36)}
