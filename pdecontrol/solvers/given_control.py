@@ -39,7 +39,7 @@ def certify_given(objective: Objective, map: SolutionMap, u: Array, p: Array | N
     best, state = _judged(objective, map, at, u, p, None, at.warm)
     with suppress(SolveLimitError, ConvergenceError), map.solves.limited(map.solves.total + LIMIT):
         while state is not None:
-            few = by_numbers(map) if 0 < count(map)[0] <= DIRECT else None
+            few = by_numbers(map) if 0 < count(map)[0] <= max(DIRECT) else None
             new, _ = newton_step(objective, map, state, FORCING, MAX_CG, norm, few)
             found, state = _judged(objective, map, at, u, new.dual, new.adjoint.state, new.warm)
             gap = min((item.gap for item in (best, found) if item.gap is not None), default=None)

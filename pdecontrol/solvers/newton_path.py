@@ -40,7 +40,7 @@ FIRST, FACTOR = 0.01, 0.1  # the first weight beside ||L||^2, and what the next 
 SMALL = 1e-3  # alpha beside ||L||^2, where a start with the dual vector of a larger weight is worth step 4
 IDLE = 8  # steps that bring nothing, after which rounding is what is left
 STAGE = 0.1  # the relative bound at which a weight has served its purpose
-DIRECT = 30  # observed numbers, for which Newton's method at alpha is not even tried
+DIRECT = 16, 30  # controls, observed numbers, for which Newton's method at alpha is not even tried
 MOST, ROUNDED = 100, 1e-8  # steps by few numbers, and the relative bound from which the next gain only rounding
 SHARP = 0.1  # of the tolerance of conjugate gradients on the path
 FROZEN, CAREFUL = 1e-4, 1e-8  # those with frozen sets, and after a step that was far from 1
@@ -89,7 +89,7 @@ class NewtonPath(Algorithm[PathState]):
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> PathState:
         before, (numbers, rows) = map.solves.total, count(map)
-        if rows and 0 < numbers <= DIRECT and before + numbers + 4 <= map.solves.limit:
+        if 0 < numbers <= DIRECT[rows] and before + numbers + 4 <= map.solves.limit:
             return self._by_numbers(objective, map)
         alpha, norm = objective.control.alpha, map.norm_bound
         if start.p is not None and start.weight > 1.5 * alpha and (norm == 0.0 or alpha <= SMALL * norm**2):
