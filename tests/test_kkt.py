@@ -185,6 +185,15 @@ def test_what_takes_over_where_cycles_do_not_converge(largest, at_once, monkeypa
     assert again["cycles"] <= 2 and (solves["total"] == 0 if largest else solves["total"] > 10)
 
 
+def test_conjugate_gradients_are_left_where_there_is_no_system():
+    """Nothing is inactive, after systems that were solved at once: max_cg = 0."""
+    problem, map = box(pc.unit_square(8), 1e-4)
+    second = bind(problem, map).state.second(map.observation.zeros())
+    r = np.random.default_rng(0).standard_normal(map.observation.size)
+    d, adjoint = map.newton_system(map.at(map.control.zeros()), r, lambda h: 0 * h, second, 1e-9, 0, 0.05)
+    assert np.allclose(d, r) and np.allclose(adjoint.gradient, map.at(map.control.zeros()).adjoint(r))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_sqmr_is_gmres_where_it_does_not_break_down(seed):
     generator = np.random.default_rng(seed)
