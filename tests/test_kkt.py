@@ -9,6 +9,7 @@ from scipy.sparse.linalg import splu
 import pdecontrol as pc
 from pdecontrol.fem.collective import Collective
 from pdecontrol.fem.linear_functions import linear_functions
+from pdecontrol.fem.skfem import SkfemEngine
 from pdecontrol.linear import kkt
 from pdecontrol.linear.sqmr import sqmr
 from pdecontrol.maps import map_norm
@@ -213,3 +214,10 @@ def test_sqmr_ends_where_it_must():
     assert sqmr(singular, np.ones(2)).outcome.name == "BREAKDOWN"  # q' A q = 0 at once
     assert sqmr(np.diag(np.arange(1.0, 21.0)), np.ones(20), max_products=6).outcome.name == "LIMIT"
     assert sqmr(np.eye(3), np.zeros(3)).converged
+
+
+def test_without_multigrid_there_are_conjugate_gradients(at_once, monkeypatch):
+    monkeypatch.setattr(SkfemEngine, "multigrid", False)
+    problem, map = box(pc.unit_square(16), 1e-4)
+    solves = newton(map, problem, inactive(map), 1e-4)[3]
+    assert solves["systems"] == 0 and solves["total"] > 10
