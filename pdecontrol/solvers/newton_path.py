@@ -57,7 +57,7 @@ class PathState(DualState):
     tried : the solves of that.
     step : the length of the last Newton step.
     few : whether Newton systems are solved by the rows or columns of L.
-    least, idle : the least bound at alpha, and how many steps have brought nothing since; damped ones count an eighth.
+    least, idle : the least bound of the stage, and how many steps have brought nothing since; damped ones count an eighth.
     """
 
     weight: float
@@ -182,9 +182,7 @@ def _solved(objective: Objective, state: PathState) -> bool:
 
 
 def _judged(new: PathState, objective: Objective, old: PathState) -> PathState:
-    """A state at alpha that knows whether its step has brought anything."""
-    if not new.last:
-        return new
+    """A state that knows whether its step has brought anything."""
     bound = _bound(objective, new)
     if bound <= 0.9 * old.least:
         return replace(new, least=bound)
