@@ -57,7 +57,7 @@ class PathState(DualState):
     tried : the solves of that.
     step : the length of the last Newton step.
     few : whether Newton systems are solved by the rows or columns of L.
-    least, idle : the least bound of the stage, and how many steps have brought nothing since; damped ones count an eighth.
+    least, idle : the least bound of the stage, and how many steps have brought nothing since, damped ones an eighth.
     """
 
     weight: float
