@@ -191,9 +191,12 @@ class Program(NamedTuple):
     control: Callable[[Array], Array]
 
 
-def program(m: Matrices) -> Program:
-    """The quadratic program in (y, w), w = M^1/2 u in two parts where there is an L1 term; objective over alpha."""
-    scale, root, n, k = m.alpha or 1e-4, np.sqrt(m.M), m.b.size, m.M.size
+def program(m: Matrices, least: float = 0.0) -> Program:
+    """The quadratic program in (y, w), w = M^1/2 u in two parts where there is an L1 term; objective over alpha.
+
+    Or over something larger: neither is best for all problems.
+    """
+    scale, root, n, k = max(m.alpha or 1e-4, least), np.sqrt(m.M), m.b.size, m.M.size
     B = m.C @ sp.diags(1 / root)
     parts = [B, -B] if m.beta > 0 else [B]
     ridge = sp.identity(k) * (m.alpha / scale)
@@ -215,11 +218,11 @@ def program(m: Matrices) -> Program:
     )  # fmt: skip
 
 
-def piqp(m: Matrices, watch: Watch, tol: float) -> str:
+def piqp(m: Matrices, watch: Watch, tol: float, least: float = 0.0) -> str:
     """PIQP, a proximal interior point method."""
     import piqp
 
-    p, solver = program(m), piqp.SparseSolver()
+    p, solver = program(m, least), piqp.SparseSolver()
     solver.settings.eps_abs = solver.settings.eps_rel = tol
     solver.settings.eps_duality_gap_abs = solver.settings.eps_duality_gap_rel = tol
     solver.setup(p.P, p.c, p.A, p.b, None, None, None, p.low, p.high)
@@ -299,6 +302,7 @@ class Peer(NamedTuple):
 TOLERANCES = (1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12, 1e-13)
 PEERS = {  # what is often fast first, as it limits the others
     "PIQP": Peer(piqp, "piqp", TOLERANCES),
+    "PIQP, J over 0.01": Peer(partial(piqp, least=1e-2), "piqp", TOLERANCES, lambda m: m.alpha < 1e-2),
     "active sets, QDLDL": Peer(active_sets, "qdldl", ("QDLDL",), lambda m: m.pointwise and m.alpha > 0),
     "explicit Hessian": Peer(explicit_hessian, "scipy", (None,), lambda m: m.M.size <= 300 and m.alpha > 0 == m.beta),
     "TAO bnls": Peer(tao, "petsc4py", ("bnls",), lambda m: m.alpha > 0),

@@ -193,8 +193,8 @@ def warm_up(peers: dict[str, Peer]) -> None:
             of_peer(peer, peer.options[0], best)
 
 
-def row(name: str, alpha: float, n: int, peers: dict[str, Peer], limit: float, repeat: int) -> float | None:
-    """Print a line; the ratio, None where the program or all peers fail."""
+def row(name: str, alpha: float, n: int, peers: dict[str, Peer], limit: float, repeat: int) -> float:
+    """Print a line; the ratio, or what it is below where no peer gets there in its time, infinite without an answer."""
     problem = CASES[name].make(alpha)
     map = pc.discretise(problem, CASES[name].mesh(n))
     best = Optimum(matrices_of(problem, map))
@@ -212,10 +212,11 @@ def row(name: str, alpha: float, n: int, peers: dict[str, Peer], limit: float, r
             runs[label] = best_run(peer, partial(attempt, peer, best, enough), repeat)
             least = min(least, runs[label]["seconds"]) if reached(runs[label]) else least
     order = sorted(filter(lambda label: reached(runs[label]), runs), key=lambda label: runs[label]["seconds"])
-    ratio = own["seconds"] / runs[order[0]]["seconds"] if order and succeeded(own) else None
+    first = runs[order[0]]["seconds"] if order else min(limit, 1 + PATIENCE * least)
+    ratio = own["seconds"] / first if succeeded(own) else np.inf
     said = [f"{label} {runs[label]['seconds']:.3f} ({runs[label]['work']})" for label in order] or ["none"]
     failed = [f"{label} {failure(runs[label])}" for label in runs if label not in order]
-    print(f"{name:<9}{alpha:>6.0e} {n:>5}  {told(own)}  {'-' if ratio is None else f'{ratio:.2f}':>5}  "
+    print(f"{name:<9}{alpha:>6.0e} {n:>5}  {told(own)}  {'' if order else '<'}{ratio:.2f}  "
           + ", ".join(said) + "; not: " * bool(failed) + ", ".join(failed), flush=True)  # fmt: skip
     return ratio
 
@@ -269,7 +270,7 @@ def main() -> None:
             for n in chosen.size or CASES[name].sizes:
                 for alpha in (a for a in CASES[name].weights if chosen.weight is None or a in chosen.weight):
                     ratio = row(name, alpha, n, peers, chosen.limit, chosen.repeat)
-                    if ratio is None or ratio > 1.0:
+                    if ratio > 1.0:
                         lost.append(f"{name} {alpha:.0e} {n}")
     print(f"\nlost: {', '.join(lost) or 'none'}")
 
