@@ -38,10 +38,10 @@ MUTANTS = {
         "certificate.py", ".solve_adjoint(p, near), None  #", ".solve_adjoint(p, near), at  #",
         ("test_infinite_errors.py::test_a_state_that_is_known_is_not_taken_for_that_of_another_control[0]",)),
     "a proximal weight that stays": Mutant(
-        "solvers/proximal_point.py", "centre, weight = state.u, FALL * weight", "centre, weight = state.u, weight",
+        "solvers/proximal_point.py", "max(FALL * weight, LEAST * norm**2)", "weight",
         ("test_proximal_point.py::test_the_gap_vanishes_with_the_weight",)),
     "a proximal centre that stays": Mutant(
-        "solvers/proximal_point.py", "centre, weight = state.u, FALL * weight", "weight = FALL * weight",
+        "solvers/proximal_point.py", "centre, weight = state.u, max(", "weight = max(",
         ("test_proximal_point.py::test_the_gap_vanishes_with_the_weight",)),
     "proximal points that are far from solved": Mutant(
         "solvers/proximal_point.py", "if inner > objective", "if inner > 1e3 * objective",
@@ -59,6 +59,12 @@ MUTANTS = {
     "checkpoints without the dual vector of the best control": Mutant(
         "solvers/checkpoint.py", '"adjoint": None, "dual": "observation"}', '"adjoint": None}',
         ("test_given_control.py::test_a_run_that_has_been_certified_is_so_when_it_is_taken_up_again",)),
+    "stalled while the objective falls": Mutant(
+        "solvers/schedule.py", "gained = max(self.least[0], fell)", "gained = self.least[0]",
+        ("test_solvers.py::test_a_run_is_not_stalled_while_its_objective_falls",)),
+    "stalled by bounds while the objective falls": Mutant(
+        "solvers/schedule.py", "and now - fell > max(patience, now // 4)", "",
+        ("test_solvers.py::test_a_run_is_not_stalled_while_its_objective_falls",)),
     "learned adjoints without error": Mutant(
         "learn/learned.py", "Adjoint(map.control.riesz(transposed), np.inf)",
         "Adjoint(map.control.riesz(transposed), 0.0)",

@@ -54,7 +54,8 @@ class Optimality:
 
     def optimum(self, u):
         """u* by active sets from those of u, and how far it is from a fixed point; None where they do not repeat."""
-        lower, upper, beta, before = self.control.lower, self.control.upper, self.control.beta, None
+        lower, upper, beta = self.control.lower, self.control.upper, self.control.beta
+        solved, before = u, None
         for _ in range(40):
             inactive = (u > lower) & (u < upper) & ((u != 0) | (beta == 0))
             signs = np.sign(u) * (inactive & (beta > 0))

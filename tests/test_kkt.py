@@ -8,9 +8,12 @@ from scipy.sparse.linalg import splu
 
 import pdecontrol as pc
 from pdecontrol.fem.collective import Collective
+from pdecontrol.fem.linear_functions import linear_functions
+from pdecontrol.fem.skfem import SkfemEngine
 from pdecontrol.linear import kkt
 from pdecontrol.linear.sqmr import sqmr
 from pdecontrol.maps import map_norm
+from pdecontrol.parallel import ALONE
 from pdecontrol.terms import bind
 
 pytest.importorskip("pyamg", reason="needs pyamg")
@@ -52,9 +55,9 @@ def test_solutions_are_those_of_the_system(case, at_once):
     assert map.control.norm(adjoint.gradient - backward @ d) <= 1e-5 * map.control.norm(backward @ d)
 
 
-def box(mesh, alpha, **options):
+def box(mesh, alpha, degree=1, **options):
     problem = pc.reference.box(alpha, mesh.dim).problem
-    return problem, pc.discretise(problem, mesh, pc.Embedded(**options))
+    return problem, pc.discretise(problem, mesh, pc.Embedded(degree, **options))
 
 
 def inactive(map):
@@ -65,22 +68,25 @@ def oracle(map, chi, alpha, r):
     """eta by factors of the whole system."""
     system = map.system
     A, M = system.matrix, system.lifting.block(map.solution.mass)
-    W = sp.diags(map.control.mass * chi / alpha).tocsr()[system.lifting.free][:, system.lifting.free]
+    C = system.engine.control(pc.Distributed())[1][system.lifting.free]
+    W = C @ sp.diags(chi / (alpha * map.control.mass)) @ C.T
     f = system.lifting.restrict(system.observation.transposed(r))
     return splu(sp.bmat([[-M, A.T], [A, W]], format="csc")).solve(np.append(f, 0.0 * f))[: f.size]
 
 
 CYCLES = {  # at 1e-2, 1e-4, .., 1e-10
-    "2D": (lambda: pc.unit_square(64), (4, 6, 10, 20, 38)),
-    "3D": (lambda: pc.unit_cube(16), (3, 6, 8, 16, 19)),
+    "2D": (lambda: pc.unit_square(64), 1, (4, 6, 10, 20, 38)),
+    "3D": (lambda: pc.unit_cube(16), 1, (3, 6, 8, 16, 19)),
+    "2D, P2": (lambda: pc.unit_square(32), 2, (3, 6, 9, 20, 41)),
 }
 
 
 @pytest.mark.parametrize("name", CYCLES)
 def test_cycles_are_few_for_every_weight(name, at_once):
-    mesh, expected = CYCLES[name][0](), CYCLES[name][1]
+    make, degree, expected = CYCLES[name]
+    mesh = make()
     for alpha, count in zip((1e-2, 1e-4, 1e-6, 1e-8, 1e-10), expected, strict=True):
-        problem, map = box(mesh, alpha)
+        problem, map = box(mesh, alpha, degree)
         r, d, _, solves, *_ = newton(map, problem, inactive(map), alpha)
         exact = r + map.system.lifting.extend(oracle(map, inactive(map), alpha, r))
         assert solves["systems"] == 1 and 0.7 * count <= solves["cycles"] <= 1.4 * count, (alpha, solves["cycles"])
@@ -97,6 +103,19 @@ def test_a_uniform_damping_would_not_do_in_3D(at_once):
     few = newton(map, problem, inactive(map), 1e-6)[3]["cycles"]
     one.radii = [[kkt.DAMPING / 0.65] * 3] * len(one.radii)
     assert newton(map, problem, inactive(map), 1e-6)[3]["cycles"] > 1.5 * few
+
+
+@pytest.mark.parametrize("case", [case for case in AFFINE if case.degree == 2], ids=str)
+def test_linear_functions_are_among_states_of_degree_2(case):
+    """A linear function with its values at free vertices: only where others are next to fixed ones is it another."""
+    system = case.map.system
+    lifting, nodes, dim = system.lifting, system.engine.nodes, case.mesh.dim
+    P = linear_functions(system.engine, lifting.numbers, lifting.free.size).on_owners(ALONE)
+    vertex = np.isin(lifting.free, system.engine.elements.dofs[: dim + 1])
+    u = np.arange(1.0, dim + 1) @ nodes[:, lifting.free] + 5.0
+    whole = P @ np.ones(P.shape[1]) > 1 - 1e-12
+    assert P.shape[1] == vertex.sum() and whole[vertex].all() and whole.mean() > 0.3
+    assert (P @ u[vertex])[whole] == pytest.approx(u[whole], rel=1e-12)
 
 
 def collective(map, problem):
@@ -167,6 +186,15 @@ def test_what_takes_over_where_cycles_do_not_converge(largest, at_once, monkeypa
     assert again["cycles"] <= 2 and (solves["total"] == 0 if largest else solves["total"] > 10)
 
 
+def test_conjugate_gradients_are_left_where_there_is_no_system():
+    """Nothing is inactive, after systems that were solved at once: max_cg = 0."""
+    problem, map = box(pc.unit_square(8), 1e-4)
+    second = bind(problem, map).state.second(map.observation.zeros())
+    r = np.random.default_rng(0).standard_normal(map.observation.size)
+    d, adjoint = map.newton_system(map.at(map.control.zeros()), r, lambda h: 0 * h, second, 1e-9, 0, 0.05)
+    assert np.allclose(d, r) and np.allclose(adjoint.gradient, map.at(map.control.zeros()).adjoint(r))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_sqmr_is_gmres_where_it_does_not_break_down(seed):
     generator = np.random.default_rng(seed)
@@ -199,3 +227,10 @@ def test_few_inactive_controls_take_as_many_steps_of_conjugate_gradients():
     left = d + at.tangent(weights * at.solve_adjoint(d).gradient) - at.tangent(map.control.zeros()) - r
     assert map.observation.norm(left) <= 1e-7 * map.observation.norm(r)
     assert np.allclose(change.gradient, at.solve_adjoint(d).gradient, rtol=1e-6, atol=1e-12)
+
+
+def test_without_multigrid_there_are_conjugate_gradients(at_once, monkeypatch):
+    monkeypatch.setattr(SkfemEngine, "multigrid", False)
+    problem, map = box(pc.unit_square(16), 1e-4)
+    solves = newton(map, problem, inactive(map), 1e-4)[3]
+    assert solves["systems"] == 0 and solves["total"] > 10

@@ -97,7 +97,7 @@ def test_the_gap_vanishes_with_the_weight(small):
 
 
 @pytest.mark.parametrize(
-    ("problem", "n", "fewest", "most"), [(SPARSE, 64, 60, 250), (BANG, 64, 300, 1000)], ids=["L1", "box"]
+    ("problem", "n", "fewest", "most"), [(SPARSE, 64, 60, 250), (BANG, 64, 100, 1000)], ids=["L1", "box"]
 )
 def test_counts(problem, n, fewest, most):
     if problem is BANG:  # whose Newton systems are for multigrid
@@ -120,7 +120,7 @@ def test_a_target_that_can_be_reached_ends_at_rounding():
     """min J = 0, to which no gap is small; the best control is the one of least gap."""
     problem = replace(BANG, tracking=pc.Tracking(lambda x: np.sin(np.pi * x[0]) * np.sin(np.pi * x[1])))
     result = pc.solve(problem, pc.unit_square(8))
-    assert result.status in (pc.Status.REACHED, pc.Status.ROUNDING) and result.objective < 1e-25
+    assert result.status in (pc.Status.REACHED, pc.Status.ROUNDING) and result.objective < 1e-24
     assert result.objective <= result.certificate.gap
 
 

@@ -758,6 +758,34 @@ def test_a_run_is_given_the_time_that_its_method_needs():
         assert state.patience == 10 + np.ceil(2 / rate)
 
 
+def test_a_run_is_not_stalled_while_its_objective_falls():
+    schedule, end = Schedule(), None
+    for iteration in range(1000):
+        schedule.evaluated(iteration, 1.0 + max(0.0, 1.0 - iteration / 400))
+        schedule.certificate_due(iteration, 1.0, 1e-6)
+        if iteration % 20 == 0:
+            schedule.certified(iteration, 1.0)
+        if schedule.stalled(0):
+            end = end or iteration
+    assert end == 400 + 400 // 3 + 1  # which is a quarter of the iterations so far
+
+
+@pytest.mark.parametrize("method", ["fista", "primal-dual"])
+def test_slow_runs_go_on(method):
+    """Estimates and bounds that gain nothing for hundreds of iterations, on the way to an optimum."""
+    target = pc.Tracking(lambda x: np.sin(2 * np.pi * x[0]) * np.exp(x[1]) + (x[0] > 0.6) * x[1])
+    flux = pc.ControlProblem(
+        pc.Elliptic(reaction=1.0), pc.Boundary("boundary"), target, [pc.Tikhonov(1e-5), pc.L1(3e-3), pc.Box(-20, 20)],
+        {"boundary": pc.Neumann()},
+    )  # fmt: skip
+    reached = replace(bang_bang(), terms=[pc.Box(-0.5, 0.5)], tracking=reference.box(1e-8).problem.tracking,
+                      equation=reference.box(1e-8).problem.equation)  # fmt: skip
+    for problem, n in ((flux, 32), (reached, 16)):
+        result = pc.minimise(problem, pc.discretise(problem, pc.unit_square(n)), method, max_iterations=500)
+        values = result.history["objective"]
+        assert result.status is pc.Status.ITERATIONS and values[-1] < 0.999 * values[150]
+
+
 def test_nonlinear_runs_end_at_their_rounding():
     """Without repairs of what is only rounding, each of which costs a norm."""
     problem = cubic(1, 1e-2)

@@ -12,6 +12,7 @@ from ..counter import Counter
 from ..linear.kkt import KKT
 from ..linear.matrix import shared
 from ..linear.solver import Inverse
+from .linear_functions import linear_functions
 from .system import Blocks, System
 
 ACCURACY = 1e-3  # of d in smooth modes, whose errors are amplified by ||P L||^2 max w in the residual of the dual
@@ -37,7 +38,8 @@ class Collective:
     def _kkt(self) -> KKT:
         system, blocks, affine = self._system, self._blocks, self._system.equation.affine
         symmetric = affine is not None and affine.symmetric
-        hierarchy = system.engine.hierarchy(blocks.A, symmetric)
+        first = linear_functions(system.engine, system.lifting.numbers, system.lifting.free.size)
+        hierarchy = system.engine.hierarchy(blocks.A, symmetric, first)
         self._counter.factorisations += 1
         return KKT(hierarchy, blocks.A, blocks.Q, blocks.columns, blocks.C, system.control.mass, symmetric)
 

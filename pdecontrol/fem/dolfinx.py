@@ -17,7 +17,7 @@ from ..layout import Frames, Layout
 from ..linear.gamg import PetscHierarchy
 from ..linear.hierarchy import Hierarchy
 from ..linear.ksp import PetscOptions, petsc_solver
-from ..linear.matrix import SharedMatrix
+from ..linear.matrix import SharedMatrix, Triplets
 from ..linear.residual import Excess
 from ..linear.solver import LinearSolver, choose_kind
 from ..mesh.elements import cell_lagrange, facet_lagrange
@@ -153,8 +153,15 @@ class DolfinxEngine(Engine):
         kind = self._kind if definite else "direct"
         return petsc_solver(block, kind, definite, counter, self._options, points / self.mesh.diameter, excess)
 
-    def hierarchy(self, block: SharedMatrix, symmetric: bool) -> Hierarchy:
-        return PetscHierarchy(block, symmetric)
+    def hierarchy(self, block: SharedMatrix, symmetric: bool, first: Triplets | None) -> Hierarchy:
+        return PetscHierarchy(block, symmetric, first)
+
+    def on_cells(self, y: Array) -> Array:
+        return np.asarray(self.states.halo.forward(y)[self.states.dofs])
+
+    @property
+    def barycentric(self) -> Array:
+        return self.states.barycentric_nodes()
 
     # -- spaces -----------------------------------------------------------------------------------------------
 

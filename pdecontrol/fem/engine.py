@@ -14,6 +14,7 @@ from ..arrays import Array, Indices
 from ..counter import Counter
 from ..errors import ProblemError
 from ..linear.hierarchy import Hierarchy
+from ..linear.matrix import Triplets
 from ..linear.residual import Excess
 from ..linear.solver import LinearSolver
 from ..mesh.mesh import Mesh
@@ -168,8 +169,17 @@ class Engine(ABC):
         """A block made ready for solves; its unknowns sit at the points, `excess` is what is known of its row sums."""
 
     @abstractmethod
-    def hierarchy(self, block: Any, symmetric: bool) -> Hierarchy:
-        """Levels of algebraic multigrid for the symmetric part of a block."""
+    def hierarchy(self, block: Any, symmetric: bool, first: Triplets | None) -> Hierarchy:
+        """Levels of algebraic multigrid for the symmetric part of a block, below those of a first prolongation."""
+
+    @abstractmethod
+    def on_cells(self, y: Array) -> Array:
+        """The values (cells, local) of a state on the cells of this process."""
+
+    @property
+    @abstractmethod
+    def barycentric(self) -> Array:
+        """The coordinates (local, dim + 1) of what `on_cells` gives for a cell."""
 
     @abstractmethod
     def solution(self) -> Space:

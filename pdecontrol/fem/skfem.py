@@ -19,6 +19,7 @@ from ..errors import ProblemError
 from ..linear.cholesky import has_cholmod
 from ..linear.direct import direct_solver
 from ..linear.hierarchy import Hierarchy, LocalHierarchy
+from ..linear.matrix import Triplets
 from ..linear.multigrid import multigrid_solver, prolongations
 from ..linear.residual import Excess
 from ..linear.solver import LinearSolver, choose_kind
@@ -229,8 +230,19 @@ class SkfemEngine(Engine):
     def multigrid(self) -> bool:  # type: ignore[override]
         return find_spec("pyamg") is not None
 
-    def hierarchy(self, block: sp.csr_matrix, symmetric: bool) -> Hierarchy:
-        return LocalHierarchy(prolongations(block if symmetric else (block + block.T) / 2), block.shape[0])
+    def hierarchy(self, block: sp.csr_matrix, symmetric: bool, first: Triplets | None) -> Hierarchy:
+        part, finest = block if symmetric else (block + block.T) / 2, []
+        if first is not None:
+            finest = [first.on_owners(ALONE)]
+            part = finest[0].T @ part @ finest[0]
+        return LocalHierarchy(finest + prolongations(sp.csr_matrix(part)), block.shape[0])
+
+    def on_cells(self, y: Array) -> Array:
+        return np.asarray(y[self.elements.dofs.T])
+
+    @property
+    def barycentric(self) -> Array:
+        return self.elements.local_nodes
 
     def solution(self) -> Space:
         mass, members = self.matrix([constant_mass(self.cells)]), self.members_among(np.arange(self.size))

@@ -99,14 +99,14 @@ class SteadyMap(SolutionMap):
         With iterative solvers it is. With factors, conjugate gradients may do half as much first, unless `max_cg` is 0;
         and where few controls are inactive, they end after as many steps.
         """
-        by_gradients = partial(super().newton_system, at, r, weights, second, forcing)
+        by_gradients, alone = partial(super().newton_system, at, r, weights, second, forcing), max_cg or LONG
         collective = self._collective(second) if norm else None
         if collective is None or norm is None:
-            return by_gradients(max_cg, norm)
+            return by_gradients(alone, norm)
         w = weights(self.control.zeros() + 1.0)
         top = self.control.max(w)
         if not collective.serves(top):
-            return by_gradients(max_cg, norm)
+            return by_gradients(alone, norm)
         half = collective.affordable(top, norm, self.factors.inverse)
         if self.control.sum(w > 0) < 2 * half:
             return by_gradients(2 * half)
@@ -117,7 +117,7 @@ class SteadyMap(SolutionMap):
                 return found
         solution = collective.solve(r, w, top, norm)
         if solution is None:
-            return by_gradients(max_cg or LONG, norm)
+            return by_gradients(alone, norm)
         observed, lam = solution
         return r + second(observed), Adjoint(self.system.equation.coupling.transposed(lam), None, lam)
 

@@ -76,9 +76,9 @@ class Blocks:
 
 
 class PetscHierarchy(Hierarchy):
-    """The prolongations of GAMG for the symmetric part of a matrix."""
+    """The prolongations of GAMG for the symmetric part of a matrix, below those of a first prolongation."""
 
-    def __init__(self, matrix: SharedMatrix, symmetric: bool) -> None:
+    def __init__(self, matrix: SharedMatrix, symmetric: bool, first: Triplets | None) -> None:
         from petsc4py import PETSc
 
         self.group, self.size = matrix.halo.group, matrix.shape[0]
@@ -88,6 +88,10 @@ class PetscHierarchy(Hierarchy):
             other = part.transpose(PETSc.Mat())
             part.axpy(1.0, other)
             other.destroy()
+        finest = [] if first is None else [self.columns(first)]
+        for P in finest:
+            finer, part = part, part.ptap(P.mat)
+            finer.destroy()
         options, prefix = PETSc.Options(), "levels_"
         for name, value in MULTIGRID.items():
             options[prefix + name] = value
@@ -100,7 +104,7 @@ class PetscHierarchy(Hierarchy):
             options.delValue(prefix + name)
         part.destroy()
         numbers = range(self._pc.getMGLevels() - 1, 0, -1)
-        self._prolongations = [PetscMatrix(self._pc.getMGInterpolation(number)) for number in numbers]
+        self._prolongations = finest + [PetscMatrix(self._pc.getMGInterpolation(number)) for number in numbers]
         sizes = self.group.collect([self.size, *(P.mat.getSizes()[1][0] for P in self._prolongations)])
         self._ends = np.cumsum(sizes, axis=0)[self.group.rank]
         self._starts = self._ends - sizes[self.group.rank]

@@ -87,7 +87,7 @@ class LocalHierarchy(Hierarchy):
         return copy
 
     def columns(self, entries: Triplets) -> sp.csr_matrix:
-        return sp.csr_matrix((entries.values, (entries.rows, entries.columns)), entries.shape)
+        return entries.on_owners(ALONE)
 
     def gram(self, columns: sp.csr_matrix, weights: Array) -> Any:
         chosen = columns[:, weights > 0]

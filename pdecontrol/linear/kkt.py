@@ -38,8 +38,8 @@ SWEEPS = 2  # before and after the coarser levels alike, so that the cycle is sy
 DAMPING = 1.6  # over the spectral radii of the diagonally scaled matrices
 SHORT, LONG = 60, 120  # cycles by short recurrences, and by GMRES after them
 RESTART = 60
-USABLE = 100.0  # times the tolerance: what is left of a residual where rounding ends the iteration
-FACTORABLE = 20_000  # unknowns up to which factors of the system take over where cycles are no good
+USABLE = 100.0  # times the tolerance, what may be left of a residual where rounding ends the iteration
+FACTORABLE = 10_000  # unknowns up to which factors of the system take over where cycles are no good
 
 
 class Solution(NamedTuple):
@@ -96,19 +96,20 @@ class KKT:
         """eta and lam for the weights s^-2 w, 0 <= w <= 1, to a relative residual of the scaled system.
 
         By factors where cycles are no good and the system is not too large. Not converged is what has more than a
-        hundred times this residual in the end.
+        hundred times this residual in the end, or above one per cent.
         """
         hierarchy = self._hierarchy
         W = hierarchy.project(hierarchy.gram(self._C, weights / self._mass))
         b = np.concatenate([f, s * g + np.zeros_like(f)])
         result, cycles = self._iterate(b, W, s, tolerance, 1 if s <= self._stuck else len(W))
-        if result.residual > USABLE * tolerance and self._unknowns <= FACTORABLE:
+        usable = max(tolerance, min(USABLE * tolerance, 1e-2))
+        if result.residual > usable and self._unknowns <= FACTORABLE:
             self._stuck = max(self._stuck, s)
             result, more = self._iterate(b, W, s, tolerance, 1)
             cycles += more
         hierarchy.release(W)
         eta, nu = np.split(result.x, 2)
-        return Solution(eta, s * nu, cycles, result.residual <= USABLE * tolerance)
+        return Solution(eta, s * nu, cycles, result.residual <= usable)
 
     def _iterate(self, b: Array, W: list[Any], s: float, tolerance: float, depth: int) -> tuple[KrylovResult, int]:
         """The scaled solution with so many levels, and the number of cycles."""

@@ -88,7 +88,7 @@ class Lagrange:
     def points(self) -> Array:
         """Where each degree of freedom sits, shape (dim, size): a vertex or a midpoint."""
         points = np.full((len(self.vertices), self.size), np.nan)
-        points[:, self.dofs] = self._geometry.at(self._nodes.T)
+        points[:, self.dofs] = self._geometry.at(self.local_nodes.T)
         return points
 
     def evaluate(self, array: Array, points: Array, side: str | None = None) -> Array:
@@ -272,7 +272,7 @@ class Lagrange:
         vertices = self.vertices.shape[1]
         dofs = np.vstack([corners, vertices + numbers.reshape(len(edges), -1)])
         elements = Lagrange(self.vertices, corners, dofs, 2, bends=self.bends)
-        values = self._shapes(elements._nodes.T).T @ array[self.dofs]
+        values = self._shapes(elements.local_nodes.T).T @ array[self.dofs]
         coefficients = np.zeros(elements.size)
         coefficients[dofs] = values
         return elements, coefficients
@@ -303,12 +303,12 @@ class Lagrange:
         """Those whose local degrees of freedom sit at nodes (local, k + 1), in any order of those of degree 2."""
         if degree > 2:
             return cls(vertices, simplices, dofs, degree, nodes, bends, parts or {})
-        own = cls(vertices, simplices, dofs, degree)._nodes
+        own = cls(vertices, simplices, dofs, degree).local_nodes
         order = np.abs(own[:, None] - nodes[None]).sum(axis=2).argmin(axis=1)
         return cls(vertices, simplices, dofs[order], degree, None, bends, parts or {})
 
     @cached_property
-    def _nodes(self) -> Array:
+    def local_nodes(self) -> Array:
         """Barycentric coordinates (local, k + 1) of the local degrees of freedom."""
         if self.nodes is not None:
             return self.nodes
@@ -327,7 +327,7 @@ class Lagrange:
     @cached_property
     def _coefficients(self) -> Array:
         """The basis functions (columns) in terms of these products."""
-        return np.linalg.inv((self._nodes[:, None] ** self._powers).prod(axis=2))
+        return np.linalg.inv((self.local_nodes[:, None] ** self._powers).prod(axis=2))
 
     def _shapes(self, coordinates: Array) -> Array:
         """The basis functions (local, p) at barycentric coordinates (k + 1, p)."""

@@ -66,6 +66,7 @@ class Certifier:
         """The objective, the method's own estimate of the error, and a new bound; NaN where they can wait."""
         value = self.objective.value(state.u, state.y)
         self.lowest = min(self.lowest, (value, state.u), key=itemgetter(0))
+        self.schedule.evaluated(iteration, value)
         estimate, bound = np.nan, np.nan
         costly, self.considered_at = self.ledger.total - self.considered_at > COSTLY, self.ledger.total
         if state.look or (state.look is None and (costly or self.schedule.estimate_due(iteration))):
@@ -99,7 +100,8 @@ class Certifier:
         if self.unknown:
             return Status.SETTLED
         if settled or self.schedule.stalled(patience):
-            return Status.ROUNDING if settled or self.near_rounding else Status.STALLED
+            rounded = settled or self.near_rounding or self.schedule.vanished
+            return Status.ROUNDING if rounded else Status.STALLED
         return None
 
     def finish(self, state: State, iteration: int, status: Status) -> tuple[Certified, Status]:

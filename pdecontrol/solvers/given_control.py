@@ -36,12 +36,12 @@ def certify_given(objective: Objective, map: SolutionMap, u: Array, p: Array | N
         return certify_any(objective, map, u, p)
     at, norm = map.at(u), map.norm_bound or None
     p = objective.state.gradient(at.value) if p is None else objective.state.nearest(p)
-    best, state = _judged(objective, map, at, u, p, None, at.warm)
+    best, state = _judged(objective, map, at, u, p)
     with suppress(SolveLimitError, ConvergenceError), map.solves.limited(map.solves.total + LIMIT):
         while state is not None:
             few = by_numbers(map) if 0 < count(map)[0] <= max(DIRECT) else None
             new, _ = newton_step(objective, map, state, FORCING, MAX_CG, norm, few)
-            found, state = _judged(objective, map, at, u, new.dual, new.adjoint.state, new.warm)
+            found, state = _judged(objective, map, at, u, new.dual, new)
             gap = min((item.gap for item in (best, found) if item.gap is not None), default=None)
             state = state and replace(state, at_once=new.at_once)
             best = replace(min(best, found, key=lambda item: item.rank), gap=gap)
@@ -49,20 +49,21 @@ def certify_given(objective: Objective, map: SolutionMap, u: Array, p: Array | N
 
 
 def _judged(
-    objective: Objective, map: SolutionMap, at: Linearisation, u: Array, p: Array, near: Array | None,
-    warm: Array | None,
-) -> tuple[Certificate, DualState | None]:  # fmt: skip
-    """The certificate of u by a dual vector, and the state for a step to a better one, None where it gains little."""
-    adjoint = at.solve_adjoint(p, near)
+    objective: Objective, map: SolutionMap, at: Linearisation, u: Array, p: Array, step: DualState | None = None
+) -> tuple[Certificate, DualState | None]:
+    """The certificate of u by a dual vector, which a step may have led to, and the state for one to a better one; None
+    where that gains little.
+    """
+    adjoint = at.solve_adjoint(p, step.adjoint.state if step else None)
     z = objective.control.argmin(adjoint.gradient)
-    own = map.at(z, warm)
+    own = map.at(z, step.warm if step else at.warm)
     projected = certify_projection(objective, map, p, adjoint, at=own)
     gap = certify_by_gap(objective, map, at, u, p, adjoint).certificate
     found, reached = transferred(objective, map, at, u, projected, gap), projected.certificate
     assert reached.bound is not None
     if reached.exhausted or reached.bound <= SHARE * map.control.norm(u - z):
         return found, None
-    return found, DualState(z, own.value, p, adjoint, 0.0, warm=own.warm)
+    return found, DualState(z, own.value, p, adjoint, 0.0, warm=own.warm, at_once=step is not None and step.at_once)
 
 
 def certify_any(objective: Objective, map: SolutionMap, u: Array, p: Array | None = None) -> Certificate:

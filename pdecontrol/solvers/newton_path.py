@@ -57,7 +57,7 @@ class PathState(DualState):
     tried : the solves of that.
     step : the length of the last Newton step.
     few : whether Newton systems are solved by the rows or columns of L.
-    least, idle : the least bound at alpha, and how many steps that were not damped have brought nothing since.
+    least, idle : the least bound of the stage, and how many steps have brought nothing since, damped ones an eighth.
     """
 
     weight: float
@@ -67,7 +67,7 @@ class PathState(DualState):
     step: float = 1.0
     few: bool = False
     least: float = inf
-    idle: int = 0
+    idle: float = 0.0
 
     @property
     def settled(self) -> bool:
@@ -182,13 +182,11 @@ def _solved(objective: Objective, state: PathState) -> bool:
 
 
 def _judged(new: PathState, objective: Objective, old: PathState) -> PathState:
-    """A state at alpha that knows whether its step has brought anything."""
-    if not new.last:
-        return new
+    """A state that knows whether its step has brought anything."""
     bound = _bound(objective, new)
     if bound <= 0.9 * old.least:
         return replace(new, least=bound)
-    return replace(new, least=old.least, idle=old.idle + (abs(new.step - 1.0) <= 0.1))
+    return replace(new, least=old.least, idle=old.idle + (1.0 if abs(new.step - 1.0) <= 0.1 else 0.125))
 
 
 def _staged(

@@ -29,6 +29,7 @@ from .method import CONTROL, Algorithm, Start, State
 from .newton_path import SHARP, SMALL
 
 FIRST = 0.04  # the first weight, a part of ||S||^2: at such ones Newton's method takes a step or two
+LEAST = 1e-13  # weight, likewise, from which on rounding of S(u) is seen in the control
 FALL = 0.3  # by which the weight falls: from one not much larger the sets of the next problem are nearly right
 
 
@@ -64,8 +65,9 @@ class ProximalPoints(Algorithm[ProximalState]):
             problem, forcing = around(objective, centre, weight), SHARP * self.forcing
             new, _ = newton_step(problem, map, state, forcing, self.max_cg, norm, few)  # 1
         else:
-            centre, weight = state.u, FALL * weight  # 2
+            centre, weight = state.u, max(FALL * weight, LEAST * norm**2)  # 2
             new = projected(around(objective, centre, weight), map, state.dual, state.adjoint, state.warm, 0.0)
+            new = replace(new, at_once=state.at_once)
         return _of(new, centre, weight, norm)
 
 

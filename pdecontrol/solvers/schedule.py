@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+FALLEN, ROUNDING = 1e-10, 1e-24  # of an objective: what is a fall, and what of the first one is that of rounding
+
 
 @dataclass
 class Schedule:
@@ -17,7 +19,8 @@ class Schedule:
 
     There is no estimate and no certificate before the iterations `next_estimate` and `next_certificate`; `latest` and
     `least` are iterations with the estimates there, `judged` is the estimate of the last certificate, `improved` the
-    iteration of the least bound.
+    iteration of the least bound, `lowest` that at which the objective last fell by more than rounding, and `unit` the
+    first objective.
     """
 
     ratio: float = 0.01
@@ -28,6 +31,16 @@ class Schedule:
     least: tuple[int, float] = (0, np.inf)
     judged: float = np.inf
     improved: int = 0
+    lowest: tuple[int, float] = (0, np.inf)
+    unit: float = 0.0
+
+    def evaluated(self, iteration: int, objective: float) -> None:
+        """Take note of the objective at an iteration."""
+        least = self.lowest[1]
+        if least == np.inf:
+            self.unit = abs(objective)
+        if least == np.inf or objective < least - max(FALLEN * abs(least), ROUNDING * self.unit):
+            self.lowest = iteration, objective
 
     def estimate_due(self, iteration: int) -> bool:
         """Whether to compute the estimate, which costs no solve but some vector operations."""
@@ -66,6 +79,11 @@ class Schedule:
             self.ratio = 0.3 * bound / estimate  # bounds gain on the estimate as the iteration settles
 
     @property
+    def vanished(self) -> bool:
+        """Whether the objective is that of rounding beside the first one."""
+        return abs(self.lowest[1]) <= ROUNDING * self.unit
+
+    @property
     def settled(self) -> bool:
         """Whether the last three certificates did not halve the bound."""
         return len(self.bounds) > 3 and min(self.bounds[-3:]) > 0.5 * min(self.bounds[:-3])
@@ -73,11 +91,14 @@ class Schedule:
     def stalled(self, patience: int) -> bool:
         """Whether neither the last eight bounds nor half as many more iterations brought anything.
 
-        No verdict comes within the `patience` of a method, the iterations in which it gains something if it works.
+        No verdict comes within the `patience` of a method, the iterations in which it gains something if it works, nor
+        while the objective falls.
         """
-        waited = self.latest[0] - self.least[0]
-        return waited > max(100, patience) + self.least[0] // 2 or (
+        now, fell = self.latest[0], self.lowest[0]
+        gained = max(self.least[0], fell)
+        return now - gained > max(100, patience) + gained // 2 or (
             len(self.bounds) > 12
             and min(self.bounds[-8:]) > 0.95 * min(self.bounds[:-8])
-            and self.latest[0] - self.improved > patience
+            and now - self.improved > patience
+            and now - fell > max(patience, now // 4)
         )
