@@ -249,3 +249,14 @@ def test_long_rows_and_many_numbers_are_left_alone(monkeypatch):
         )[0]
         == 0
     )
+
+
+@pytest.mark.parametrize("alpha", [1e-4, 1e-6, 1e-8])
+def test_without_bounds_and_l1_term_there_is_hardly_more_than_one_system(alpha):
+    free, map = posed(alpha=alpha), pc.discretise(posed(), pc.unit_square(32))
+    wide = posed(alpha=alpha, terms=[pc.Box(-1e9, 1e9)])
+    result, other = (pc.minimise(problem, map) for problem in (free, wide))
+    assert result.success and other.success and len(result.history) <= 4
+    assert result.solves["total"] <= 0.8 * other.solves["total"]
+    error = map.control.norm(result.control.array - other.control.array)
+    assert error <= result.certificate.bound + other.certificate.bound

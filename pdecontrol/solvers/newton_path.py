@@ -44,6 +44,7 @@ DIRECT = 16, 30  # controls, observed numbers, for which Newton's method at alph
 MOST, ROUNDED = 100, 1e-8  # steps by few numbers, and the relative bound from which the next gain only rounding
 SHARP = 0.1  # of the tolerance of conjugate gradients on the path
 FROZEN, CAREFUL = 1e-4, 1e-8  # those with frozen sets, and after a step that was far from 1
+LINEAR = 1e-4  # of systems without bounds and L1 term: the first step is nearly the last
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -106,6 +107,10 @@ class NewtonPath(Algorithm[PathState]):
         if state.few:
             new, step = newton_step(objective, map, state, self.forcing, self.max_cg, 1.0, by_numbers(map))
             return _judged(_staged(new, objective, alpha, step=step, few=True), objective, state)
+        if state.last and objective.control.linear:
+            norm = map.norm_bound if 0.0 < map.norm_bound < inf else None
+            new, step = newton_step(objective, map, state, LINEAR, self.max_cg, norm)
+            return _staged(new, objective, alpha, state.norm, step=step)
         if state.norm == 0.0:
             if state.step >= DAMPED and state.tried < CHEAP * (LONG if state.step == 1.0 else 1):  # 1
                 new, step = newton_step(objective, map, state, self.forcing, min(SHORT, self.max_cg))

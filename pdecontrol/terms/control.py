@@ -36,6 +36,12 @@ class ControlCost:
         return not self.space.any((u < self.lower) | (u > self.upper))
 
     @property
+    def linear(self) -> bool:
+        """Whether argmin is affine: without L1 term and bounds."""
+        bounded = np.isfinite(self.lower) | np.isfinite(self.upper)
+        return self.beta == 0 and not self.space.any(bounded)
+
+    @property
     def diameter(self) -> float:
         """||upper - lower||."""
         return self.space.norm(self.space.zeros() + (self.upper - self.lower))
