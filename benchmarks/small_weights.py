@@ -120,7 +120,7 @@ def summary(solver: str, runs: dict[float, list[Run]]) -> None:
             f"{alpha:8.0e} {ends['CERTIFIED']:9} {at_rounding:8} {len(done) - ends['CERTIFIED'] - at_rounding:4} "
             f"{sum(one.violated for one in done):8} {sum(np.isnan(one.error) for one in done):7} "
             f"{spread([one.solves for one in done]):>15} {spread([one.systems for one in tried]):>12} "
-            f"{spread([round(one.a_system) for one in tried]):>15}  {min(ratios, default=np.nan):.2g}", flush=True
+            f"{spread([round(one.a_system) for one in tried]):>15}  {min(ratios, default=np.nan):.3g}", flush=True
         )  # fmt: skip
     total = [one for done in runs.values() for one in done]
     certified, meant = (sum(one.status in ends for one in total) for ends in (("CERTIFIED",), MEANT))

@@ -60,7 +60,7 @@ def newton_step(
     objective: Objective, map: SolutionMap, state: DualState, forcing: float, max_cg: int, norm: float | None = None,
     systems: SolutionMap | None = None,
 ) -> tuple[DualState, float]:  # fmt: skip
-    """A step with its length t; with the norm of `SolutionMap.newton_system` the line search is nearly exact.
+    """A step with its length t <= 1 where there is the norm of `SolutionMap.newton_system`, found nearly exactly.
 
     Newton systems are solved by another map with the same derivative, where there is one.
     """
@@ -81,7 +81,10 @@ def newton_step(
         moved = objective.control.argmin(q + t * change.gradient) - z
         return slope + t * curvature - map.control.inner(moved, change.gradient)
 
-    t = line_search(along, slope, 0.1 if norm is None else 1e-3)
+    if norm is None:
+        t = line_search(along, slope)
+    else:  # exact directions: longer steps than 1 zigzag where active sets move node by node
+        t = 1.0 if along(1.0) <= 0 else line_search(along, slope, 1e-3)
     p = p + t * d  # 2
     at = map.at(z, accuracy=accuracy(objective, map, INCREMENT))
     near = None if state.adjoint.state is None or change.state is None else state.adjoint.state + t * change.state

@@ -39,11 +39,12 @@ LONG, SHORT = 3, 40  # times as many solves where steps are not damped at all; s
 FIRST, FACTOR = 0.01, 0.1  # the first weight beside ||L||^2, and what the next is of one
 SMALL = 1e-3  # alpha beside ||L||^2, where a start with the dual vector of a larger weight is worth step 4
 IDLE = 8  # steps that bring nothing, after which rounding is what is left
+FAR = 20.0  # the relative bound at the next weight that tells that its active sets are others
 STAGE = 0.1  # the relative bound at which a weight has served its purpose
 DIRECT = 16, 30  # controls, observed numbers, for which Newton's method at alpha is not even tried
 MOST, ROUNDED = 100, 1e-8  # steps by few numbers, and the relative bound from which the next gain only rounding
 SHARP = 0.1  # of the tolerance of conjugate gradients on the path
-FROZEN, CAREFUL = 1e-4, 1e-8  # those with frozen sets, and after a step that was far from 1
+FROZEN, CAREFUL = 3e-4, 1e-8  # those with frozen sets, and after a step that was far from 1
 LINEAR = 1e-4  # of systems without bounds and L1 term: the first step is nearly the last
 
 
@@ -117,8 +118,10 @@ class NewtonPath(Algorithm[PathState]):
                 return _staged(new, objective, alpha, tried=state.tried + map.solves.total - before, step=step)
             return self._by_numbers(objective, map) if count(map)[0] else self._first(objective, map, state)
         if state.last or not _solved(objective, state):  # 3
-            forcing = SHARP * self.forcing if 0.5 <= state.step <= 1.5 else CAREFUL
+            usual = state.step >= 0.5
+            forcing = SHARP * self.forcing if usual else CAREFUL
             new, step = newton_step(weighted(objective, state.weight), map, state, forcing, self.max_cg, state.norm)
+            new = replace(new, at_once=new.at_once and (usual or state.at_once))
             return _judged(_staged(new, objective, state.weight, state.norm, step=step), objective, state)
         return self._next(objective, map, state)
 
@@ -150,10 +153,19 @@ class NewtonPath(Algorithm[PathState]):
         return _staged(new, objective, weight, norm)
 
     def _next(self, objective: Objective, map: SolutionMap, state: PathState) -> PathState:
-        """The solution for the next weight with the active sets of this one."""
+        """The state at the next weight; at one not as far where that turns out to be too far."""
         alpha = objective.control.alpha
         stages = max(1, ceil(log(alpha / state.weight) / log(FACTOR) - 0.18))
         weight = alpha if stages == 1 else state.weight * (alpha / state.weight) ** (1.0 / stages)
+        for _ in range(2):
+            new = self._frozen(objective, map, state, weight)
+            if _bound(objective, new) <= FAR * map.control.norm(new.u):
+                break
+            weight = sqrt(weight * state.weight)
+        return new
+
+    def _frozen(self, objective: Objective, map: SolutionMap, state: PathState, weight: float) -> PathState:
+        """The solution for a weight with the active sets of that of the state."""
         old, new = weighted(objective, state.weight).control, weighted(objective, weight)
         p, q, wanted = state.dual, state.adjoint.gradient, accuracy(objective, map, PRODUCT)
         inactive = old.derivative(q)(np.ones_like(q)) > 0
