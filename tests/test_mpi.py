@@ -278,7 +278,7 @@ def test_given_controls_and_dual_vectors_on_any_number_of_ranks():
     for numbers, error in printed:
         improved, *given, own = map(float, numbers.split())
         assert improved == pytest.approx(float(printed[0][0].split()[0]), rel=1e-3)
-        assert given == pytest.approx([float(printed[0][0].split()[1])] * 3, rel=1e-9) and own < 1e-8
+        assert given == pytest.approx([float(printed[0][0].split()[1])] * 3, rel=1e-7) and own < 1e-8
         assert error == "dual: expected 289 finite numbers, got an array of shape (3,)."
 
 
