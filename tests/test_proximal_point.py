@@ -154,6 +154,7 @@ def test_few_numbers_take_few_solves():
 
 
 def test_iterative_solvers():
+    pytest.importorskip("pyamg", reason="needs pyamg")
     mesh, results = pc.unit_square(20), []
     for solver in ("direct", "amg"):
         map = pc.discretise(SPARSE, mesh, pc.Embedded(linear_solver=solver))
