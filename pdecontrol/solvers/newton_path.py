@@ -111,7 +111,7 @@ class NewtonPath(Algorithm[PathState]):
         if state.last and objective.control.linear:
             norm = map.norm_bound if 0.0 < map.norm_bound < inf else None
             new, step = newton_step(objective, map, state, LINEAR, self.max_cg, norm)
-            return _staged(new, objective, alpha, state.norm, step=step)
+            return _judged(_staged(new, objective, alpha, state.norm, step=step), objective, state)
         if state.norm == 0.0:
             if state.step >= DAMPED and state.tried < CHEAP * (LONG if state.step == 1.0 else 1):  # 1
                 new, step = newton_step(objective, map, state, self.forcing, min(SHORT, self.max_cg))
