@@ -276,4 +276,5 @@ def test_on_any_number_of_ranks(tmp_path):
         found[ranks] = dict(np.load(tmp_path / f"{ranks}.npz"))
     assert len(found[1]) == 2 * len(ON_RANKS) + 2
     for name, one in found[1].items():
-        assert np.abs(found[3][name] - one).max() <= 1e-10 * np.abs(one).max(), name
+        # Rounding may decide about the last of a hundred steps of conjugate gradients, which takes two solves.
+        assert np.abs(found[3][name] - one).max() <= (2 if name == "solves" else 1e-10 * np.abs(one).max()), name
