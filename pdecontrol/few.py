@@ -46,7 +46,11 @@ class FewNumbers(SolutionMap):
         self.offset = at.value
         self.mass = self._whole(numbers.dual(np.ones(numbers.size)))
         units, solve = np.eye(self.mass.size)[:, : numbers.size], at.adjoints if self.rows else at.tangents
-        self.vectors = np.concatenate([solve(units[k : k + BLOCK]) for k in range(0, len(units), BLOCK)])
+        found = []
+        for k in range(0, len(units), BLOCK):
+            found.append(solve(units[k : k + BLOCK]))
+            map.solves.step(min(k + BLOCK, len(units)), len(units))
+        self.vectors = np.concatenate(found)
         self._gram: tuple[Array, Array] | None = None
 
     def at(self, u: Array, start: Array | None = None, accuracy: float | None = None) -> Linearisation:

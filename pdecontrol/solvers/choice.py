@@ -77,9 +77,12 @@ class PrimalDual(Method):
 
 @dataclass(frozen=True)
 class SemismoothNewton(Method):
-    """Semismooth Newton with conjugate gradients and a line search, for alpha > 0; two solves a CG step.
+    """Semismooth Newton with a line search, for alpha > 0: on the dual problem of linear equations, on the normal map
+    of nonlinear ones.
 
-    On the dual problem of linear equations, on the normal map of nonlinear ones.
+    Its systems are solved by conjugate gradients, two solves a step. Where alpha is small and the equation linear, it
+    follows a path of weights that fall to alpha, and systems of steady equations are solved at once, by multigrid for
+    state and adjoint, where that is less work; with few observed numbers or controls they are dense.
 
     Parameters
     ----------

@@ -178,7 +178,7 @@ def _result(
         tol=certifier.stopping.tol,
         fingerprint=fingerprint,
         memory=map.memory,
-        weight=float(getattr(last, "weight", objective.control.alpha)),
+        weight=objective.control.alpha if last.stage is None else last.stage,
         dual=Field(last.dual, map.observation, "dual"),
         lower=Field(map.control.zeros() + objective.control.lower, map.control, "lower bound"),
         upper=Field(map.control.zeros() + objective.control.upper, map.control, "upper bound"),

@@ -62,6 +62,11 @@ class State:
         return None if self.own is None else True
 
     @property
+    def stage(self) -> float | None:
+        """The Tikhonov weight that the dual vector belongs to, where that is not the problem's."""
+        return None
+
+    @property
     def settled(self) -> bool:
         """Whether steps have ceased to bring anything, so that rounding is what is left."""
         return False

@@ -72,6 +72,10 @@ class PathState(DualState):
     idle: float = 0.0
 
     @property
+    def stage(self) -> float | None:
+        return self.weight
+
+    @property
     def settled(self) -> bool:
         return self.idle >= IDLE
 
