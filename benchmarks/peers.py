@@ -246,8 +246,8 @@ def failure(run: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("problems", nargs="*", default=list(CASES), help=f"of {', '.join(CASES)}; all by default")
-    parser.add_argument("--size", type=int, nargs="+", help="intervals on a side, instead of those of the table")
+    parser.add_argument("problems", nargs="*", help=f"of {', '.join(CASES)}; all by default")
+    parser.add_argument("--size", type=int, nargs="+", help="intervals on a side; without problems, of the table's")
     parser.add_argument("--weight", type=float, nargs="+", help="alpha, instead of those of the table")
     parser.add_argument("--peer", nargs="+", choices=list(PEERS), default=list(PEERS), help="all by default")
     parser.add_argument("--limit", type=float, default=120.0, help="CPU seconds of a run (default: 120)")
@@ -266,8 +266,9 @@ def main() -> None:
     lost = []
     with threadpool_limits(1):
         warm_up(peers)
-        for name in chosen.problems:
-            for n in chosen.size or CASES[name].sizes:
+        for name in chosen.problems or CASES:
+            sizes = chosen.size or CASES[name].sizes
+            for n in sizes if chosen.problems else set(sizes) & set(CASES[name].sizes):
                 for alpha in (a for a in CASES[name].weights if chosen.weight is None or a in chosen.weight):
                     ratio = row(name, alpha, n, peers, chosen.limit, chosen.repeat)
                     if ratio > 1.0:
