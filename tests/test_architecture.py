@@ -17,7 +17,8 @@ FLOORS = (
     ("plot", "export", "layout"), ("space", "evaluable"), ("field",), ("agreement", "reference", "interface_reference"),
     ("spectrum",), ("maps",), ("terms", "stacked", "linearised", "few"), ("curvature", "verify"), ("certificate",),
     ("result",), ("solvers",),
-    ("fem",), ("continuous",), ("starts",), ("optimise",), ("pinn",), ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),
+    ("fem",), ("continuous",), ("starts",), ("optimise",), ("pinn",), ("driver",), ("learn",),
+    ("__init__", "cli"), ("__main__",),
 )  # fmt: skip
 
 
