@@ -1,0 +1,94 @@
+"""||z - u*|| for the continuous optimum u*, by equilibrated fluxes of a state and an adjoint state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arrays import Array
+from ..continuum import Parts
+from .optimum import Optimality, Point
+from .routes import Form, Route
+from .samples import moments_of, quadratic, squares
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """||z - u*|| <= (e + sqrt(e^2 + alpha d^2)) / (2 alpha) with e and d by their parts.
+
+    Attributes
+    ----------
+    control, state, gap : bounds on ||z - u*||, on ||S(z) - S(u*)|| in the norm of what is tracked, on J(z) - J(u*).
+    norm : ||z||.
+    parts : e = adjoint + projection, d = state + data.
+    shares : (n,), what each cell adds to the bound of the control, but for a factor.
+    """
+
+    control: float
+    state: float
+    gap: float
+    norm: float
+    parts: Parts
+    shares: Array
+
+
+class Estimator:
+    """The bound for points of an optimality system, by a route from fluxes to states.
+
+    Notes
+    -----
+    Let q~ be any function, z = argmin G + <q~, .>, and y any function in the space of states. With the misfit
+    m = w y - (w y_d - l), e >= ||q~ - S* m|| and d >= |S(z) - y| = (int w (S(z) - y)^2)^(1/2), strong convexity of G
+    gives alpha ||z - u*||^2 + |S(z) - S(u*)|^2 <= e ||z - u*|| + d |S(z) - S(u*)|. Here y and p are Galerkin solutions
+    for f + z and for m, so that d and e are errors of Galerkin solutions with known data, and ||p - q~||.
+    """
+
+    def __init__(self, optimality: Optimality, form: Form, route: Route, fluxes, poincare: Array) -> None:
+        self.optimality, self.form, self.route = optimality, form, route
+        self._fluxes, self._poincare = fluxes, poincare
+
+    def of(self, point: Point) -> Bound:
+        """The bound at a point."""
+        statement = self.optimality.statement
+        route, alpha, largest = self.route, statement.cost.alpha, float(statement.weight.max())
+        volumes = statement.triangles.areas
+        rho_state, rho_adjoint = self._state(point), self._adjoint(point)
+        z, lowest = point.minimiser, self.form.lowest
+        state = route.bound(rho_state) + (point.state.defect + statement.source.error) / lowest
+        adjoint = route.bound(rho_adjoint) + (point.adjoint.defect + statement.target.error) / lowest
+        weighted = np.sqrt(largest)
+        parts = Parts(
+            adjoint, point.residual + float(np.linalg.norm(z.off)), weighted * state, weighted * statement.off / lowest
+        )
+        e, d = parts.adjoint + parts.projection, parts.state + parts.data
+        both = np.hypot(e, np.sqrt(alpha) * d)
+        shares = (1 + e / both) * route.shares(rho_adjoint) + alpha * d / both * weighted * route.shares(rho_state)
+        return Bound(
+            control=(e + both) / (2 * alpha),
+            state=(d + both / np.sqrt(alpha)) / 2,
+            gap=d**2 / 2 + e**2 / (2 * alpha),
+            norm=float(np.sqrt(z.points.sums(z.z**2, volumes.size).sum())),
+            parts=parts,
+            shares=shares / (2 * alpha),
+        )
+
+    def _state(self, point: Point) -> Array:
+        """rho of y, for the right-hand side f + z - c y."""
+        statement, z = self.optimality.statement, point.minimiser
+        volumes, degree = statement.triangles.areas, len(statement.dofs) // 3 - 1
+        local = statement.source.local - statement.reaction * quadratic(point.state.y, statement.dofs, 3)
+        moments = moments_of(local, volumes) + point.control
+        left = np.sqrt(squares(local, volumes, degree) + statement.source.rest**2)
+        left += z.points.oscillation(z.z, volumes, degree)
+        return self._fluxes(point.state.y, moments, statement.flux) + self._poincare * left
+
+    def _adjoint(self, point: Point) -> Array:
+        """rho of p, for the right-hand side w y - (w y_d - l) - c p."""
+        statement = self.optimality.statement
+        volumes, degree = statement.triangles.areas, len(statement.dofs) // 3 - 1
+        y, p = (quadratic(a, statement.dofs, 3) for a in (point.state.y, point.adjoint.y))
+        local = statement.weight * y - statement.target.local - statement.reaction * p
+        left = np.sqrt(squares(local, volumes, degree) + statement.target.rest**2)
+        moments = moments_of(local, volumes)
+        return self._fluxes(point.adjoint.y, moments, statement.functional) + self._poincare * left
