@@ -34,6 +34,7 @@ MESHES = {
     "interval": lambda: tagged(unit_interval(5)),
     "square": lambda: tagged(unit_square((3, 4))),
     "disc": lambda: tagged(disc(3)),
+    "L": lambda: tagged(pc.l_shape(2)),
     "scattered": lambda: tagged(scattered()),
     "file": lambda: pc.read_mesh(TWO_MATERIALS),
 }
