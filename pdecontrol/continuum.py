@@ -13,14 +13,14 @@ from .mesh.mesh import Mesh
 
 
 class Parts(NamedTuple):
-    """What a bound to the continuous optimum consists of, in L2: e = adjoint + projection, d = state + data.
+    """What adds up to a bound to the continuous optimum.
 
     Attributes
     ----------
     adjoint : how far the discrete adjoint state may be from the exact one for the discrete state.
     projection : what is left of the discrete optimality system.
     state : how far the discrete state may be from the exact one.
-    data : what bounds and references add that are not affine on cells.
+    data : what bounds and references leave that are not affine on cells.
     """
 
     adjoint: float

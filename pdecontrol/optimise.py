@@ -15,6 +15,7 @@ from .fem.identity import refuse_other
 from .field import Field
 from .maps import SolutionMap
 from .problem import ControlProblem, check_number
+from .projected import with_projection
 from .result import Result
 from .solvers import loop
 from .solvers.checkpoint import Checkpoint, as_checkpoint
@@ -112,7 +113,7 @@ def minimise(
         refuse_other(problem, map)
         objective = bind(problem, map)
         chosen, note = choose(method, objective, map)
-        return loop.run(
+        result = loop.run(
             objective,
             map,
             chosen,
@@ -123,6 +124,7 @@ def minimise(
             progress=progress,
             note=note,
         )
+        return with_projection(problem, map, objective, result)
 
 
 def certify(

@@ -21,8 +21,8 @@ class Bound:
     ----------
     control, state, gap : bounds on ||z - u*||, on ||S(z) - S(u*)|| in the norm of what is tracked, on J(z) - J(u*).
     norm : ||z||.
-    parts : e = adjoint + projection, d = state + data.
-    shares : (n,), what each cell adds to the bound of the control, but for a factor.
+    parts : what adds up to the bound of the control.
+    shares : (n,), what each cell adds to the parts of the adjoint and the state.
     """
 
     control: float
@@ -58,19 +58,19 @@ class Estimator:
         state = route.bound(rho_state) + (point.state.defect + statement.source.error) / lowest
         adjoint = route.bound(rho_adjoint) + (point.adjoint.defect + statement.target.error) / lowest
         weighted = np.sqrt(largest)
-        parts = Parts(
-            adjoint, point.residual + float(np.linalg.norm(z.off)), weighted * state, weighted * statement.off / lowest
-        )
-        e, d = parts.adjoint + parts.projection, parts.state + parts.data
-        both = np.hypot(e, np.sqrt(alpha) * d)
-        shares = (1 + e / both) * route.shares(rho_adjoint) + alpha * d / both * weighted * route.shares(rho_state)
+        projection = point.residual + float(np.linalg.norm(z.off))
+        data = weighted * statement.off / lowest if statement.off else 0.0
+        e, d = adjoint + projection, weighted * state + data
+        both = float(np.hypot(e, np.sqrt(alpha) * d))
+        of_e, of_d = (1 + e / both) / (2 * alpha), d / (2 * both)  # (e + both) / (2 alpha) = of_e e + of_d d
+        parts = Parts(of_e * adjoint, of_e * projection, of_d * weighted * state, of_d * data)
         return Bound(
             control=(e + both) / (2 * alpha),
             state=(d + both / np.sqrt(alpha)) / 2,
             gap=d**2 / 2 + e**2 / (2 * alpha),
             norm=float(np.sqrt(z.points.sums(z.z**2, volumes.size).sum())),
             parts=parts,
-            shares=shares / (2 * alpha),
+            shares=of_e * route.shares(rho_adjoint) + of_d * weighted * route.shares(rho_state),
         )
 
     def _state(self, point: Point) -> Array:

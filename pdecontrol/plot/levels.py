@@ -23,7 +23,7 @@ from .panels import BOUND, CYCLE, LINE, add_colour_bar, written
 _PLAIN = Paint(ListedColormap(["#f4f4f4"]), Normalize(0.0, 1.0))
 _SHARES = r", $\log_{10}$(share / mean share)"
 _LEAST = 1e-3  # of the mean: cells whose shares are smaller have this colour
-_PARTS = ("adjoint: discretisation", "adjoint: kinks", "state: discretisation", "state: optimisation")
+_PARTS = ("adjoint state", "optimality system", "state", "data")
 
 
 class Levels(NamedTuple):
