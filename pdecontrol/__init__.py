@@ -2,7 +2,8 @@
 
 from . import interface_reference, reference, verify
 from .certificate import Certificate
-from .driver import continuation, discretise, solve
+from .discretisation import discretise
+from .driver import continuation, solve
 from .errors import (
     AdvectionWarning,
     ConvergenceError,

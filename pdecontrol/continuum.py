@@ -70,7 +70,7 @@ class Continuous:
 
     @property
     def relative(self) -> float | None:
-        """bound / (norm - bound), no less than ||z - u*|| / ||u*||; infinite where the bound does not exclude u* = 0."""
+        """bound / (norm - bound), at least ||z - u*|| / ||u*||; infinite where the bound does not exclude u* = 0."""
         if self.bound is None:
             return None
         return self.bound / (self.norm - self.bound) if self.bound < self.norm else np.inf
@@ -92,7 +92,7 @@ class Continuous:
 class Level(NamedTuple):
     """One mesh of a run that was refined until a bound to the continuous optimum met its tolerance.
 
-    `shares` (cells,) are those of each cell in the bound, which they add up to; `solves` and `seconds` are those so far.
+    `shares` (cells,) are what each cell adds to the bound; `solves` and `seconds` are those so far.
     """
 
     mesh: Mesh

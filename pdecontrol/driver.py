@@ -5,22 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from time import perf_counter
 from typing import Any, Unpack
 
 import numpy as np
 
 from .agreement import compare
-from .errors import MeshError, ProblemError
-from .fem.backends import Backend, chosen, group_of
-from .fem.evolution import Evolution
-from .fem.interfaces import divided
-from .fem.parabolic import ParabolicMap
-from .fem.steady import SteadyMap
-from .fem.system import System
+from .discretisation import check_mesh, discretise
+from .errors import ProblemError
+from .fem.backends import Backend, group_of
 from .field import Field
-from .maps import SolutionMap
 from .mesh.fit import snapped
 from .mesh.mesh import Mesh
 from .optimise import RunOptions, check_problem, comparable, minimise
@@ -31,51 +25,6 @@ from .result import Result
 from .solvers.checkpoint import as_checkpoint
 from .solvers.method import Method
 from .terms import bind
-
-
-def discretise(problem: ControlProblem, mesh: Mesh, backend: str | Backend = "auto") -> SolutionMap:
-    """The exact map u -> y = S(u) of a problem on a mesh.
-
-    Parameters
-    ----------
-    problem, mesh : what to discretise.
-    backend : the finite-element engine: `Embedded` ("skfem"), serial, `Parallel` ("dolfinx"), distributed by MPI, or
-        "auto": the distributed engine where the MPI launcher started several processes, and the embedded one else.
-
-    Raises
-    ------
-    ProblemError, DataError, MeshError, SingularEquationError
-        Before any long work, for what cannot be solved.
-
-    Examples
-    --------
-    >>> import pdecontrol as pc
-    >>> problem = pc.ControlProblem(
-    ...     equation=pc.Elliptic(),
-    ...     boundary={"boundary": pc.Dirichlet()},
-    ...     control=pc.Distributed(),
-    ...     tracking=pc.Tracking(1.0),
-    ...     terms=[pc.Tikhonov(1e-2)],
-    ... )
-    >>> map = pc.discretise(problem, pc.unit_square(8))
-    >>> map.solve(map.control.zeros()).shape
-    (81,)
-    """
-    group, data = group_of(backend), {"backend": backend, "mesh": mesh, "problem": problem}
-    compare(group, "discretise", data, getattr(mesh, "points", None))
-    check_problem(problem, "problem, mesh")
-    if problem.equation is None:
-        raise ProblemError("the problem states no equation, and no control of it: minimise takes it with a map.")
-    if not isinstance(mesh, Mesh):
-        raise MeshError(f"expected a mesh (unit_square(n), read_mesh(path), ..), got {_no_mesh(mesh)}.")
-    with group.together():
-        taken = chosen(backend)
-        engine = taken.engine(divided(problem, mesh, taken.degree))
-        if isinstance(problem.equation, Parabolic):
-            return ParabolicMap(Evolution(problem, engine), taken.march)
-        if taken.march != "sequential":
-            raise ProblemError(f"march={taken.march!r} is of Parabolic equations: a steady one has no steps.")
-        return SteadyMap(System(problem, engine))
 
 
 def solve(
@@ -128,8 +77,7 @@ def solve(
     own = {"method": method, "tol": tol, "discretisation": discretisation}
     compare(group_of(backend), "solve", own | comparable(options))
     check_problem(problem, "problem, mesh")
-    if not isinstance(mesh, Mesh):
-        raise MeshError(f"expected a mesh (unit_square(n), read_mesh(path), ..), got {_no_mesh(mesh)}.")
+    mesh = check_mesh(mesh)
     if discretisation and isinstance(getattr(problem, "equation", None), Parabolic):
         raise ProblemError(
             "discretisation=True estimates the error of steady equations: for one in time, solve with twice the steps "
@@ -280,20 +228,3 @@ def estimate_discretisation(
         warnings.warn(f"no estimate of the discretisation error: on the refined mesh, {refined.message}", stacklevel=3)
         return None
     return estimate(refined.control)
-
-
-def _no_mesh(mesh: object) -> str:
-    """What was given for a mesh, and how to make one of it."""
-    if isinstance(mesh, (str, Path)):
-        return f"a path: read the file first, by read_mesh({str(mesh)!r})"
-    if isinstance(mesh, (list, tuple)):
-        return f"{type(mesh).__name__}: the sides of a rectangle are for networks, method='pinn' or HardConstraint(..)"
-    remedies = {
-        "dolfinx": "pass its points (dim, n) and cells (dim + 1, m) as Mesh(points, cells), or its file to read_mesh",
-        "meshio": "pass Mesh(mesh.points.T[:dim], mesh.cells_dict['triangle'].T), or its file to read_mesh",
-        "skfem": "pass Mesh(mesh.p, mesh.t)",
-    }
-    library = type(mesh).__module__.partition(".")[0]
-    if library in remedies:
-        return f"a mesh of {library}: {remedies[library]}"
-    return type(mesh).__name__

@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .arrays import Array, Data, sample
+from .arrays import Array, Data, sample, undivided
 from .errors import DataError
 from .fem.steady import SteadyMap
 from .field import Field
 from .maps import SolutionMap
 from .problem import L1, Box, ControlProblem, Distributed, Tikhonov
 from .result import Result
-from .space import Space
 from .terms import Objective
 from .terms.control import soft
 
+NAMES = ("reference", "lower", "upper")
 SAME = 1e-9  # relative to the control: what is projected anew from the adjoint state is the control
 
 
@@ -28,12 +28,20 @@ class Projection:
     ----------
     problem : with a Tikhonov term.
     adjoint : q.
-    space : of the control, for data that are arrays; functions have values where those of it have.
+    nodal : a field of the controls, where there are such.
     """
 
     problem: ControlProblem
     adjoint: Field
-    space: Space
+    nodal: Field
+
+    def undivided(self) -> Projection:
+        """The same function on every process, each of which may then call it alone."""
+        terms = [
+            replace(term, **{name: undivided(getattr(term, name)) for name in NAMES if hasattr(term, name)})
+            for term in self.problem.terms
+        ]
+        return Projection(replace(self.problem, terms=terms), self.adjoint.undivided(), self.nodal.undivided())
 
     def evaluate(self, points: Array, t: float | None = None, side: str | None = None) -> Array:
         alpha, beta, (reference, lower, upper) = self._terms(points, side)
@@ -59,14 +67,14 @@ class Projection:
     def _terms(self, points: Array, side: str | None) -> tuple[float, float, list[Array]]:
         tikhonov, l1 = self.problem.term(Tikhonov), self.problem.term(L1) or L1(0.0)
         assert tikhonov is not None
-        self.space.evaluate(self.space.zeros(), points, "control", None, side)  # refuses points without a control
+        self.nodal(points, side=side)  # which refuses points without a control
         names = "the reference of Tikhonov", "the lower bound of Box", "the upper bound of Box"
-        values = []
+        space, values = self.nodal.space, []
         for item, name in zip(self._data, names, strict=True):
             if not callable(item) and np.ndim(item):
-                values.append(self.space.evaluate(self.space.interpolate(item, name), points, name, None, side))
+                values.append(Field(space.interpolate(item, name), space, name)(points, side=side))
             else:
-                values.append(sample(item, points, self.space.scale, name, infinite=True))
+                values.append(sample(item, points, space.scale, name, infinite=True))
         return tikhonov.alpha, l1.beta, values
 
 
@@ -82,5 +90,5 @@ def with_projection(problem: ControlProblem, map: SolutionMap, objective: Object
     off = map.control.norm(control.argmin(gradient) - result.control.array)
     if not off <= SAME * map.control.norm(result.control.array):
         return result
-    function = Projection(problem, result.adjoint, map.control)
+    function = Projection(problem, result.adjoint, result.control)
     return replace(result, control=replace(result.control, function=function))

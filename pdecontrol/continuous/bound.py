@@ -9,7 +9,10 @@ import numpy as np
 from ..arrays import Array
 from ..continuum import Parts
 from .optimum import Optimality, Point
-from .routes import Form, Route
+from .constants import poincare_constants
+from .flux import equilibration
+from .regularity import regularity
+from .routes import Form
 from .samples import moments_of, quadratic, squares
 
 
@@ -44,9 +47,13 @@ class Estimator:
     for f + z and for m, so that d and e are errors of Galerkin solutions with known data, and ||p - q~||.
     """
 
-    def __init__(self, optimality: Optimality, form: Form, route: Route, fluxes, poincare: Array) -> None:
-        self.optimality, self.form, self.route = optimality, form, route
-        self._fluxes, self._poincare = fluxes, poincare
+    def __init__(self, optimality: Optimality) -> None:
+        self.optimality, statement = optimality, optimality.statement
+        triangles, diffusion, dirichlet = statement.triangles, statement.diffusion, statement.dirichlet
+        self.route = regularity(triangles, diffusion, statement.reaction, dirichlet)
+        self.form = Form(triangles, diffusion, statement.reaction, dirichlet)
+        self._fluxes = equilibration(triangles, diffusion, dirichlet, optimality.degree)
+        self._poincare = poincare_constants(triangles)
 
     def of(self, point: Point) -> Bound:
         """The bound at a point."""

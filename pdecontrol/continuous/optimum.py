@@ -35,6 +35,7 @@ class Optimality:
 
     def __init__(self, statement: Statement, galerkin: Galerkin) -> None:
         self.statement, self.galerkin = statement, galerkin
+        self.degree = galerkin.map.system.engine.degree
         volumes = statement.triangles.areas
         self._source = moments_of(statement.source.local, volumes)
         self._fixed = galerkin.load(self._source, statement.flux)

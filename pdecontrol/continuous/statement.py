@@ -39,9 +39,11 @@ class NoRouteError(Exception):
     """Why there is no bound to the continuous optimum."""
 
 
-def unsupported(problem: ControlProblem, mesh: Mesh) -> str | None:
+def unsupported(problem: ControlProblem, mesh: Mesh, degree: int) -> str | None:
     """Why there is no bound, as far as the statement of a problem tells."""
     equation = problem.equation
+    if degree > 2:
+        return f"the states have degree {degree}, and fluxes are for degrees 1 and 2"
     if not isinstance(equation, Elliptic):
         return f"the equation is {type(equation).__name__}, and bounds are for linear elliptic ones"
     if equation.semilinear or equation.convection or isinstance(equation.diffusion, Quasilinear):
@@ -97,11 +99,8 @@ class Statement:
     off: float
 
 
-def state(problem: ControlProblem, system: System, mesh: Mesh) -> Statement:
+def stated(problem: ControlProblem, system: System, mesh: Mesh) -> Statement:
     """The statement of a problem that a system discretises; raises NoRouteError where there is no bound."""
-    reason = unsupported(problem, mesh)
-    if reason is not None:
-        raise NoRouteError(reason)
     elements = system.engine.elements  # type: ignore[attr-defined]
     triangles, sampler = Triangles(mesh.points, elements.simplices), Sampler(system.engine)
     equation: Any = problem.equation
