@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from ..arrays import Array
 from ..errors import ProblemError
+from .computed import CHANCE, computed, with_lowest
+from .corners import corner
 from .routes import Form, Route, convex, energy
 from .triangles import Triangles
 
 
 def regularity(triangles: Triangles, kappa: Array, reaction: Array, dirichlet: Array) -> Route:
-    """||y - y_h|| <= route.bound(rho) for -div(kappa grad y) + c y = r: the best route that is proved there.
+    """||y - y_h|| <= route.bound(rho) for -div(kappa grad y) + c y = r, by the best route that is proved there.
 
     Parameters
     ----------
@@ -20,10 +26,28 @@ def regularity(triangles: Triangles, kappa: Array, reaction: Array, dirichlet: A
     Raises
     ------
     ProblemError
-        If no route applies.
+        If the reaction varies or is negative and the equation is not known to be coercive.
+
+    Examples
+    --------
+    >>> from pdecontrol.mesh.shapes import unit_square
+    >>> mesh = unit_square(8)
+    >>> triangles = Triangles(mesh.points, mesh.cells)
+    >>> regularity(triangles, np.ones(128), np.zeros(128), triangles.boundary).name
+    'convex'
     """
     form = Form(triangles, kappa, reaction, dirichlet)
-    for route in (convex(form), energy(form)):
-        if route is not None:
-            return route
-    raise ProblemError("no bound")
+    if not np.isfinite(form.growth):
+        form = with_lowest(form)
+    if not np.isfinite(form.growth):
+        raise ProblemError(
+            f"reaction: it is between {reaction.min():g} and {reaction.max():g}, and the equation is not known to be "
+            "coercive, so that there is no bound on its error in L2."
+        )
+    route = convex(form) or corner(form)
+    if route is None:
+        found = [each for each in (computed(form), energy(form)) if each]
+        route = min(found, key=lambda each: float(each.weights.max()))
+    if np.isfinite(form.computed) and route.name != "computed":
+        return replace(route, assumption=f"{route.assumption}, coercivity computed {CHANCE}")
+    return route
