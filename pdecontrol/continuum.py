@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,24 +20,26 @@ class Parts(NamedTuple):
     projection : what is left of the discrete optimality system.
     state : how far the discrete state may be from the exact one.
     data : what bounds and references leave that are not affine on cells.
+    distance : that of a given control to the one that is projected from an adjoint state.
     """
 
     adjoint: float
     projection: float
     state: float
     data: float
+    distance: float = 0.0
 
 
 @dataclass(frozen=True)
 class Continuous:
-    """How far a control z, a function known at all points, is from the optimum u* of the continuous problem, in L2.
+    """How far a control u, as a function, is from the optimum u* of the continuous problem, in L2.
 
     Attributes
     ----------
-    bound : an upper bound on ||z - u*||; None where there is none.
-    norm : ||z||.
-    state_bound : one on the distance of their states, in the norm of what is tracked.
-    gap : one on J(z) - J(u*).
+    bound : an upper bound on ||u - u*||; None where there is none.
+    norm : ||u||.
+    state_bound : one on the distance of their states, in the norm of what is tracked; None for given controls.
+    gap : one on J(u) - J(u*); None for given controls.
     route : from fluxes to states: "convex" (proved constants on convex polygons, layers and intervals), "corner"
         (re-entrant corners by explicit singular functions), "computed" (a computed constant, with its probability) or
         "energy" (Friedrichs' inequality); empty where there is none.
@@ -50,8 +51,8 @@ class Continuous:
 
     bound: float | None
     norm: float
-    state_bound: float
-    gap: float
+    state_bound: float | None
+    gap: float | None
     route: str
     unknowns: int
     parts: Parts
@@ -59,29 +60,27 @@ class Continuous:
     order: float = np.nan
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "parts", Parts(**self.parts) if isinstance(self.parts, Mapping) else Parts(*self.parts)
-        )
+        object.__setattr__(self, "parts", Parts(*self.parts))
 
     @classmethod
     def none(cls, reason: str) -> Continuous:
         """Why there is no bound."""
-        return cls(None, np.nan, np.nan, np.nan, "", 0, Parts(np.nan, np.nan, np.nan, np.nan), f"nothing: {reason}")
+        return cls(None, np.nan, None, None, "", 0, Parts(0.0, 0.0, 0.0, 0.0), f"nothing: {reason}")
 
     @property
     def relative(self) -> float | None:
-        """bound / (norm - bound), at least ||z - u*|| / ||u*||; infinite where the bound does not exclude u* = 0."""
+        """bound / (norm - bound), at least ||u - u*|| / ||u*||; infinite where the bound does not exclude u* = 0."""
         if self.bound is None:
             return None
         return self.bound / (self.norm - self.bound) if self.bound < self.norm else np.inf
 
     def meets(self, tol: float, atol: float = 0.0) -> bool:
-        """bound <= tol (||z|| - bound), or bound <= atol."""
+        """bound <= tol (||u|| - bound), or bound <= atol."""
         return self.bound is not None and (self.bound <= tol * (self.norm - self.bound) or self.bound <= atol)
 
     def __str__(self) -> str:
         if self.bound is None:
-            return f"no bound to the optimum of the continuous problem, assuming {self.assumption}"
+            return f"no bound to the optimum of the continuous problem: {self.assumption.removeprefix('nothing: ')}"
         share = f"{self.bound / self.norm:.1e} of ||u|| = {self.norm:.6g}" if self.norm > 0 else "u = 0"
         return (
             f"||u - u_continuous|| <= {self.bound:.3e}   ({share}, {self.unknowns} unknowns)\n"

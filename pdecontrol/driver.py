@@ -21,6 +21,7 @@ from .optimise import RunOptions, check_problem, comparable, minimise
 from .pinn.method import HardConstraint, NetworkMethod
 from .pinn.solve import solve_by_networks
 from .problem import ControlProblem, Parabolic, check_number
+from .refinement import check_goal, goal_of, solve_refined, with_distance
 from .result import Result
 from .solvers.checkpoint import as_checkpoint
 from .solvers.method import Method
@@ -35,6 +36,11 @@ def solve(
     tol: float = 1e-6,
     *,
     discretisation: bool = False,
+    continuous: bool = False,
+    total_tol: float | None = None,
+    total_atol: float = 0.0,
+    adapt: bool = True,
+    max_unknowns: float = 200_000,
     **options: Unpack[RunOptions],
 ) -> Result:
     """min F(S(u)) + alpha/2 ||u - r||^2 + beta ||u||_L1 over a box: discretise, solve, certify.
@@ -48,6 +54,19 @@ def solve(
         by networks.
     discretisation : also estimate the distance to the continuous optimum, by solving on the refined mesh (its solves
         and time are not counted in the result). For steady equations.
+    continuous : also bound the distance to the optimum of the continuous problem, `certificate.continuous`, and take
+        the control, as a function, that it is of: of linear elliptic equations on intervals and polygons, with
+        distributed controls. Where there is no bound, it says why, and a solve on the refined mesh estimates instead.
+    total_tol, total_atol : refine the mesh until that bound is <= total_tol (||u|| - bound), or <= total_atol. States
+        of degree 2, `Embedded(degree=2)`, need far fewer unknowns.
+    adapt : whether cells are refined where the bound comes from, or all of them.
+    max_unknowns : limit of the unknowns of a state with total_tol or total_atol; the result is then returned with
+        success False. With these max_solves is one of all meshes but the last.
+
+    Raises
+    ------
+    ProblemError
+        For a total_tol where there is no bound to the continuous optimum, before any solve; and for other bad input.
 
     Returns
     -------
@@ -68,13 +87,16 @@ def solve(
     True
     """
     if method == "pinn" or isinstance(method, NetworkMethod):
-        if discretisation:
+        if discretisation or continuous or total_tol is not None or total_atol:
             raise ProblemError(
-                "discretisation=True estimates the error of finite elements, which method='pinn' has not."
+                "discretisation, continuous and total_tol are of finite elements, not of method='pinn': "
+                "certify(problem, result.control, map, continuous=True) tells how far the control of networks is from "
+                "the continuous optimum."
             )
         return solve_by_networks(problem, mesh, HardConstraint() if isinstance(method, str) else method, tol, **options)
     begin = perf_counter()
-    own = {"method": method, "tol": tol, "discretisation": discretisation}
+    own: dict[str, Any] = {"method": method, "tol": tol, "discretisation": discretisation, "continuous": continuous}
+    own |= {"total_tol": total_tol, "total_atol": total_atol, "adapt": adapt, "max_unknowns": max_unknowns}
     compare(group_of(backend), "solve", own | comparable(options))
     check_problem(problem, "problem, mesh")
     mesh = check_mesh(mesh)
@@ -83,10 +105,19 @@ def solve(
             "discretisation=True estimates the error of steady equations: for one in time, solve with twice the steps "
             "on mesh.refine() too, and compare the controls."
         )
+    if total_tol is not None or total_atol:
+        goal = goal_of(total_tol, total_atol, adapt, max_unknowns, options)
+        check_goal(problem, mesh, backend, options)
+        return solve_refined(problem, mesh, backend, method, tol, goal, **options)
     with discretise(problem, mesh, backend) as map:
         setup = perf_counter() - begin
         result = minimise(problem, map, method, tol, **options)
-    result = replace(result, seconds=setup + result.seconds)
+        result = replace(result, seconds=setup + result.seconds)
+        if continuous:
+            result = with_distance(problem, map, result)
+    unbounded = result.certificate.continuous is not None and result.certificate.continuous.bound is None
+    if unbounded and result.certificate.bound is not None and not isinstance(problem.equation, Parabolic):
+        discretisation = True
     if discretisation and result.certificate.bound is None:
         warnings.warn(
             "no estimate of the discretisation error: there is no bound on the distance to the discrete optimum, so "

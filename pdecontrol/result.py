@@ -13,6 +13,8 @@ import numpy as np
 
 from .arrays import Array
 from .certificate import Certificate
+from .continuum import Level
+from .errors import DataError
 from .field import Field, animate, export
 from .files import read_arrays, readable, write_arrays
 from .parallel import Group
@@ -39,6 +41,10 @@ class Status(Enum):
         "result.control, exact_map) tells how good the control is"
     )
     ITERATIONS = "the limit of iterations was met: raise max_iterations, loosen tol, or try another method"
+    UNKNOWNS = (
+        "the tolerance on the distance to the continuous optimum is not met, and a finer mesh would have more than "
+        "max_unknowns: raise it, loosen the tolerance, or take states of degree 2"
+    )
     SOLVES = "the limit of solves was met: raise max_solves or loosen tol"
     ROUNDING = "no smaller bound is to be had: what is left is rounding and errors of linear solvers; loosen tol"
     REACHED = "the state meets the target to rounding, what is left of the control is noise: nothing to improve"
@@ -121,6 +127,8 @@ class Result:
     method, tol, fingerprint : the algorithm, the tolerance, and a digest of the discretised problem.
     memory : what was kept of PDE solutions where that is limited, else empty; see `Parabolic`.
     dual, weight : the last dual vector of the method and its Tikhonov weight, 0 if unknown, for warm starts.
+    levels : where meshes were refined, each with the bound to the continuous optimum on it (see `plot_levels`); they
+        are not in files.
     lower, upper, sensors : the bounds of the control and the points (dim, k) of observations, for figures.
     """
 
@@ -141,6 +149,7 @@ class Result:
     lower: Field | None = None
     upper: Field | None = None
     sensors: Array | None = None
+    levels: tuple[Level, ...] = ()
 
     @property
     def success(self) -> bool:
@@ -258,6 +267,22 @@ class Result:
             _headline(self),
             path,
         )
+
+    def plot_levels(self, path: str | Path | None = None) -> Figure | None:
+        """Draw meshes, bounds and what adds up to them, where meshes were refined; raises DataError for others."""
+        if not self.levels:
+            raise DataError("there are no levels: give solve a total_tol, for which it refines meshes.")
+        return self.group.only_on_root(lambda: self._draw_levels(path))
+
+    def _draw_levels(self, path: str | Path | None) -> Figure:
+        from . import plot
+
+        meshes, unknowns, bounds, norms, parts, shares, *_ = zip(*self.levels, strict=True)
+        elements = self.state.space.whole.elements
+        assert elements is not None
+        relative = np.array(bounds) / np.maximum(norms, 1e-300)
+        levels = plot.Levels(np.array(unknowns), relative, np.array(parts)[:, :4].T, self.tol, elements.degree + 1.0)
+        return plot.draw_levels(meshes, shares[-1], levels, _headline(self), path)
 
     def animate(self, path: str | Path) -> Path:
         """Write state and control, where these depend on time, as an animation, a .gif file (see `Field.animate`)."""

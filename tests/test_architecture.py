@@ -17,8 +17,8 @@ FLOORS = (
     ("plot", "export", "layout"), ("space", "evaluable"), ("field", "space_files"),
     ("agreement", "reference", "interface_reference"), ("spectrum",), ("maps",),
     ("terms", "stacked", "linearised", "few"), ("curvature", "verify", "continuum"), ("certificate",), ("result",),
-    ("solvers",), ("fem",), ("starts", "projected"), ("continuous",), ("optimise",), ("discretisation",), ("pinn",),
-    ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),
+    ("solvers",), ("fem",), ("starts", "projected"), ("continuous",), ("optimise",), ("discretisation",),
+    ("refinement", "pinn"), ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),
 )  # fmt: skip
 
 

@@ -9,13 +9,8 @@ from skfem.quadrature import get_quadrature
 from skfem.refdom import RefTri
 
 import pdecontrol as pc
-from pdecontrol.continuous.computed import computed, largest_eigenvalue, with_lowest
-from pdecontrol.continuous.constants import dirichlet_eigenvalue, interpolation_constants, poincare_constants
-from pdecontrol.continuous.corners import corner, singular_functions
-from pdecontrol.continuous.polygon import polygon_of
-from pdecontrol.continuous.regularity import regularity
-from pdecontrol.continuous.routes import Form, Route, convex, energy
-from pdecontrol.continuous.triangles import EDGES, OPPOSITE, Triangles
+from pdecontrol.continuous.constants import interpolation_constants, poincare_constants
+from pdecontrol.continuous.triangles import OPPOSITE, Triangles
 
 PI = np.pi
 
@@ -146,7 +141,10 @@ def test_constants_of_interpolation_and_of_poincare_are_sharp_bounds_for_polynom
         off = [row - interpolant[:, [d]] for d, row in enumerate(first)]
         mean = (values[0] * w).sum(axis=1, keepdims=True) / area
         gram = lambda rows, w=w: sum((row * w) @ row.T for row in rows)  # noqa: E731
-        found = largest_ratio(gram(off), gram(second)) * size, largest_ratio(gram([values[0] - mean]), gram(first)) * size
+        found = (
+            largest_ratio(gram(off), gram(second)) * size,
+            largest_ratio(gram([values[0] - mean]), gram(first)) * size,
+        )
         shares["interpolation"].append(found[0] / interpolation_constants(triangles)[k])
         shares["poincare"].append(found[1] / poincare_constants(triangles)[k])
     for found in shares.values():
@@ -183,7 +181,9 @@ def test_second_derivatives_have_the_norm_of_the_laplacian(shape, conditions):
     basis = null_space(np.vstack(rows), rcond=1e-11)
     second = [basis.T @ sp.eye(len(terms))]
     assert basis.shape[1] >= 2
-    fan = Triangles(np.array(corners), np.array([[0, 1, i] if i == 2 else [0, 2, 3] for i in range(2, corners.shape[1])]).T)
+    fan = Triangles(
+        np.array(corners), np.array([[0, 1, i] if i == 2 else [0, 2, 3] for i in range(2, corners.shape[1])]).T
+    )
     if shape == "re-entrant":
         fan = Triangles(np.array(corners), np.array([[0, 1, 2], [0, 2, 3]]).T)
     x, weights, _ = rule(fan, 16)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, Data, sample
 from ..continuum import Continuous
 from ..fem.backends import Embedded
 from ..fem.steady import SteadyMap
 from ..fem.system import System
-from ..field import Field
 from ..mesh.mesh import Mesh
 from ..problem import ControlProblem
-from ..projected import Projection
 from .bound import Bound, Estimator
 from .data import integrated
 from .galerkin import Galerkin
@@ -54,10 +55,10 @@ class Analysis:
             bound = self.estimator.of(point)
         return point, bound
 
-    def certificate(self, bound: Bound, distance: float = 0.0, order: float = np.nan) -> Continuous:
-        """What is known of the minimiser at a point, or of a control at a distance from it."""
+    def certificate(self, bound: Bound, order: float = np.nan) -> Continuous:
+        """What is known of the minimiser at a point."""
         return Continuous(
-            bound=bound.control + distance,
+            bound=bound.control,
             norm=bound.norm,
             state_bound=bound.state,
             gap=bound.gap,
@@ -71,21 +72,26 @@ class Analysis:
             order=order,
         )
 
-    def control(self, point: Point) -> Projection:
-        """The minimiser at a point as a function."""
-        zero = Field(self.map.control.zeros(), self.map.control, "control")
-        return Projection(self.problem, Field(point.q, self.map.solution, "adjoint"), zero)
+    def certificate_of(self, u: Data, point: Point, bound: Bound) -> Continuous:
+        """What is known of a control u, a number or a function: ||u - u*|| <= ||u - z|| + ||z - u*||, by quadrature."""
+        q, corners, cost = point.q[self.statement.dofs], self.statement.triangles.corners, self.statement.cost
 
-    def distance(self, point: Point, u: Field) -> float:
-        """||u - z|| for a control u, known at all points where there is one, by quadrature."""
-        statement, q = self.statement, point.q[self.statement.dofs]
-        corners, cost = statement.triangles.corners, statement.cost
+        def values(points: Points) -> Array:
+            return sample(u, points.places(corners), self.mesh.diameter, "the control")
 
-        def squared(points: Points) -> Array:
-            z, _ = cost.argmin(points.values(q), *cost.at(points))
-            return (u(points.places(corners)) - z) ** 2
+        def off(points: Points) -> Array:
+            return values(points) - cost.argmin(points.values(q), *cost.at(points))[0]
 
-        found = integrated(squared, statement.cost.cells, corners, statement.triangles.areas)
-        volumes = statement.triangles.areas
-        square = moments_of(found.local, volumes).sum() + found.error * np.sqrt(volumes[statement.cost.cells].sum())
-        return float(np.sqrt(max(square, 0.0)) + np.linalg.norm(point.minimiser.off) / statement.cost.alpha)
+        distance = self._norm(off) + float(np.linalg.norm(point.minimiser.off)) / cost.alpha
+        own = self.certificate(bound)
+        return replace(
+            own, bound=bound.control + distance, norm=self._norm(values), state_bound=None, gap=None,
+            parts=own.parts._replace(distance=distance),
+        )  # fmt: skip
+
+    def _norm(self, function: Callable[[Points], Array]) -> float:
+        """The norm of a function where there is a control, and what two rules differ by."""
+        triangles, cells = self.statement.triangles, self.statement.cost.cells
+        found = integrated(lambda points: function(points) ** 2, cells, triangles.corners, triangles.areas)
+        square = moments_of(found.local, triangles.areas).sum() + found.error * np.sqrt(triangles.areas[cells].sum())
+        return float(np.sqrt(max(square, 0.0)))

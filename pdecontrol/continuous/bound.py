@@ -8,9 +8,10 @@ import numpy as np
 
 from ..arrays import Array
 from ..continuum import Parts
-from .optimum import Optimality, Point
+from .computed import with_lowest
 from .constants import poincare_constants
 from .flux import equilibration
+from .optimum import Optimality, Point
 from .regularity import regularity
 from .routes import Form
 from .samples import moments_of, quadratic, squares
@@ -51,7 +52,8 @@ class Estimator:
         self.optimality, statement = optimality, optimality.statement
         triangles, diffusion, dirichlet = statement.triangles, statement.diffusion, statement.dirichlet
         self.route = regularity(triangles, diffusion, statement.reaction, dirichlet)
-        self.form = Form(triangles, diffusion, statement.reaction, dirichlet)
+        form = Form(triangles, diffusion, statement.reaction, dirichlet)
+        self.lowest = form.lowest if form.lowest > 0 else with_lowest(form).lowest
         self._fluxes = equilibration(triangles, diffusion, dirichlet, optimality.degree)
         self._poincare = poincare_constants(triangles)
 
@@ -61,7 +63,7 @@ class Estimator:
         route, alpha, largest = self.route, statement.cost.alpha, float(statement.weight.max())
         volumes = statement.triangles.areas
         rho_state, rho_adjoint = self._state(point), self._adjoint(point)
-        z, lowest = point.minimiser, self.form.lowest
+        z, lowest = point.minimiser, self.lowest
         state = route.bound(rho_state) + (point.state.defect + statement.source.error) / lowest
         adjoint = route.bound(rho_adjoint) + (point.adjoint.defect + statement.target.error) / lowest
         weighted = np.sqrt(largest)
@@ -84,7 +86,7 @@ class Estimator:
         """rho of y, for the right-hand side f + z - c y."""
         statement, z = self.optimality.statement, point.minimiser
         volumes, degree = statement.triangles.areas, len(statement.dofs) // 3 - 1
-        local = statement.source.local - statement.reaction * quadratic(point.state.y, statement.dofs, 3)
+        local: Array = statement.source.local - statement.reaction * quadratic(point.state.y, statement.dofs, 3)
         moments = moments_of(local, volumes) + point.control
         left = np.sqrt(squares(local, volumes, degree) + statement.source.rest**2)
         left += z.points.oscillation(z.z, volumes, degree)
@@ -95,7 +97,7 @@ class Estimator:
         statement = self.optimality.statement
         volumes, degree = statement.triangles.areas, len(statement.dofs) // 3 - 1
         y, p = (quadratic(a, statement.dofs, 3) for a in (point.state.y, point.adjoint.y))
-        local = statement.weight * y - statement.target.local - statement.reaction * p
+        local: Array = statement.weight * y - statement.target.local - statement.reaction * p
         left = np.sqrt(squares(local, volumes, degree) + statement.target.rest**2)
         moments = moments_of(local, volumes)
         return self._fluxes(point.adjoint.y, moments, statement.functional) + self._poincare * left

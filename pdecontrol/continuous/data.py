@@ -102,7 +102,7 @@ def _children(simplices: Array) -> Array:
     if simplices.shape[1] == 2:
         a, b = simplices[:, 0], simplices[:, 1]
         middle = (a + b) / 2
-        parts = [(a, middle), (middle, b)]
+        parts: list[tuple[Array, ...]] = [(a, middle), (middle, b)]
     else:
         a, b, c = simplices[:, 0], simplices[:, 1], simplices[:, 2]
         ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2

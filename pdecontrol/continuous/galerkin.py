@@ -13,6 +13,8 @@ from ..fem.steady import SteadyMap
 from .samples import functional, reference
 from .statement import Statement
 
+ACCURACY = 1e-10  # of steps of methods
+
 
 class Solution(NamedTuple):
     """A Galerkin solution nearly, and a bound on the norm of what its residual is as a functional in L2."""
@@ -69,14 +71,16 @@ class Galerkin:
         factors, lifting = self.map.factors, self._lifting
         fixed, moved = self._fixed if lifted else (0.0, 0.0)
         b = lifting.restrict(load - moved)
-        x = factors.solve(b).x
+        with self.map.solves.solving("state" if lifted else "adjoint"):
+            x = factors.solve(b).x
         r, rounding = factors.residual(x, b, 0.0)
         defect = np.sqrt(((np.abs(r) + rounding) ** 2 / self._least).sum())
         return Solution(fixed + lifting.extend(x), float(defect))
 
     def apply(self, load: Array) -> Array:
         """The solution with zero Dirichlet values for a functional, to the accuracy of steps of a method."""
-        x = self.map.factors.solve(self._lifting.restrict(load), accuracy=1e-10).x
+        with self.map.solves.solving("tangent"):
+            x = self.map.factors.solve(self._lifting.restrict(load), accuracy=ACCURACY).x
         return self._lifting.extend(x)
 
     def mass(self, weight: Array) -> Any:

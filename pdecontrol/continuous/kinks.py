@@ -190,7 +190,7 @@ def _cut(pieces: _Pieces, level: Array) -> _Pieces:
     apex, *others = (values[rows, (lone + step) % corners] for step in range(corners))
     crossings = [apex + (other - apex) * (apex[:, -1] / (apex[:, -1] - other[:, -1]))[:, None] for other in others]
     if corners == 2:
-        new = [(apex, crossings[0]), (crossings[0], others[0])]
+        new: list[tuple[Array, ...]] = [(apex, crossings[0]), (crossings[0], others[0])]
     else:
         (first, second), (near, far) = crossings, others
         new = [(apex, first, second), (first, near, far), (first, far, second)]

@@ -46,6 +46,14 @@ class Optimality:
         """||y||."""
         return float(np.sqrt(max(y @ (self.mass @ y), 0.0)))
 
+    def objective(self, point: Point) -> float:
+        """J(z), of the discrete state."""
+        statement, z, y = self.statement, point.minimiser, point.state.y
+        cost, (reference, *_) = statement.cost, statement.cost.at(z.points)
+        of_control = cost.alpha / 2 * (z.z - reference) ** 2 + cost.beta * np.abs(z.z)
+        of_state = y @ (self.weight @ y) / 2 - self._target @ y + statement.constant
+        return float(of_state + z.points.weights @ of_control)
+
     def at(self, q: Array) -> Point:
         """Two solves."""
         statement, galerkin = self.statement, self.galerkin

@@ -29,7 +29,7 @@ from ..problem import (
 )
 from .data import Integrated, by_parts, function_of, integrated
 from .kinks import Cost
-from .samples import Points
+from .samples import Points, squares
 from .triangles import Triangles
 
 SAME = 1e-10  # relative differences of values that are taken for equal
@@ -53,7 +53,7 @@ def unsupported(problem: ControlProblem, mesh: Mesh, degree: int) -> str | None:
     if problem.interface:
         return "states jump on interfaces"
     if mesh.dim == 3:
-        return "constants of interpolation are proved in one and two dimensions"
+        return "the constants that it takes are known in one and two dimensions, not in three"
     if mesh.bends is not None:
         return "the mesh has bent edges"
     for tag, condition in problem.boundary.items():
@@ -83,6 +83,7 @@ class Statement:
     flux, functional : (2, 2, f), product moments of the outward flux of the state and of the adjoint state.
     cost : G.
     off : ||data - interpolants|| of the bounds and the reference, where they are not affine on cells.
+    constant : int w/2 y_d^2.
     """
 
     triangles: Triangles
@@ -97,6 +98,7 @@ class Statement:
     functional: Array
     cost: Cost
     off: float
+    constant: float
 
 
 def stated(problem: ControlProblem, system: System, mesh: Mesh) -> Statement:
@@ -115,6 +117,7 @@ def stated(problem: ControlProblem, system: System, mesh: Mesh) -> Statement:
     for tag, condition in problem.boundary.items():
         if isinstance(condition, Neumann):
             flux = flux + _flux(condition.flux, tag, mesh, triangles, elements.degree)
+    constant = 0.0
     target = integrate(0.0, np.arange(triangles.count), "target")
     for item in problem.observations:
         if isinstance(item, Linear) and item.on in mesh.boundaries:
@@ -125,11 +128,14 @@ def stated(problem: ControlProblem, system: System, mesh: Mesh) -> Statement:
             target = target + integrate(item.weight, cells, "the weight of Linear").scaled(-1.0)
         else:
             weight[cells] += item.weight
-            target = target + integrate(item.target, cells, "the target of Tracking").scaled(item.weight)
+            desired = integrate(item.target, cells, "the target of Tracking")
+            target = target + desired.scaled(item.weight)
+            constant += item.weight / 2 * float((squares(desired.local, triangles.areas) + desired.rest**2).sum())
     cost, off = _cost(problem, mesh, triangles)
     return Statement(
-        triangles, elements.dofs, diffusion, reaction, weight, dirichlet, source, target, flux, functional, cost, off
-    )
+        triangles, elements.dofs, diffusion, reaction, weight, dirichlet, source, target, flux, functional, cost, off,
+        constant,
+    )  # fmt: skip
 
 
 def _none(triangles: Triangles) -> Array:
@@ -228,7 +234,7 @@ def _cost(problem: ControlProblem, mesh: Mesh, triangles: Triangles) -> tuple[Co
     found, away = [], 0.0
     for data, name in ((tikhonov.reference, "reference"), (box.lower, "lower bound"), (box.upper, "upper bound")):
         local = np.zeros(triangles.cells.shape)
-        if not callable(data) and np.ndim(data) > 0:
+        if not callable(data) and np.ndim(np.asarray(data)) > 0:
             raise NoRouteError(f"the {name} is an array: give a function, or a field")
         corners = triangles.corners[:, :, cells].reshape(2, -1)
         local[:, cells] = sample(data, corners, mesh.diameter, name, infinite=True).reshape(3, -1)
@@ -240,4 +246,5 @@ def _cost(problem: ControlProblem, mesh: Mesh, triangles: Triangles) -> tuple[Co
             off = sample(data, points.places(triangles.corners), mesh.diameter, name) - points.values(local)
             away += np.sqrt(points.sums(off**2, triangles.count).sum())
         found.append(local)
-    return Cost(tikhonov.alpha, l1.beta, *found, cells), float(away)
+    reference, lower, upper = found
+    return Cost(tikhonov.alpha, l1.beta, reference, lower, upper, cells), float(away)
