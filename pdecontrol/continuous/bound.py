@@ -10,7 +10,7 @@ from ..arrays import Array
 from ..continuum import Parts
 from .computed import with_lowest
 from .constants import poincare_constants
-from .flux import equilibration
+from .flux import LinearFlux
 from .optimum import Optimality, Point
 from .regularity import regularity
 from .routes import Form
@@ -54,7 +54,7 @@ class Estimator:
         self.route = regularity(triangles, diffusion, statement.reaction, dirichlet)
         form = Form(triangles, diffusion, statement.reaction, dirichlet)
         self.lowest = form.lowest if form.lowest > 0 else with_lowest(form).lowest
-        self._fluxes = equilibration(triangles, diffusion, dirichlet, optimality.degree)
+        self._fluxes = LinearFlux(triangles, diffusion, dirichlet)
         self._poincare = poincare_constants(triangles)
 
     def of(self, point: Point) -> Bound:
@@ -90,7 +90,7 @@ class Estimator:
         moments = moments_of(local, volumes) + point.control
         left = np.sqrt(squares(local, volumes, degree) + statement.source.rest**2)
         left += z.points.oscillation(z.z, volumes, degree)
-        return self._fluxes(point.state.y, moments, statement.flux) + self._poincare * left
+        return self._fluxes(point.state.y[statement.dofs], moments, statement.flux) + self._poincare * left
 
     def _adjoint(self, point: Point) -> Array:
         """rho of p, for the right-hand side w y - (w y_d - l) - c p."""
@@ -100,4 +100,4 @@ class Estimator:
         local: Array = statement.weight * y - statement.target.local - statement.reaction * p
         left = np.sqrt(squares(local, volumes, degree) + statement.target.rest**2)
         moments = moments_of(local, volumes)
-        return self._fluxes(point.adjoint.y, moments, statement.functional) + self._poincare * left
+        return self._fluxes(point.adjoint.y[statement.dofs], moments, statement.functional) + self._poincare * left
