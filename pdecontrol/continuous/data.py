@@ -11,9 +11,9 @@ import numpy as np
 from ..arrays import Array, Data, Indices, sample, undivided
 from ..errors import DataError
 from ..mesh.mesh import Mesh
-from .samples import Points, projected
+from .samples import Points, Scattered, Whole, projected, rule
 
-ORDERS = ((6, 10), (4, 6))  # of two rules that must agree: on cells and their children, and on smaller ones
+ORDERS = ((6, 8), (4, 6))  # of two rules that must agree: on cells and their children, and on smaller ones
 TOLERANCE = 1e-10  # of the moments on a simplex, relative to the size of the data
 LEVELS = 12  # of divisions
 MOST = 50_000  # simplices in all, beyond one a cell
@@ -55,24 +55,28 @@ def integrated(
     exact : whether it is a quadratic polynomial on each cell, for which one rule will do.
     """
     size, count = len(corners) + 1, volumes.size
-    simplices, share, own = np.broadcast_to(np.eye(size), (cells.size, size, size)), 1.0, cells
     kept: list[tuple[Points, Array]] = []
-    defects, scale, most = np.zeros((size, count)), 0.0, MOST
+    defects, scale, most, own = np.zeros((size, count)), 0.0, MOST, cells
+    simplices, share = np.broadcast_to(np.eye(size), (cells.size, size, size)), 1.0
     for level in range(LEVELS + 1):
-        low, high = (Points.of(own, simplices, share * volumes[own], order) for order in ORDERS[min(level, 2) // 2])
+        low, high = (_rule(own, simplices, share * volumes, order, level) for order in ORDERS[min(level, 2) // 2])
         values = function(low)
         if exact or not own.size:
             kept.append((low, values))
             break
         finer = function(high)
-        scale = scale or float(np.sqrt(np.average(finer**2, weights=high.weights)))
-        differences = np.abs(_first(low, values, own.size) - _first(high, finer, own.size))
-        rough = differences.max(axis=0) > TOLERANCE * scale * share * volumes[own]
+        if level == 0:
+            scale = float(np.sqrt(high.sums(finer**2, count).sum() / volumes[cells].sum()))
+        differences = np.abs(_first(simplices, values, level, 0) - _first(simplices, finer, level, 1))
+        rough = differences.max(axis=0) > TOLERANCE * scale
         most -= int(rough.sum()) * 2 ** (size - 1)
         done = ~rough if level < LEVELS and most > 0 else np.full(own.size, True)
-        for row, found in zip(defects, differences[:, done], strict=True):
+        for row, found in zip(defects, differences[:, done] * share * volumes[own[done]], strict=True):
             row += np.bincount(own[done], found, count)
-        kept.append(_chosen(high, finer, done))
+        kept.append(
+            (_rule(own[done], simplices[done], share * volumes, ORDERS[min(level, 2) // 2][1], level),
+             finer.reshape(own.size, -1)[done].ravel())
+        )  # fmt: skip
         if done.all():
             break
         children = 2 ** (size - 1)
@@ -85,16 +89,19 @@ def integrated(
     return Integrated(local, np.asarray(rest), float(error))
 
 
-def _first(points: Points, values: Array, count: int) -> Array:
-    """int f lam_i on each of so many simplices, (dim + 1, count); all have as many points."""
-    weighted = (points.weights * values).reshape(count, -1)
-    return np.asarray(np.einsum("kq,kqv->vk", weighted, points.coordinates.reshape(*weighted.shape, -1)))
+def _rule(cells: Indices, simplices: Array, volumes: Array, order: int, level: int) -> Points:
+    """A rule on simplices in cells, given by barycentric corners: at level 0 the cells themselves."""
+    if level == 0:
+        return Whole.of(cells, volumes, order, simplices.shape[1] - 1)
+    return Scattered.of(cells, simplices, volumes[cells], order)
 
 
-def _chosen(points: Points, values: Array, chosen: Array) -> tuple[Points, Array]:
-    """The points and values of some of the simplices."""
-    each = np.repeat(chosen, points.cells.size // max(chosen.size, 1))
-    return Points(points.cells[each], points.coordinates[each], points.weights[each]), values[each]
+def _first(simplices: Array, values: Array, level: int, which: int) -> Array:
+    """The means of f lam_i on simplices in cells, (dim + 1, s), by the values at points of one of the rules."""
+    dim = simplices.shape[1] - 1
+    lam, weights = rule(dim, ORDERS[min(level, 2) // 2][which])
+    means = values.reshape(-1, weights.size) @ (weights[:, None] * lam)  # with the coordinates in each simplex
+    return np.asarray(means.T if level == 0 else np.einsum("sv,svb->bs", means, simplices))
 
 
 def _children(simplices: Array) -> Array:

@@ -30,7 +30,7 @@ from ..problem import (
 from .data import Integrated, by_parts, function_of, integrated
 from .intervals import Intervals
 from .kinks import Cost
-from .samples import Points, rule, squares
+from .samples import Points, Whole, rule, squares
 from .triangles import Triangles
 
 SAME = 1e-10  # relative differences of values that are taken for equal
@@ -242,7 +242,7 @@ def _cost(problem: ControlProblem, mesh: Mesh, cells: Triangles | Intervals) -> 
     assert tikhonov is not None
     on = problem.control.on
     own = np.arange(cells.count) if on is None else mesh.part(on)
-    points = Points.on(own, mesh.volumes, 4, mesh.dim + 1)
+    points = Whole.of(own, mesh.volumes, 4, mesh.dim)
     found, away = [], 0.0
     for data, name in ((tikhonov.reference, "reference"), (box.lower, "lower bound"), (box.upper, "upper bound")):
         local = np.zeros(cells.cells.shape)
