@@ -98,6 +98,30 @@ class Patches:
         sums = np.cumsum(afresh) - values
         return sums - np.repeat(sums[self.begin], self.sizes)
 
+    def on_facets(self, left: Array, entered: Array) -> Array:
+        """(f,), sums over all patches of values (3n,) where triangles are left, and (v,) where the first is entered."""
+        count, first = self._triangles.facets.shape[1], self.facets[self.entry[self.begin[self.open]]]
+        return np.bincount(self.facets[self.exit], left, count) + np.bincount(first, entered[self.open], count)
+
+    def flows(self, leaving: Array, entering: Array) -> Array:
+        """The same of what flows counterclockwise, positive on facets where it leaves their first triangle."""
+        return self.on_facets(self.outward[self.exit] * leaving, -self.outward[self.entry[self.begin]] * entering)
+
+    def through(self, flows: Array) -> Array:
+        """(3, n), what leaves each triangle through its edges, of flows (f,) out of the first triangles of facets."""
+        return np.asarray((self.outward * flows[self.facets]).reshape(3, -1))
+
+    def constants(self, free: Array, leaving: Array, data: Array) -> Array:
+        """(v,), what enters the first triangle of each patch, as prescribed, or free.
+
+        Parameters
+        ----------
+        leaving : (3n,), what leaves each triangle where nothing enters the first one.
+        data : (2, v), what is prescribed to leave the first and the last triangle.
+        """
+        first, last = self.prescribed
+        return np.where(first, -data[0], np.where(last, data[1] - leaving[self.end], free))
+
     def data(self, moments: Array) -> Array:
         """int g lam^2 and int g lam mu (2, 2, v) on both ends of each patch, by product moments (2, 2, f) on facets.
 
