@@ -337,6 +337,9 @@ def _headline(result: Result) -> str:
     certificate = result.certificate
     if result.status is Status.CONVERGED:
         quality = "optimum of an inexact map"
+    elif certificate.continuous is not None and certificate.continuous.bound is not None:
+        share = _rounded_up(certificate.continuous.bound / max(certificate.continuous.norm, 1e-300))
+        quality = rf"certified $\|u-u^*\| \leq {share}\,\|u\|$ of the continuous problem"
     elif certificate.optimal:
         quality = "$u = 0$ shown optimal"
     elif certificate.relative == 0.0:

@@ -74,7 +74,7 @@ class Analysis:
 
     def certificate_of(self, u: Data, point: Point, bound: Bound) -> Continuous:
         """What is known of a control u, a number or a function: ||u - u*|| <= ||u - z|| + ||z - u*||, by quadrature."""
-        q, corners, cost = point.q[self.statement.dofs], self.statement.triangles.corners, self.statement.cost
+        q, corners, cost = point.q[self.statement.dofs], self.statement.corners, self.statement.cost
 
         def values(points: Points) -> Array:
             return sample(u, points.places(corners), self.mesh.diameter, "the control")
@@ -91,7 +91,7 @@ class Analysis:
 
     def _norm(self, function: Callable[[Points], Array]) -> float:
         """The norm of a function where there is a control, and what two rules differ by."""
-        triangles, cells = self.statement.triangles, self.statement.cost.cells
-        found = integrated(lambda points: function(points) ** 2, cells, triangles.corners, triangles.areas)
-        square = moments_of(found.local, triangles.areas).sum() + found.error * np.sqrt(triangles.areas[cells].sum())
+        volumes, cells = self.statement.volumes, self.statement.cost.cells
+        found = integrated(lambda points: function(points) ** 2, cells, self.statement.corners, volumes)
+        square = moments_of(found.local, volumes).sum() + found.error * np.sqrt(volumes[cells].sum())
         return float(np.sqrt(max(square, 0.0)))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..arrays import Array
 from ..continuum import Parts
+from ..errors import ProblemError
 from .computed import with_lowest
 from .constants import poincare_constants
 from .flux import LinearFlux
+from .intervals import IntervalFlux, Intervals, interval_route, lowest_eigenvalue
 from .optimum import Optimality, Point
 from .regularity import regularity
 from .routes import Form
 from .samples import moments_of, quadratic, squares
+from .statement import NoRouteError
+
+Fluxes = Callable[[Array, Array, Array], Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +56,32 @@ class Estimator:
 
     def __init__(self, optimality: Optimality) -> None:
         self.optimality, statement = optimality, optimality.statement
-        triangles, diffusion, dirichlet = statement.triangles, statement.diffusion, statement.dirichlet
-        self.route = regularity(triangles, diffusion, statement.reaction, dirichlet)
-        form = Form(triangles, diffusion, statement.reaction, dirichlet)
-        self.lowest = form.lowest if form.lowest > 0 else with_lowest(form).lowest
-        self._fluxes = LinearFlux(triangles, diffusion, dirichlet)
-        self._poincare = poincare_constants(triangles)
+        cells, diffusion, reaction, dirichlet = (
+            statement.cells, statement.diffusion, statement.reaction, statement.dirichlet
+        )  # fmt: skip
+        try:
+            if isinstance(cells, Intervals):
+                self.lowest = lowest_eigenvalue(cells, diffusion, reaction, dirichlet)
+                self.route = interval_route(cells, diffusion, reaction, self.lowest)
+                self._fluxes: Fluxes = IntervalFlux(cells, diffusion, dirichlet)
+                self._poincare = cells.volumes / np.pi
+            else:
+                form = Form(cells, diffusion, reaction, dirichlet)
+                self.lowest = form.lowest if form.lowest > 0 else with_lowest(form).lowest
+                self.route = regularity(cells, diffusion, reaction, dirichlet)
+                self._fluxes = LinearFlux(cells, diffusion, dirichlet)
+                self._poincare = poincare_constants(cells)
+        except ProblemError as error:
+            raise NoRouteError(str(error)) from None
+        if not self.lowest > 0:
+            raise NoRouteError("the equation is not known to be coercive")
+        self._corners, self._degree = len(cells.cells), optimality.degree
 
     def of(self, point: Point) -> Bound:
         """The bound at a point."""
         statement = self.optimality.statement
         route, alpha, largest = self.route, statement.cost.alpha, float(statement.weight.max())
-        volumes = statement.triangles.areas
+        volumes = statement.volumes
         rho_state, rho_adjoint = self._state(point), self._adjoint(point)
         z, lowest = point.minimiser, self.lowest
         state = route.bound(rho_state) + (point.state.defect + statement.source.error) / lowest
@@ -85,8 +105,10 @@ class Estimator:
     def _state(self, point: Point) -> Array:
         """rho of y, for the right-hand side f + z - c y."""
         statement, z = self.optimality.statement, point.minimiser
-        volumes, degree = statement.triangles.areas, len(statement.dofs) // 3 - 1
-        local: Array = statement.source.local - statement.reaction * quadratic(point.state.y, statement.dofs, 3)
+        volumes, degree = statement.volumes, self._degree - 1
+        local: Array = statement.source.local - statement.reaction * quadratic(
+            point.state.y, statement.dofs, self._corners
+        )
         moments = moments_of(local, volumes) + point.control
         left = np.sqrt(squares(local, volumes, degree) + statement.source.rest**2)
         left += z.points.oscillation(z.z, volumes, degree)
@@ -95,8 +117,8 @@ class Estimator:
     def _adjoint(self, point: Point) -> Array:
         """rho of p, for the right-hand side w y - (w y_d - l) - c p."""
         statement = self.optimality.statement
-        volumes, degree = statement.triangles.areas, len(statement.dofs) // 3 - 1
-        y, p = (quadratic(a, statement.dofs, 3) for a in (point.state.y, point.adjoint.y))
+        volumes, degree = statement.volumes, self._degree - 1
+        y, p = (quadratic(a, statement.dofs, self._corners) for a in (point.state.y, point.adjoint.y))
         local: Array = statement.weight * y - statement.target.local - statement.reaction * p
         left = np.sqrt(squares(local, volumes, degree) + statement.target.rest**2)
         moments = moments_of(local, volumes)

@@ -10,6 +10,7 @@ from scipy.sparse import csr_matrix
 
 from ..arrays import Array
 from ..fem.steady import SteadyMap
+from .intervals import Intervals
 from .samples import functional, reference
 from .statement import Statement
 
@@ -39,30 +40,37 @@ class Galerkin:
         return y, np.asarray(system.equation.jacobian(y, zero) @ y)
 
     @cached_property
+    def _gram(self) -> Array:
+        """The mass matrix of a cell of volume 1."""
+        corners, count = len(self._statement.cells.cells), len(self._statement.dofs)
+        if count > corners:
+            return reference(corners).gram
+        return (np.eye(corners) + 1) / (corners * (corners + 1))
+
+    @cached_property
     def _least(self) -> Array:
         """A diagonal D (free,) with v' D v <= ||v||^2."""
-        statement = self._statement
-        count = len(statement.dofs)
-        gram = reference(len(statement.triangles.cells)).gram if count > 3 else (np.eye(3) + 1) / 12
+        statement, gram = self._statement, self._gram
         diagonal = np.diag(gram)
         smallest = np.linalg.eigvalsh(gram / np.sqrt(np.outer(diagonal, diagonal)))[0]
-        entries = smallest * np.outer(diagonal, statement.triangles.areas)
+        entries = smallest * np.outer(diagonal, statement.volumes)
         return np.bincount(statement.dofs.ravel(), entries.ravel(), self.size)[self._lifting.free]
 
     def load(self, moments: Array, flux: Array | None = None) -> Array:
         """(r, phi) + <g, phi> for moments of r on cells and of g on facets."""
-        dofs, triangles = self._statement.dofs, self._statement.triangles
+        dofs, cells = self._statement.dofs, self._statement.cells
         load = np.bincount(dofs.ravel(), functional(moments, len(dofs)).ravel(), self.size)
         if flux is None or not flux.any():
             return load
-        corners = np.empty((3, triangles.cells.max() + 1), dtype=int)
-        corners[0, triangles.cells] = dofs[:3]
-        ends = corners[0][triangles.facets]
-        rows = functional(flux, 2 if len(dofs) == 3 else 3)
-        load += np.bincount(ends.ravel(), rows[:2].ravel(), self.size)
-        if len(dofs) > 3:
-            middles = np.empty(triangles.facets.shape[1], dtype=int)
-            middles[triangles.facets_of] = dofs[3:]
+        corners, vertices = len(cells.cells), np.empty(cells.points.shape[1], dtype=int)
+        vertices[cells.cells] = dofs[:corners]
+        if isinstance(cells, Intervals):
+            return load + np.bincount(vertices, flux[0, 0], self.size)
+        rows = functional(flux, 2 if len(dofs) == corners else 3)
+        load += np.bincount(vertices[cells.facets].ravel(), rows[:2].ravel(), self.size)
+        if len(dofs) > corners:
+            middles = np.empty(cells.facets.shape[1], dtype=int)
+            middles[cells.facets_of] = dofs[corners:]
             load += np.bincount(middles, rows[2], self.size)
         return load
 
@@ -88,8 +96,6 @@ class Galerkin:
         statement = self._statement
         local = weight
         if weight.ndim == 1:
-            count = len(statement.dofs)
-            gram = reference(3).gram if count > 3 else (np.eye(3) + 1) / 12
-            local = gram[:, :, None] * (weight * statement.triangles.areas)
+            local = self._gram[:, :, None] * (weight * statement.volumes)
         rows, columns = np.broadcast_arrays(statement.dofs[:, None], statement.dofs[None])
         return csr_matrix((local.ravel(), (rows.ravel(), columns.ravel())), (self.size, self.size))

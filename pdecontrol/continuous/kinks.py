@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -170,12 +171,18 @@ def _levels(cost: Cost) -> Iterator[Callable[[_Pieces], Array]]:
         middle = values.mean(axis=1, keepdims=True)
         return np.where(np.abs(middle) > cost.beta, values - np.sign(middle) * cost.beta, 0.0) / cost.alpha
 
+    def beyond(pieces: _Pieces, threshold: float) -> Array:
+        return v(pieces) - threshold
+
+    def outside(pieces: _Pieces, bound: Array) -> Array:
+        return free(pieces) - pieces.of(bound)
+
     if cost.beta:
-        yield lambda pieces: v(pieces) - cost.beta
-        yield lambda pieces: v(pieces) + cost.beta
+        yield partial(beyond, threshold=cost.beta)
+        yield partial(beyond, threshold=-cost.beta)
     for bound in (cost.lower, cost.upper):
         if np.isfinite(bound).all():
-            yield lambda pieces, bound=bound: free(pieces) - pieces.of(bound)
+            yield partial(outside, bound=bound)
 
 
 def _cut(pieces: _Pieces, level: Array) -> _Pieces:

@@ -36,7 +36,7 @@ class Optimality:
     def __init__(self, statement: Statement, galerkin: Galerkin) -> None:
         self.statement, self.galerkin = statement, galerkin
         self.degree = galerkin.map.system.engine.degree
-        volumes = statement.triangles.areas
+        volumes = statement.volumes
         self._source = moments_of(statement.source.local, volumes)
         self._fixed = galerkin.load(self._source, statement.flux)
         self._target = galerkin.load(moments_of(statement.target.local, volumes), -statement.functional)
@@ -57,7 +57,7 @@ class Optimality:
     def at(self, q: Array) -> Point:
         """Two solves."""
         statement, galerkin = self.statement, self.galerkin
-        volumes = statement.triangles.areas
+        volumes = statement.volumes
         z = minimiser(statement.cost, q, statement.dofs, volumes)
         control = z.points.moments(z.z, volumes.size)
         state = galerkin.solve(self._fixed + galerkin.load(control), lifted=True)
@@ -91,7 +91,7 @@ class Optimality:
     def _inactive(self, point: Point) -> Any:
         """The mass where z is inactive, divided by alpha."""
         statement, z = self.statement, point.minimiser
-        count = statement.triangles.count
+        count = statement.volumes.size
         points, weights = z.points, z.inactive / statement.cost.alpha
         basis = shapes(points.coordinates.T, len(statement.dofs))
         local = np.empty((len(basis), len(basis), count))
