@@ -11,6 +11,7 @@ from scipy.sparse.linalg import spsolve
 import pdecontrol as pc
 from pdecontrol.continuous.constants import interpolation_constants, poincare_constants
 from pdecontrol.continuous.flux import LinearFlux
+from pdecontrol.continuous.intervals import IntervalFlux, Intervals
 from pdecontrol.continuous.quadratic_flux import QuadraticFlux
 from pdecontrol.continuous.samples import Points, functional, moments_of, rule, shapes
 from pdecontrol.continuous.statement import NoRouteError
@@ -446,3 +447,49 @@ def test_what_has_no_flux_is_refused(flux):
     touching = Triangles(points, np.array([[0, 0], [1, 3], [2, 4]]))
     with pytest.raises(NoRouteError, match=r"touches itself at x = \[0.0, 0.0\]"):
         flux(touching, np.ones(2), touching.boundary)
+
+
+def on_intervals(intervals, degree, kappa, r, flux, fixed):
+    """The Galerkin solution for -(kappa y')' = r, r affine by its values at ends: kappa y' at points (q, n)."""
+    lam, weights = rule(1, 8)
+    nodes = np.vander(np.linspace(0, 1, degree + 1), increasing=True)
+    s, powers = lam[:, 1], np.arange(degree + 1)
+    basis = np.linalg.solve(nodes.T, s ** powers[:, None])
+    slope = np.linalg.solve(nodes.T, powers[:, None] * s ** np.maximum(powers - 1, 0)[:, None])
+    count, size = intervals.count, intervals.points.shape[1]
+    inner = size + np.arange((degree - 1) * count).reshape(degree - 1, count)
+    dofs = np.vstack([intervals.cells[:1], inner, intervals.cells[1:]])
+    matrix, load = np.zeros((size + inner.size,) * 2), np.zeros(size + inner.size)
+    h = intervals.volumes
+    for k in range(count):
+        matrix[np.ix_(dofs[:, k], dofs[:, k])] += (slope * weights) @ slope.T * kappa[k] / h[k]
+        load[dofs[:, k]] += (basis * weights) @ (lam @ r[:, k]) * h[k]
+    load[:size] += flux
+    free, y = np.setdiff1d(np.arange(load.size), np.flatnonzero(fixed)), np.zeros(load.size)
+    y[free] = np.linalg.solve(matrix[np.ix_(free, free)], load[free])
+    return y[dofs], slope.T @ y[dofs] * np.sign(intervals.corners[0, 1] - intervals.corners[0, 0]) * kappa / h
+
+
+@pytest.mark.parametrize("fixed", [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize("degree", [1, 2])
+def test_fluxes_on_intervals_are_exact(degree, fixed):
+    """Where r is a polynomial on each interval, of one degree less: that of the solution of one degree more."""
+    generator = np.random.default_rng(7)
+    places, order = np.sort(generator.random(12)), generator.permutation(12)
+    points = np.empty(12)
+    points[order] = places
+    cells = generator.permuted(generator.permuted(np.stack([order[:-1], order[1:]]), axis=0)[:, ::-1], axis=0)
+    intervals = Intervals(points[None], cells)
+    kappa, r = 10 ** generator.uniform(-1, 1, 11), generator.normal(size=(2, 11))
+    if degree == 1:
+        r[1] = r[0]
+    dirichlet, flux = np.zeros(12, dtype=bool), np.zeros(12)
+    dirichlet[order[[0, -1]]] = fixed
+    flux[order[[0, -1]]] = 0.3 * ~np.array(fixed)
+    y, own = on_intervals(intervals, degree, kappa, r, flux, dirichlet)
+    _, exact = on_intervals(intervals, degree + 1, kappa, r, flux, dirichlet)
+    lam, weights = rule(1, 8)
+    moments = np.einsum("q,qi,qj,qk,kn->ijn", weights, lam, lam, lam, r) * intervals.volumes
+    norms = np.sqrt(weights @ (exact - own) ** 2 * intervals.volumes)
+    found = IntervalFlux(intervals, kappa, dirichlet)(np.vstack([y[:1], y[-1:], y[1:-1]]), moments, flux[None, None])
+    assert found == pytest.approx(norms, rel=1e-9)
