@@ -65,7 +65,7 @@ def with_slit(n):
 
 
 def solved(triangles, f, kappa=1.0, reaction=0.0, dirichlet=None):
-    """The solution of degree 1 and the local errors of an equilibrated flux, by the solution of Crouzeix and Raviart."""
+    """The solution of degree 1, and local errors of an equilibrated flux by the solution of Crouzeix and Raviart."""
     kappa, reaction = (np.broadcast_to(a, triangles.count) for a in (kappa, reaction))
     dirichlet = triangles.boundary if dirichlet is None else dirichlet & triangles.boundary
     x, weights, places = rule(triangles, 8)

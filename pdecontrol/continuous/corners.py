@@ -19,7 +19,10 @@ c_i Lap s_i, which are orthogonal, both in one sector and because sectors are di
 1.  0 <= psi <= (r^-lambda - r^lambda/P^(2 lambda)) sin(lambda theta) by the maximum principle, under Dirichlet
     conditions all round, if the domain lies in the sector of radius P between the lines that bound the corner.
 2.  psi = s* + z, where s* is s with -lambda for lambda, but in the sine; -Lap z = Lap s*, and z meets the conditions:
-    ||psi|| <= ||s*|| + ||Lap s*||/mu with a lower bound mu of the first eigenvalue.
+    ||psi|| <= ||s*|| + ||z||, ||z|| <= ||Lap s*||/mu, ||z|| <= ||grad z||/mu^(1/2) with a lower bound mu of the first
+    eigenvalue. And ||grad z||^2 <= e^2 = (Lap s*, f) for f with -Lap f = Lap s* in the sector and df/dr = 0 at its arc,
+    as (Lap s*, v) = (grad f, grad v) for all v that meet the conditions in the sector. For the radius 1
+    f = (r^lambda + ((1 + lambda) r^(2 - lambda) - r^(2 + lambda))/lambda) sin(lambda theta + phi).
 
 References
 ----------
@@ -92,7 +95,8 @@ class SingularFunction:
     @property
     def laplacian(self) -> float:
         """||Lap s||."""
-        return _norms(self.exponent, self.omega)[1] * self.radius ** (self.exponent - 1)
+        terms = _laplacian(self.exponent)
+        return float((self.omega / 2 * _radial(*terms, *terms)) ** 0.5 * self.radius ** (self.exponent - 1))
 
     def __call__(self, x: Array) -> Array:
         """Values at points (2, ..)."""
@@ -182,24 +186,33 @@ def _terms(exponent: float) -> tuple[Array, Array]:
     return np.array([1.0, (1 - exponent) / exponent, -1 / exponent]), np.array([0.0, 2.0, 2 - 2 * exponent])
 
 
-def _norms(exponent: float, omega: float) -> tuple[float, float]:
-    """||s|| and ||Lap s|| for the radius 1, -1 < lambda < 1; the square of the sine has the mean 1/2."""
+def _norm(exponent: float) -> float:
+    """||s|| through (omega/2)^(1/2), for the radius 1 and -1 < lambda < 1."""
     coefficients, powers = _terms(exponent)
-    size = (np.outer(coefficients, coefficients) / (powers[:, None] + powers + 2 * exponent + 2)).sum()
-    # Lap s = (p + q r^(-2 lambda)) r^lambda sin
-    p, q = 4 * (1 - exponent**2) / exponent, -4 * (1 - exponent) / exponent
-    curvature = p**2 / (2 + 2 * exponent) + p * q + q**2 / (2 - 2 * exponent)
-    return float(np.sqrt(omega / 2 * size)), float(np.sqrt(omega / 2 * curvature))
+    return _radial(coefficients, powers + exponent, coefficients, powers + exponent) ** 0.5
+
+
+def _laplacian(exponent: float) -> tuple[Array, Array]:
+    """Coefficients and powers of the radial part of Lap s, for the radius 1."""
+    coefficients = 4 * (1 - exponent) / exponent * np.array([1 + exponent, -1])
+    return coefficients, np.array([exponent, -exponent])
+
+
+def _radial(a: Array, p: Array, b: Array, q: Array) -> float:
+    """The integral of (sum a_i r^p_i) (sum b_i r^q_i) r over (0, 1)."""
+    return float((np.outer(a, b) / (np.add.outer(p, q) + 2)).sum())
 
 
 def _dual_norm(exponent: float, omega: float, reach: float, eigenvalue: float) -> float:
-    """||s*|| + ||Lap s*||/mu for the best radius up to the reach, infinite where there is none."""
+    """||s*|| + min(e/mu^(1/2), ||Lap s*||/mu) for the best radius up to the reach, infinite where there is none."""
     if not (reach > 0 and eigenvalue > 0):
         return np.inf
-    size, curvature = _norms(-exponent, omega)
-    best = np.sqrt((1 + exponent) / (1 - exponent) * curvature / size / eigenvalue)
-    radius = min(reach, best)
-    return float(radius ** (1 - exponent) * (size + curvature / (radius**2 * eigenvalue)))
+    size, terms = _norm(-exponent), _laplacian(-exponent)
+    f = np.array([1, (1 + exponent) / exponent, -1 / exponent]), np.array([0, 2 - 2 * exponent, 2]) + exponent
+    e, d = (_radial(*terms, *f) / eigenvalue) ** 0.5, _radial(*terms, *terms) ** 0.5 / eigenvalue
+    first, second = exponent * e / ((1 - exponent) * size), ((1 + exponent) * d / ((1 - exponent) * size)) ** 0.5
+    sums = [r**-exponent * (size * r + min(e, d / r)) for r in (min(reach, first), min(reach, second))]
+    return float((omega / 2) ** 0.5 * min(sums))
 
 
 def _dual_norm_in_sector(polygon: Polygon, i: int) -> float:
