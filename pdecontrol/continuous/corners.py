@@ -142,6 +142,8 @@ class SingularFunction:
             left = np.abs(sums - before)
             settled = (left <= ACCURACY * sizes[cells]) | (level == HALVINGS - 1)
             squares += np.bincount(cells[settled], (sums + left)[settled], triangles.count)
+            if settled.all():
+                break
             going = np.tile(~settled, 4)
             parts, areas, cells, before = parts[:, :, going], areas[going], owners[going], after[going]
         return np.sqrt(squares)
