@@ -406,6 +406,21 @@ def test_corners(problem, n, reaction):
     assert found["corner"] <= most and found["computed"] < 6
 
 
+@pytest.mark.parametrize("problem", CORNERS)
+def test_the_most_of_a_singular_function_in_a_solution(problem):
+    """A bound on ||psi||/(lambda omega), near that of finite elements: psi = s* + z with another cut-off in s*."""
+    shape, dirichlet, _, _ = CORNERS[problem]
+    t = shape(32)
+    form = form_of(t, 1.0, 0.0, t.boundary & dirichlet(middles(t)))
+    s = next(singular_functions(form))
+    dual, minus_laplacian = at_corner(s.omega, -s.exponent, s.phase, s.place, s.direction, s.radius)
+    z, _ = solved(t, lambda x: -minus_laplacian(x), dirichlet=form.dirichlet)
+    x, weights, places = rule(t, 8)
+    psi = s.radius**-s.exponent * (dual(x) + np.einsum("vq,vn->qn", places, z[t.cells]))
+    norm = np.sqrt((weights * psi**2).sum())
+    assert 1 <= s.share * s.exponent * s.omega / norm < 2
+
+
 def test_the_singular_function_of_the_l_shape():
     t = l_shape(4)
     [s] = singular_functions(form_of(t, 1.0, 0.0, t.boundary))

@@ -66,7 +66,7 @@ def corner(form: Form) -> Route | None:
             return None
         singular += each.share * each.interpolation_errors(form.triangles)
     scale = form.growth / form.kappa.min()
-    weights = scale * np.sqrt(square) * interpolation_constants(form.triangles)
+    weights = scale * np.sqrt(max(square, 1.0)) * interpolation_constants(form.triangles)
     return Route("corner", "corners by explicit singular functions", weights, scale * singular)
 
 

@@ -16,7 +16,7 @@ from ..spectrum import largest_eigenvalue
 from .constants import poincare_constants
 from .triangles import OPPOSITE, Triangles
 
-BACK = 0.02  # of an eigenvalue, from which the search for a bound starts
+CLOSE = 0.98  # times an eigenvalue is the first bound that is tried
 
 
 class Linear:
@@ -105,10 +105,10 @@ def _inverse_of_lowest(linear: Linear) -> float:
     if not linear.masses.size:
         return 0.0
     inverse = largest_eigenvalue(lambda u: linear.factors.solve(linear.masses * u), Space(linear.masses))
-    distance = BACK
-    while not _definite(linear.matrix - (1 - distance) / inverse * sp.diags(linear.masses)):
-        distance = (1 + distance) / 2
-    return inverse / (1 - distance)
+    share = CLOSE
+    while not _definite(linear.matrix - share / inverse * sp.diags(linear.masses)):
+        share **= 2
+    return inverse / share
 
 
 def _definite(matrix: sp.spmatrix) -> bool:
