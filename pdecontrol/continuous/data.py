@@ -11,7 +11,7 @@ import numpy as np
 from ..arrays import Array, Data, Indices, sample, undivided
 from ..errors import DataError
 from ..mesh.mesh import Mesh
-from .samples import Points, Scattered, Whole, projected, rule
+from .samples import Points, Scattered, Whole, nodes, projected, rule, shapes
 
 ORDERS = ((6, 8), (4, 6))  # of two rules that must agree: on cells and their children, and on smaller ones
 TOLERANCE = 1e-10  # of the moments on a simplex, relative to the size of the data
@@ -27,8 +27,8 @@ class Integrated:
     ----------
     local : (l, n), the projection, by its values at corners and middles of edges.
     rest : (n,), ||f - projection|| on each cell.
-    error : delta with abs(int f v - int projection v) <= delta ||v|| for functions v that are affine on cells, as far
-        as two rules tell: for data with kinks and jumps inside of cells.
+    error : delta with abs(int f v - int projection v) <= delta ||v|| for functions v that are polynomials of a degree,
+        1 or 2, on cells, as far as two rules tell: for data with kinks and jumps inside of cells.
     """
 
     local: Array
@@ -44,8 +44,9 @@ class Integrated:
 
 
 def integrated(
-    function: Callable[[Points], Array], cells: Indices, corners: Array, volumes: Array, exact: bool = False
-) -> Integrated:
+    function: Callable[[Points], Array], cells: Indices, corners: Array, volumes: Array, exact: bool = False,
+    degree: int = 1,
+) -> Integrated:  # fmt: skip
     """A function on some cells, zero on others; cells are divided where two rules differ.
 
     Parameters
@@ -53,10 +54,12 @@ def integrated(
     function : takes points to values.
     cells, corners, volumes : numbers (k,) of cells, and of all cells the corners (dim, dim + 1, n) and volumes (n,).
     exact : whether it is a quadratic polynomial on each cell, for which one rule will do.
+    degree : of the functions that it is integrated with, which the error is for.
     """
     size, count = len(corners) + 1, volumes.size
     kept: list[tuple[Points, Array]] = []
-    defects, scale, most, own = np.zeros((size, count)), 0.0, MOST, cells
+    scale, most, own = 0.0, MOST, cells
+    defects = np.zeros((nodes(size, degree), count))
     simplices, share = np.broadcast_to(np.eye(size), (cells.size, size, size)), 1.0
     for level in range(LEVELS + 1):
         low, high = (_rule(own, simplices, share * volumes, order, level) for order in ORDERS[min(level, 2) // 2])
@@ -67,7 +70,9 @@ def integrated(
         finer = function(high)
         if level == 0:
             scale = float(np.sqrt(high.sums(finer**2, count).sum() / volumes[cells].sum()))
-        differences = np.abs(_first(simplices, values, level, 0) - _first(simplices, finer, level, 1))
+        tested = ((values, 0), (finer, 1))
+        means, others = (_means(simplices, taken, level, which, degree) for taken, which in tested)
+        differences = np.abs(means - others)
         rough = differences.max(axis=0) > TOLERANCE * scale
         most -= int(rough.sum()) * 2 ** (size - 1)
         done = ~rough if level < LEVELS and most > 0 else np.full(own.size, True)
@@ -84,8 +89,12 @@ def integrated(
     moments = sum(points.moments(values, count) for points, values in kept)
     local = projected(np.asarray(moments), volumes)
     rest = np.sqrt(sum(points.sums((values - points.values(local)) ** 2, count) for points, values in kept))
-    # |v_0| + .. + |v_dim| <= c ||v||_K / |K|^(1/2) for affine v, with c^2 = d^2 (d + 1) for d = dim + 1 corners.
-    error = size * np.sqrt(size + 1.0) * np.sqrt((defects.max(axis=0) ** 2 / volumes).sum())
+    # sum |v_i| <= (l/mu)^(1/2) ||v||_K / |K|^(1/2) for the values v_i of v at the l nodes, mu the least eigenvalue of
+    # the mass matrix of the nodal basis on a cell of volume 1.
+    lam, weights = rule(size - 1, 4)
+    basis = shapes(lam.T, len(defects))
+    constant = np.sqrt(len(defects) / np.linalg.eigvalsh((basis * weights) @ basis.T)[0])
+    error = constant * np.sqrt((defects.max(axis=0) ** 2 / volumes).sum())
     return Integrated(local, np.asarray(rest), float(error))
 
 
@@ -96,12 +105,15 @@ def _rule(cells: Indices, simplices: Array, volumes: Array, order: int, level: i
     return Scattered.of(cells, simplices, volumes[cells], order)
 
 
-def _first(simplices: Array, values: Array, level: int, which: int) -> Array:
-    """The means of f lam_i on simplices in cells, (dim + 1, s), by the values at points of one of the rules."""
-    dim = simplices.shape[1] - 1
-    lam, weights = rule(dim, ORDERS[min(level, 2) // 2][which])
-    means = values.reshape(-1, weights.size) @ (weights[:, None] * lam)  # with the coordinates in each simplex
-    return np.asarray(means.T if level == 0 else np.einsum("sv,svb->bs", means, simplices))
+def _means(simplices: Array, values: Array, level: int, which: int, degree: int) -> Array:
+    """The means of f phi on simplices in cells, (l, s), for the nodal basis of a degree, by one of two rules."""
+    size = simplices.shape[1]
+    lam, weights = rule(size - 1, ORDERS[min(level, 2) // 2][which])
+    rows, count = values.reshape(-1, weights.size), nodes(size, degree)
+    if level == 0:
+        return np.asarray((rows @ (weights[:, None] * shapes(lam.T, count).T)).T)
+    inside = np.einsum("qv,svb->bsq", lam, simplices).reshape(size, -1)
+    return np.asarray((shapes(inside, count).reshape(count, *rows.shape) * rows) @ weights)
 
 
 def _children(simplices: Array) -> Array:

@@ -198,7 +198,8 @@ def _integrate(
     for own, item in by_parts(data, mesh, chosen):
         array = isinstance(item, (np.ndarray, list, tuple)) and np.ndim(item) > 0
         function = _nodal(item, dofs, own, name) if array else function_of(item, cells.corners, mesh.diameter, name)
-        part = integrated(function, own, cells.corners, mesh.volumes, not callable(item))
+        degree = 1 if len(dofs) == len(cells.cells) else 2
+        part = integrated(function, own, cells.corners, mesh.volumes, not callable(item), degree)
         found = part if found is None else found + part
     assert found is not None
     return found
@@ -218,6 +219,8 @@ def _flux(mesh: Mesh, cells: Triangles | Intervals, degree: int, data: Data, tag
     """Product moments of data on the facets of a tag; they must be of one degree less than states there."""
     moments, numbers = _none(cells), facet_numbers(cells, mesh.facets(tag))
     name = f"the flux on {tag!r}"
+    if not cells.boundary[numbers].all():
+        raise NoRouteError(f"there is a linear functional on {tag!r}, inside the domain")
     if mesh.dim == 1:
         moments[0, 0, numbers] = sample(data, mesh.points[:, numbers], mesh.diameter, name)
         return moments
