@@ -15,6 +15,7 @@ from .constants import poincare_constants
 from .flux import LinearFlux
 from .intervals import IntervalFlux, Intervals, interval_route, lowest_eigenvalue
 from .optimum import Optimality, Point
+from .quadratic_flux import QuadraticFlux
 from .regularity import regularity
 from .routes import Form
 from .samples import moments_of, quadratic, squares
@@ -69,7 +70,8 @@ class Estimator:
                 form = Form(cells, diffusion, reaction, dirichlet)
                 self.lowest = form.lowest if form.lowest > 0 else with_lowest(form).lowest
                 self.route = regularity(cells, diffusion, reaction, dirichlet)
-                self._fluxes = LinearFlux(cells, diffusion, dirichlet)
+                equilibrated = LinearFlux if optimality.degree == 1 else QuadraticFlux
+                self._fluxes = equilibrated(cells, diffusion, dirichlet)
                 self._poincare = poincare_constants(cells)
         except ProblemError as error:
             raise NoRouteError(str(error)) from None
