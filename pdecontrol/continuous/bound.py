@@ -10,7 +10,6 @@ import numpy as np
 from ..arrays import Array
 from ..continuum import Parts
 from ..errors import ProblemError
-from .computed import with_lowest
 from .constants import poincare_constants
 from .flux import LinearFlux
 from .intervals import IntervalFlux, Intervals, interval_route, lowest_eigenvalue
@@ -69,7 +68,7 @@ class Estimator:
                 self._poincare = cells.volumes / np.pi
             else:
                 form = Form(cells, diffusion, reaction, dirichlet)
-                self.lowest = form.lowest if form.lowest > 0 else with_lowest(form).lowest
+                self.lowest = form.lowest
                 self.route = regularity(cells, diffusion, reaction, dirichlet)
                 flux = LinearFlux if optimality.degree == 1 else QuadraticFlux
                 self._fluxes = flux(cells, diffusion, dirichlet)
