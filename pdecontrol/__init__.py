@@ -2,7 +2,8 @@
 
 from . import interface_reference, reference, verify
 from .certificate import Certificate
-from .driver import continuation, discretise, solve
+from .discretisation import discretise
+from .driver import continuation, solve
 from .errors import (
     AdvectionWarning,
     ConvergenceError,
@@ -26,7 +27,7 @@ from .maps import Adjoint, Linearisation, SolutionMap
 from .mesh.fitted import fitted_mesh
 from .mesh.gmsh import read_mesh
 from .mesh.mesh import Mesh
-from .mesh.shapes import disc, unit_cube, unit_interval, unit_square
+from .mesh.shapes import disc, l_shape, unit_cube, unit_interval, unit_square
 from .optimise import certify, minimise
 from .parallel import report
 from .pinn.method import HardConstraint, SoftConstraint
@@ -163,6 +164,7 @@ __all__ = [
     "fitted_mesh",
     "generate",
     "interface_reference",
+    "l_shape",
     "load",
     "minimise",
     "open_dataset",

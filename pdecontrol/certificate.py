@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .arrays import Array
+from .continuum import Continuous
 from .curvature import smallest_curvature
 from .errors import ProblemError
 from .maps import Adjoint, Linearisation, SolutionMap
@@ -33,6 +34,8 @@ class Certificate:
         solvers are answerable for, and that no better dual vector would take away.
     discretisation : an estimate, not a bound, of the distance to the continuous optimum from a refined mesh, in the
         same norm; None if it was not asked for.
+    continuous : how far the control, as a function, is from the optimum of the continuous problem; None if it was not
+        asked for.
     curvature : for nonlinear equations, no more than the smallest eigenvalue of the Hessian of the smooth part of the
         objective on directions that vanish where u is at a bound or at the kink of the L1 term: where it is positive,
         the second-order condition holds. Found by Lanczos iteration; with one per cent of doubt where it is at least
@@ -50,6 +53,11 @@ class Certificate:
     floor: float = 0.0
     discretisation: float | None = None
     curvature: float | None = None
+    continuous: Continuous | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.continuous, dict):  # of a file
+            object.__setattr__(self, "continuous", Continuous(**self.continuous))
 
     @property
     def relative(self) -> float | None:
@@ -123,6 +131,8 @@ class Certificate:
                 f"||u - u_continuous|| ~ {self.discretisation:.3e}   (estimate from a refined mesh, for smooth data)"
             )
         lines.append(f"assuming {self.assumption}")
+        if self.continuous is not None:
+            lines.append(str(self.continuous))
         return "\n".join(lines)
 
 

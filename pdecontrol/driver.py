@@ -5,77 +5,27 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from time import perf_counter
 from typing import Any, Unpack
 
 import numpy as np
 
 from .agreement import compare
-from .errors import MeshError, ProblemError
-from .fem.backends import Backend, chosen, group_of
-from .fem.evolution import Evolution
-from .fem.interfaces import divided
-from .fem.parabolic import ParabolicMap
-from .fem.steady import SteadyMap
-from .fem.system import System
+from .discretisation import check_mesh, discretise
+from .errors import ProblemError
+from .fem.backends import Backend, group_of
 from .field import Field
-from .maps import SolutionMap
 from .mesh.fit import snapped
 from .mesh.mesh import Mesh
 from .optimise import RunOptions, check_problem, comparable, minimise
 from .pinn.method import HardConstraint, NetworkMethod
 from .pinn.solve import solve_by_networks
 from .problem import ControlProblem, Parabolic, check_number
+from .refinement import check_goal, goal_of, solve_refined, with_distance
 from .result import Result
 from .solvers.checkpoint import as_checkpoint
 from .solvers.method import Method
 from .terms import bind
-
-
-def discretise(problem: ControlProblem, mesh: Mesh, backend: str | Backend = "auto") -> SolutionMap:
-    """The exact map u -> y = S(u) of a problem on a mesh.
-
-    Parameters
-    ----------
-    problem, mesh : what to discretise.
-    backend : the finite-element engine: `Embedded` ("skfem"), serial, `Parallel` ("dolfinx"), distributed by MPI, or
-        "auto": the distributed engine where the MPI launcher started several processes, and the embedded one else.
-
-    Raises
-    ------
-    ProblemError, DataError, MeshError, SingularEquationError
-        Before any long work, for what cannot be solved.
-
-    Examples
-    --------
-    >>> import pdecontrol as pc
-    >>> problem = pc.ControlProblem(
-    ...     equation=pc.Elliptic(),
-    ...     boundary={"boundary": pc.Dirichlet()},
-    ...     control=pc.Distributed(),
-    ...     tracking=pc.Tracking(1.0),
-    ...     terms=[pc.Tikhonov(1e-2)],
-    ... )
-    >>> map = pc.discretise(problem, pc.unit_square(8))
-    >>> map.solve(map.control.zeros()).shape
-    (81,)
-    """
-    group, data = group_of(backend), {"backend": backend, "mesh": mesh, "problem": problem}
-    compare(group, "discretise", data, getattr(mesh, "points", None))
-    check_problem(problem, "problem, mesh")
-    if problem.equation is None:
-        raise ProblemError("the problem states no equation, and no control of it: minimise takes it with a map.")
-    if not isinstance(mesh, Mesh):
-        raise MeshError(f"expected a mesh (unit_square(n), read_mesh(path), ..), got {_no_mesh(mesh)}.")
-    with group.together():
-        taken = chosen(backend)
-        engine = taken.engine(divided(problem, mesh, taken.degree))
-        if isinstance(problem.equation, Parabolic):
-            return ParabolicMap(Evolution(problem, engine), taken.march)
-        if taken.march != "sequential":
-            raise ProblemError(f"march={taken.march!r} is of Parabolic equations: a steady one has no steps.")
-        return SteadyMap(System(problem, engine))
 
 
 def solve(
@@ -86,6 +36,11 @@ def solve(
     tol: float = 1e-6,
     *,
     discretisation: bool = False,
+    continuous: bool = False,
+    total_tol: float | None = None,
+    total_atol: float = 0.0,
+    adapt: bool = True,
+    max_unknowns: float = 200_000,
     **options: Unpack[RunOptions],
 ) -> Result:
     """min F(S(u)) + alpha/2 ||u - r||^2 + beta ||u||_L1 over a box: discretise, solve, certify.
@@ -99,6 +54,19 @@ def solve(
         by networks.
     discretisation : also estimate the distance to the continuous optimum, by solving on the refined mesh (its solves
         and time are not counted in the result). For steady equations.
+    continuous : also bound the distance to the optimum of the continuous problem, `certificate.continuous`, and take
+        the control, as a function, that it is of: of linear elliptic equations on intervals and polygons, with
+        distributed controls. Where there is no bound, it says why, and a solve on the refined mesh estimates instead.
+    total_tol, total_atol : refine the mesh until that bound is <= total_tol (||u|| - bound), or <= total_atol. States
+        of degree 2, `Embedded(degree=2)`, need far fewer unknowns.
+    adapt : whether cells are refined where the bound comes from, or all of them.
+    max_unknowns : limit of the unknowns of a state with total_tol or total_atol; the result is then returned with
+        success False. With these max_solves is one of all meshes but the last.
+
+    Raises
+    ------
+    ProblemError
+        For a total_tol where there is no bound to the continuous optimum, before any solve; and for other bad input.
 
     Returns
     -------
@@ -119,26 +87,37 @@ def solve(
     True
     """
     if method == "pinn" or isinstance(method, NetworkMethod):
-        if discretisation:
+        if discretisation or continuous or total_tol is not None or total_atol:
             raise ProblemError(
-                "discretisation=True estimates the error of finite elements, which method='pinn' has not."
+                "discretisation, continuous and total_tol are of finite elements, not of method='pinn': "
+                "certify(problem, result.control, map, continuous=True) tells how far the control of networks is from "
+                "the continuous optimum."
             )
         return solve_by_networks(problem, mesh, HardConstraint() if isinstance(method, str) else method, tol, **options)
     begin = perf_counter()
-    own = {"method": method, "tol": tol, "discretisation": discretisation}
+    own: dict[str, Any] = {"method": method, "tol": tol, "discretisation": discretisation, "continuous": continuous}
+    own |= {"total_tol": total_tol, "total_atol": total_atol, "adapt": adapt, "max_unknowns": max_unknowns}
     compare(group_of(backend), "solve", own | comparable(options))
     check_problem(problem, "problem, mesh")
-    if not isinstance(mesh, Mesh):
-        raise MeshError(f"expected a mesh (unit_square(n), read_mesh(path), ..), got {_no_mesh(mesh)}.")
+    mesh = check_mesh(mesh)
     if discretisation and isinstance(getattr(problem, "equation", None), Parabolic):
         raise ProblemError(
             "discretisation=True estimates the error of steady equations: for one in time, solve with twice the steps "
             "on mesh.refine() too, and compare the controls."
         )
+    if total_tol is not None or total_atol:
+        goal = goal_of(total_tol, total_atol, adapt, max_unknowns, options)
+        check_goal(problem, mesh, backend, options)
+        return solve_refined(problem, mesh, backend, method, tol, goal, **options)
     with discretise(problem, mesh, backend) as map:
         setup = perf_counter() - begin
         result = minimise(problem, map, method, tol, **options)
-    result = replace(result, seconds=setup + result.seconds)
+        result = replace(result, seconds=setup + result.seconds)
+        if continuous:
+            result = with_distance(problem, map, result)
+    unbounded = result.certificate.continuous is not None and result.certificate.continuous.bound is None
+    if unbounded and result.certificate.bound is not None and not isinstance(problem.equation, Parabolic):
+        discretisation = True
     if discretisation and result.certificate.bound is None:
         warnings.warn(
             "no estimate of the discretisation error: there is no bound on the distance to the discrete optimum, so "
@@ -280,20 +259,3 @@ def estimate_discretisation(
         warnings.warn(f"no estimate of the discretisation error: on the refined mesh, {refined.message}", stacklevel=3)
         return None
     return estimate(refined.control)
-
-
-def _no_mesh(mesh: object) -> str:
-    """What was given for a mesh, and how to make one of it."""
-    if isinstance(mesh, (str, Path)):
-        return f"a path: read the file first, by read_mesh({str(mesh)!r})"
-    if isinstance(mesh, (list, tuple)):
-        return f"{type(mesh).__name__}: the sides of a rectangle are for networks, method='pinn' or HardConstraint(..)"
-    remedies = {
-        "dolfinx": "pass its points (dim, n) and cells (dim + 1, m) as Mesh(points, cells), or its file to read_mesh",
-        "meshio": "pass Mesh(mesh.points.T[:dim], mesh.cells_dict['triangle'].T), or its file to read_mesh",
-        "skfem": "pass Mesh(mesh.p, mesh.t)",
-    }
-    library = type(mesh).__module__.partition(".")[0]
-    if library in remedies:
-        return f"a mesh of {library}: {remedies[library]}"
-    return type(mesh).__name__

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arrays import Array, Indices, real_array
+from .arrays import Array, Indices, real_array, undivided
 from .errors import DataError
 from .evaluable import Evaluable, Frozen, Sided
 from .files import discard, settle, stage
@@ -116,7 +116,9 @@ class Field:
 
     def undivided(self) -> Field:
         """The whole function on every process, each of which may then call it alone."""
-        return self if self.space.group.size == 1 else self.space.group.share(self.gather())
+        if self.space.group.size == 1:
+            return self
+        return replace(self.space.group.share(replace(self.gather(), function=None)), function=undivided(self.function))
 
     def save(self, path: str | Path) -> Path:
         """Write the function to a file for ParaView, in the format of its ending (see `export`)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -10,11 +11,13 @@ import numpy as np
 from .agreement import compare
 from .arrays import Array, Data
 from .certificate import Certificate
+from .continuous.judge import judge_control
 from .errors import ProblemError
 from .fem.identity import refuse_other
 from .field import Field
 from .maps import SolutionMap
 from .problem import ControlProblem, check_number
+from .projected import with_projection
 from .result import Result
 from .solvers import loop
 from .solvers.checkpoint import Checkpoint, as_checkpoint
@@ -112,7 +115,7 @@ def minimise(
         refuse_other(problem, map)
         objective = bind(problem, map)
         chosen, note = choose(method, objective, map)
-        return loop.run(
+        result = loop.run(
             objective,
             map,
             chosen,
@@ -123,11 +126,13 @@ def minimise(
             progress=progress,
             note=note,
         )
+        return with_projection(problem, map, objective, result)
 
 
 def certify(
-    problem: ControlProblem, control: Data | Field, map: SolutionMap, dual: Array | Field | Result | None = None
-) -> Certificate:
+    problem: ControlProblem, control: Data | Field, map: SolutionMap, dual: Array | Field | Result | None = None,
+    *, continuous: bool = False,
+) -> Certificate:  # fmt: skip
     """||u - u*|| <= bound for any control u, however it was found.
 
     Parameters
@@ -139,6 +144,9 @@ def certify(
     dual : for linear equations a dual vector p where one is known, near to y - y_d at the optimum: numbers, a whole
         vector of the map's observation space, a field of it, or a Result, whose own is meant. Interior point methods
         and active sets have one: the adjoint equation has its right-hand side.
+    continuous : also bound the distance of the control, as a function, to the optimum of the continuous problem (see
+        `Certificate.continuous`): of linear elliptic equations on intervals and polygons, with distributed controls.
+        That takes a solve of the discrete problem.
 
     Raises
     ------
@@ -180,7 +188,13 @@ def certify(
         if dual is not None and not map.affine:
             raise ProblemError("dual= is for linear equations: a nonlinear map certifies by its own adjoint.")
         u = control_on(map, control, "the control")
-        return certify_given(bind(problem, map), map, u, None if dual is None else dual_on(map, dual))
+        objective = bind(problem, map)
+        found = certify_given(objective, map, u, None if dual is None else dual_on(map, dual))
+        if not continuous:
+            return found
+        known = callable(control) or np.ndim(control) == 0
+        function = control if known else Field(u, map.control, "control")
+        return replace(found, continuous=judge_control(problem, map, objective, u, function))
 
 
 def check_problem(problem: object, order: str, map: object = ...) -> None:

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
 from .arrays import Array
 from .certificate import Certificate
+from .continuum import Level
+from .errors import DataError
 from .field import Field, animate, export
 from .files import read_arrays, readable, write_arrays
-from .mesh.lagrange import Lagrange
 from .parallel import Group
-from .space import Space, product
+from .space import Space
+from .space_files import space_arrays, space_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,6 +41,10 @@ class Status(Enum):
         "result.control, exact_map) tells how good the control is"
     )
     ITERATIONS = "the limit of iterations was met: raise max_iterations, loosen tol, or try another method"
+    UNKNOWNS = (
+        "the tolerance on the distance to the continuous optimum is not met, and a finer mesh would have more than "
+        "max_unknowns: raise it, loosen the tolerance, or take states of degree 2"
+    )
     SOLVES = "the limit of solves was met: raise max_solves or loosen tol"
     ROUNDING = "no smaller bound is to be had: what is left is rounding and errors of linear solvers; loosen tol"
     REACHED = "the state meets the target to rounding, what is left of the control is noise: nothing to improve"
@@ -122,6 +127,8 @@ class Result:
     method, tol, fingerprint : the algorithm, the tolerance, and a digest of the discretised problem.
     memory : what was kept of PDE solutions where that is limited, else empty; see `Parabolic`.
     dual, weight : the last dual vector of the method and its Tikhonov weight, 0 if unknown, for warm starts.
+    levels : where meshes were refined, each with the bound to the continuous optimum on it (see `plot_levels`); they
+        are not in files.
     lower, upper, sensors : the bounds of the control and the points (dim, k) of observations, for figures.
     """
 
@@ -142,6 +149,7 @@ class Result:
     lower: Field | None = None
     upper: Field | None = None
     sensors: Array | None = None
+    levels: tuple[Level, ...] = ()
 
     @property
     def success(self) -> bool:
@@ -199,7 +207,7 @@ class Result:
         if self.adjoint.space is not self.state.space:  # at other times, or of a map without adjoint equation
             fields.append(self.adjoint)
         for item in fields:
-            arrays |= {f"{item.name}.{name}": a for name, a in _space_arrays(item.space).items()}
+            arrays |= {f"{item.name}.{name}": a for name, a in space_arrays(item.space).items()}
         extras = {"dual": self.dual, "lower": self.lower, "upper": self.upper}
         arrays |= {name: item.array for name, item in extras.items() if item is not None}
         if self.sensors is not None:
@@ -260,6 +268,22 @@ class Result:
             path,
         )
 
+    def plot_levels(self, path: str | Path | None = None) -> Figure | None:
+        """Draw meshes, bounds and what adds up to them, where meshes were refined; raises DataError for others."""
+        if not self.levels:
+            raise DataError("there are no levels: give solve a total_tol, for which it refines meshes.")
+        return self.group.only_on_root(lambda: self._draw_levels(path))
+
+    def _draw_levels(self, path: str | Path | None) -> Figure:
+        from . import plot
+
+        meshes, unknowns, bounds, norms, parts, shares, *_ = zip(*self.levels, strict=True)
+        elements = self.state.space.whole.elements
+        assert elements is not None
+        relative = np.array(bounds) / np.maximum(norms, 1e-300)
+        levels = plot.Levels(np.array(unknowns), relative, np.array(parts)[:, :4].T, self.tol, elements.degree + 1.0)
+        return plot.draw_levels(meshes, shares[-1], levels, _headline(self), path)
+
     def animate(self, path: str | Path) -> Path:
         """Write state and control, where these depend on time, as an animation, a .gif file (see `Field.animate`)."""
         return animate({"state $y$": self.state, "control $u$": self.control}, path)
@@ -289,9 +313,9 @@ def load(path: str | Path) -> Result:
     with readable(path):
         header.setdefault("memory", "")
         header.setdefault("weight", 0.0)
-        spaces = {name: _space(arrays, name) for name in ("control", "state")}
+        spaces = {name: space_of(arrays, name) for name in ("control", "state")}
         own = any(name.startswith("adjoint.mass") for name in arrays)
-        spaces["adjoint"] = _space(arrays, "adjoint") if own else spaces["state"]
+        spaces["adjoint"] = space_of(arrays, "adjoint") if own else spaces["state"]
         fields: dict[str, Any] = {name: Field(arrays[f"{name}.array"], spaces[name], name) for name in spaces}
         if "dual" in arrays:
             fields["dual"] = Field(arrays["dual"], Space(np.ones(arrays["dual"].size)), "dual")
@@ -313,6 +337,9 @@ def _headline(result: Result) -> str:
     certificate = result.certificate
     if result.status is Status.CONVERGED:
         quality = "optimum of an inexact map"
+    elif certificate.continuous is not None and certificate.continuous.bound is not None:
+        share = _rounded_up(certificate.continuous.bound / max(certificate.continuous.norm, 1e-300))
+        quality = rf"certified $\|u-u^*\| \leq {share}\,\|u\|$ of the continuous problem"
     elif certificate.optimal:
         quality = "$u = 0$ shown optimal"
     elif certificate.relative == 0.0:
@@ -337,64 +364,3 @@ def _rounded_up(bound: float) -> str:
 def _tex(number: str) -> str:
     digits, _, exponent = number.partition("e")
     return rf"{digits} \times 10^{{{int(exponent)}}}" if exponent else digits
-
-
-def _space_arrays(space: Space) -> dict[str, Array]:
-    """What a file has of a space, by name; `_space` makes it again."""
-    if space.factors:
-        parts = [_space_arrays(factor) for factor in space.factors]
-        return {f"{number}.{name}": array for number, part in enumerate(parts) for name, array in part.items()}
-    if space.levels is not None:
-        levels, edges = space.levels, space.levels.times.edges
-        arrays = {"times": levels.times.levels, "weights": levels.weights}
-        return _space_arrays(levels.base) | arrays | ({} if edges is None else {"edges": edges})
-    arrays = {"mass": space.mass}
-    if not space.diagonal:
-        arrays = _matrix_arrays("mass", space.mass)
-    if space.elements is not None:
-        names = ("vertices", "simplices", "dofs", "degree", "nodes")
-        values = {name: getattr(space.elements, name) for name in names}
-        arrays |= {name: np.array(value) for name, value in values.items() if value is not None}
-        if space.elements.bends is not None:
-            arrays["bent.edges"], arrays["bent.places"] = space.elements.bends
-        arrays |= {f"part.{tag}": numbers for tag, numbers in space.elements.parts.items()}
-    if space.fit is not None:
-        arrays |= _matrix_arrays("fit", space.fit)
-    if space.points is not None and (space.elements is None or space.fit is not None):
-        arrays["points"] = space.points
-    return arrays
-
-
-def _space(arrays: dict[str, Array], name: str) -> Space:
-    """The space that a file has under a name."""
-    own = {key.removeprefix(f"{name}."): array for key, array in arrays.items() if key.startswith(f"{name}.")}
-    if any(key.startswith("0.") for key in own):
-        numbers = {key.split(".")[0] for key in own if key[0].isdigit()}
-        return product([_space(own, str(number)) for number in range(len(numbers))])
-    if "mass" in own:
-        mass = own["mass"]
-    else:
-        size = own["mass.indptr"].size - 1
-        mass = sp.csr_matrix(_compressed(own, "mass"), shape=(size, size))
-    elements, fit = None, None
-    if "degree" in own:
-        bends = (own["bent.edges"], own["bent.places"]) if "bent.edges" in own else None
-        parts = {key.removeprefix("part."): array for key, array in own.items() if key.startswith("part.")}
-        vertices, simplices, dofs = (own[key] for key in ("vertices", "simplices", "dofs"))
-        elements = Lagrange(vertices, simplices, dofs, int(own["degree"]), own.get("nodes"), bends, parts)
-    if "fit.indptr" in own:
-        fit = sp.csr_matrix(_compressed(own, "fit"), shape=(own["fit.indptr"].size - 1, mass.size))
-    members = {}
-    if elements is not None and fit is None:
-        members = {tag: np.unique(elements.dofs[:, cells]) for tag, cells in elements.parts.items()}
-    base = Space(mass, elements, own.get("points"), members=members, fit=fit)
-    return base.over(own["times"], own["weights"], own.get("edges")) if "times" in own else base
-
-
-def _matrix_arrays(name: str, matrix: Any) -> dict[str, Array]:
-    rows = sp.csr_matrix(matrix)
-    return {f"{name}.data": rows.data, f"{name}.indices": rows.indices, f"{name}.indptr": rows.indptr}
-
-
-def _compressed(arrays: dict[str, Array], name: str) -> tuple[Array, Array, Array]:
-    return arrays[f"{name}.data"], arrays[f"{name}.indices"], arrays[f"{name}.indptr"]

@@ -14,11 +14,11 @@ ROOT = Path(pdecontrol.__file__).parent
 # From the ground floor up. What stands on a floor knows the floors below, and a room of several modules itself.
 FLOORS = (
     ("errors",), ("arrays", "counter"), ("files", "parallel", "times"), ("problem",), ("mesh",), ("linear",),
-    ("plot", "export", "layout"), ("space", "evaluable"), ("field",), ("agreement", "reference", "interface_reference"),
-    ("spectrum",), ("maps",), ("terms", "stacked", "linearised", "few"), ("curvature", "verify"), ("certificate",),
-    ("result",), ("solvers",),
-    ("fem",), ("continuous",), ("starts",), ("optimise",), ("pinn",), ("driver",), ("learn",),
-    ("__init__", "cli"), ("__main__",),
+    ("plot", "export", "layout"), ("space", "evaluable"), ("field", "space_files"),
+    ("agreement", "reference", "interface_reference"), ("spectrum",), ("maps",),
+    ("terms", "stacked", "linearised", "few"), ("curvature", "verify", "continuum"), ("certificate",), ("result",),
+    ("solvers",), ("fem",), ("starts", "projected"), ("continuous",), ("optimise",), ("discretisation",),
+    ("refinement", "pinn"), ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),
 )  # fmt: skip
 
 

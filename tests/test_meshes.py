@@ -13,7 +13,7 @@ from pdecontrol.errors import MeshError
 from pdecontrol.mesh.elements import facet_lagrange
 from pdecontrol.mesh.gmsh import read_mesh
 from pdecontrol.mesh.mesh import Mesh
-from pdecontrol.mesh.shapes import disc, unit_cube, unit_interval, unit_square
+from pdecontrol.mesh.shapes import disc, l_shape, unit_cube, unit_interval, unit_square
 
 TWO_MATERIALS = Path(__file__).parent.parent / "meshes" / "two_materials.msh"
 
@@ -22,6 +22,7 @@ MESHES = {
     "square": lambda: unit_square((3, 4)),
     "cube": lambda: unit_cube((2, 3, 1)),
     "disc": lambda: disc(4),
+    "L": lambda: l_shape(2),
     "file": lambda: read_mesh(TWO_MATERIALS),
 }
 
@@ -127,9 +128,24 @@ def test_disc_converges_to_the_disc_with_order_two_and_good_angles():
         assert cosine.min() > -1e-12
 
 
+@pytest.mark.parametrize("n", [1, 3, 10])
+def test_the_l_shape_is_three_squares(n):
+    mesh = l_shape(n)
+    assert mesh.points.shape[1] == (2 * n + 1) ** 2 - n**2 and mesh.cells.shape[1] == 6 * n**2
+    assert set(mesh.points[0]) == set(mesh.points[1]) == {i / n for i in range(-n, n + 1)}
+    assert np.allclose(mesh.volumes, 0.5 / n**2) and np.isclose(measure(mesh, "boundary"), 8)
+    x, y = mesh.points[:, mesh.cells].mean(axis=1)
+    assert ((x < 0) | (y > 0)).all()
+    assert [tag for tag, facets in mesh.boundaries.items() if facets.shape[1] == 8 * n] == ["boundary"]
+    same = Mesh(mesh.points, mesh.cells)
+    assert all(
+        np.array_equal(a, b) for a, b in ((same.cells, mesh.cells), (same.facets("boundary"), mesh.facets("boundary")))
+    )
+
+
 @pytest.mark.parametrize("n", [0, -1, 2.5, "4", None, (2, 2, 2, 2), (2, 0), [1.5, 2]])
 def test_wrong_number_of_cells_is_refused(n):
-    for build in (unit_interval, unit_square, unit_cube, disc):
+    for build in (unit_interval, unit_square, unit_cube, disc, l_shape):
         with pytest.raises(MeshError, match="number"):
             build(n)
 

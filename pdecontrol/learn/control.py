@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from ..driver import discretise
+from ..discretisation import discretise
 from ..errors import PdecontrolError, ProblemError
 from ..fem.backends import Embedded
 from ..fem.parabolic import ParabolicLinearisation, ParabolicMap

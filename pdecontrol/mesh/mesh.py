@@ -12,6 +12,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..errors import MeshError
+from .bisection import bisection, marked_cells
 from .cells import children, edge_determinants, edges_of, facets_of, number_columns, oriented
 from .checks import check_numbers, checked_array, checked_boundaries, checked_part, tagged_facets, welded
 from .quadratic import Bends, checked_bends
@@ -284,6 +285,41 @@ class Mesh:
             {tag: np.sort(children(facets, edges, n), axis=0) for tag, facets in self.boundaries.items()},
             self.weld,
         )
+
+    def bisect(self, marked: Array) -> Mesh:
+        """The mesh with the marked intervals cut in 2, triangles in 4, and those beside them as far as they must be.
+
+        Triangles are cut at their longest edges: no angle becomes less than half the smallest one of the cell that it
+        came from, however often this is repeated. The first n points are those of this mesh. The first child of a
+        cell, or of a facet of a boundary, has its number, the others come after all of these.
+
+        Parameters
+        ----------
+        marked : the numbers of cells, or booleans (m,).
+
+        Raises
+        ------
+        MeshError
+            For tetrahedra, bent edges, and numbers or booleans that mark no cells of this mesh.
+
+        Examples
+        --------
+        >>> from pdecontrol.mesh.shapes import unit_square
+        >>> mesh = unit_square(2)
+        >>> for _ in range(3):
+        ...     mesh = mesh.bisect((mesh.points[:, mesh.cells] == 0).all(axis=0).any(axis=0))
+        >>> mesh.cells.shape
+        (3, 44)
+        """
+        if self.dim > 2:
+            raise MeshError("Tetrahedra are not bisected; refine() cuts all of them.")
+        if self.bends is not None:
+            raise MeshError("A mesh with bent edges is not bisected: bisect the straight mesh, then bend its edges.")
+        cut = bisection(self.points, self.cells, marked_cells(marked, self.cells.shape[1]))
+        points = np.hstack([self.points, self.points[:, cut.edges].mean(axis=1)])
+        parts = {tag: np.flatnonzero(np.isin(cut.parents, numbers)) for tag, numbers in self.parts.items()}
+        boundaries = {tag: cut.facets(facets) for tag, facets in self.boundaries.items()}
+        return known(points, oriented(points, cut.cells), parts, boundaries, self.weld)
 
 
 def known(

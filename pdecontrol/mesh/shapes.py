@@ -1,4 +1,4 @@
-"""Meshes of plain shapes: intervals, boxes, discs."""
+"""Meshes of plain shapes: intervals, boxes, discs, the L-shaped domain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..errors import MeshError
-from .cells import oriented
+from .cells import facets_of, number_columns, oriented
 from .mesh import Mesh, known
 
 Divisions = int | Sequence[int]
@@ -112,6 +112,33 @@ def disc(n: int, radius: float = 1.0) -> Mesh:
     facets = facets[:, np.lexsort(facets[::-1])]
     vertices = np.hstack(points)
     return known(vertices, oriented(vertices, np.hstack(cells)), {}, {"boundary": facets})
+
+
+def l_shape(n: int) -> Mesh:
+    """The L-shaped domain, (-1, 1)^2 without [0, 1) x (-1, 0], in 6 n^2 triangles: n squares a unit of length.
+
+    Each square is cut in two triangles along the diagonal that points to the upper right. States are singular at the
+    re-entrant corner, the origin, like r^(2/3).
+
+    Raises
+    ------
+    MeshError
+        If n is not a positive integer.
+
+    Examples
+    --------
+    >>> l_shape(2).cells.shape
+    (3, 24)
+    """
+    n = _count(n)
+    square = unit_square(2 * n)
+    grid = np.rint(2 * n * square.points) - n
+    middles = grid[:, square.cells].mean(axis=1)
+    vertices, cells = np.unique(square.cells[:, (middles[0] < 0) | (middles[1] > 0)], return_inverse=True)
+    cells = cells.reshape(3, -1)
+    columns = np.sort(facets_of(cells), axis=0)
+    first, numbers = number_columns(columns)
+    return known(grid[:, vertices] / n, cells, {}, {"boundary": columns[:, first[np.bincount(numbers) == 1]]})
 
 
 def _unit_box(n: Divisions, *sides: list[str]) -> Mesh:

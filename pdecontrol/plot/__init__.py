@@ -2,8 +2,19 @@
 
 from .animation import animate
 from .figures import draw
+from .levels import Levels, draw_levels
 from .panels import Panel
 from .pieces import pieces_around
 from .results import Convergence, Entries, draw_result
 
-__all__ = ["Convergence", "Entries", "Panel", "animate", "draw", "draw_result", "pieces_around"]
+__all__ = [
+    "Convergence",
+    "Entries",
+    "Levels",
+    "Panel",
+    "animate",
+    "draw",
+    "draw_levels",
+    "draw_result",
+    "pieces_around",
+]

@@ -1,0 +1,123 @@
+"""Meshes refined until a bound to the continuous optimum meets a tolerance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+
+from ..continuum import Continuous, Level
+from ..counter import Counter
+from ..errors import SolveLimitError
+from ..fem.steady import SteadyMap
+from ..field import Field
+from ..mesh.mesh import Mesh
+from ..problem import ControlProblem
+from .analysis import Analysis
+from .marking import marked
+
+
+class Goal(NamedTuple):
+    """What a bound is to meet, and what may be spent on it.
+
+    Attributes
+    ----------
+    tol, atol : bound <= tol (||z|| - bound), or bound <= atol.
+    adapt : whether cells are refined where the bound comes from, or all of them.
+    unknowns : of states, the most that there may be.
+    solves : PDE solves, the most that there may be.
+    """
+
+    tol: float
+    atol: float
+    adapt: bool
+    unknowns: float
+    solves: float
+
+
+class Refined(NamedTuple):
+    """Where refinement ended, with the adjoint state there; whether the goal was met, or which limit; the levels."""
+
+    mesh: Mesh
+    certificate: Continuous
+    adjoint: Field
+    met: bool
+    limit: str
+    levels: tuple[Level, ...]
+    solves: dict[str, float]
+
+
+def refined(
+    problem: ControlProblem, mesh: Mesh, degree: int, adjoint: Field, goal: Goal,
+    map: SteadyMap | None = None, watch: Callable[[Level, float], bool | None] = lambda level, objective: None,
+) -> Refined:  # fmt: skip
+    """Solve, bound, mark and bisect from an adjoint state of the discrete optimum, until the bound meets a goal.
+
+    Parameters
+    ----------
+    problem, mesh, degree, map : see `Analysis`.
+    adjoint : an adjoint state near that of the optimum.
+    goal : see `Goal`.
+    watch : told of each level and of the objective there; it ends the run by True.
+    """
+    begin, spent, levels = perf_counter(), Counter().snapshot(), list[Level]()
+    analysis = Analysis(problem, mesh, degree, map)
+    q = adjoint.array if analysis.map is map else adjoint(analysis.map.system.engine.nodes)
+    found: Refined | None = None
+    while True:
+        counter = analysis.map.solves
+        before = counter.snapshot()
+        try:
+            with counter.limited(before["total"] + goal.solves - spent["total"]):
+                point, bound = analysis.improved(q)
+        except SolveLimitError:
+            if found is None:
+                raise
+            return found._replace(limit="solves")
+        spent = {kind: count + spent[kind] for kind, count in counter.since(before).items()}
+        unknowns = int(analysis.map.system.lifting.free.size)
+        levels.append(
+            Level(
+                mesh,
+                unknowns,
+                bound.control,
+                bound.norm,
+                bound.parts,
+                bound.shares,
+                spent["total"],
+                perf_counter() - begin,
+            )
+        )
+        certificate = analysis.certificate(bound, order=observed_order(levels))
+        met = certificate.meets(goal.tol, goal.atol)
+        adjoint = Field(point.q, analysis.map.solution, "adjoint")
+        found = Refined(mesh, certificate, adjoint, met, "", tuple(levels), spent)
+        if watch(levels[-1], analysis.optimality.objective(point)) and not met:
+            return found._replace(limit="stopped")
+        if met:
+            return found
+        finer = mesh.bisect(marked(bound.shares)) if goal.adapt else mesh.refine()
+        if unknowns * finer.cells.shape[1] / mesh.cells.shape[1] > goal.unknowns:
+            return found._replace(limit="unknowns")
+        mesh, analysis = finer, Analysis(problem, finer, degree)
+        q = adjoint(analysis.map.system.engine.nodes)
+
+
+def observed_order(levels: list[Level]) -> float:
+    """The order of the bound in the size of the cells, by the last two levels; NaN for one."""
+    if len(levels) < 2:
+        return np.nan
+    coarse, fine = levels[-2:]
+    ratio = np.log(fine.unknowns / coarse.unknowns) / coarse.mesh.dim
+    return float(np.log(coarse.bound / fine.bound) / ratio)
+
+
+def needed(levels: tuple[Level, ...], goal: Goal) -> float:
+    """The unknowns that would be needed, at the order seen; infinite where none is."""
+    order, last = observed_order(list(levels)), levels[-1]
+    if not order > 0:
+        return np.inf
+    target = max(goal.atol, last.norm * goal.tol / (1 + goal.tol))
+    return float(last.unknowns * (last.bound / target) ** (last.mesh.dim / order))

@@ -1,0 +1,209 @@
+"""z = argmin G + <q, .> pointwise, integrated exactly: cells are cut where it has kinks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from ..arrays import Array, Indices
+from ..terms.control import soft
+from .samples import EDGES, Points, rule, shapes
+
+FINE = 8  # parts of each edge of cells with kinks where q is quadratic there
+ORDER = 4  # of the rule on pieces: squares of quadratic functions
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """alpha/2 ||u - r||^2 + beta ||u||_L1 over lower <= u <= upper, with data that are affine on each cell.
+
+    Parameters
+    ----------
+    alpha, beta : numbers, alpha > 0.
+    reference, lower, upper : (dim + 1, n), the values at the corners of each cell, infinite where there is no bound.
+    cells : (k,), where there is a control.
+    """
+
+    alpha: float
+    beta: float
+    reference: Array
+    lower: Array
+    upper: Array
+    cells: Indices
+
+    def argmin(self, q: Array, reference: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
+        """z, and whether it is strictly inside of the bounds and off the kink of the L1 term."""
+        v = self.alpha * reference - q
+        z = soft(v, self.beta) / self.alpha
+        free = (z > lower) & (z < upper)
+        return np.clip(z, lower, upper), free & (np.abs(v) > self.beta) if self.beta else free
+
+    def at(self, points: Points) -> tuple[Array, Array, Array]:
+        """The reference and the bounds at points."""
+        lam, cells = points.coordinates.T, points.cells
+        reference, lower, upper = (
+            np.einsum("vs,vs->s", lam, data[:, cells]) if np.isfinite(data).all() else data[0, cells]
+            for data in (self.reference, self.lower, self.upper)
+        )
+        return reference, lower, upper
+
+    def kinks(self, q: Array, data: tuple[Array, Array, Array]) -> list[Array]:
+        """Functions of which one at least vanishes where z has a kink; arrays of the shape of q."""
+        reference, lower, upper = data
+        v = self.alpha * reference - q
+        thresholds = (self.beta, -self.beta) if self.beta else (0.0,)
+        found = [v - threshold for threshold in thresholds] if self.beta else []
+        for bound in (lower, upper):
+            if np.isfinite(bound).all():
+                found += [v - threshold - self.alpha * bound for threshold in thresholds]
+                if self.beta and np.ptp(bound):
+                    found.append(np.broadcast_to(bound, v.shape))
+        return found
+
+
+class Minimiser(NamedTuple):
+    """z at points of quadrature, and whether it is inactive there; ||q - q~|| on each cell, (n,)."""
+
+    points: Points
+    z: Array
+    inactive: Array
+    off: Array
+
+
+class _Pieces(NamedTuple):
+    """Simplices in cells: barycentric corners (s, dim + 1, dim + 1) and the values (s, dim + 1) of q~ there."""
+
+    cells: Indices
+    corners: Array
+    q: Array
+
+    def of(self, data: Array) -> Array:
+        """The values at corners (s, dim + 1) of data (dim + 1, n) that are affine on cells."""
+        if not np.isfinite(data).all():
+            return np.full(self.q.shape, data[0, 0])
+        return np.asarray(np.einsum("svb,bs->sv", self.corners, data[:, self.cells]))
+
+
+def minimiser(cost: Cost, q: Array, dofs: Indices, volumes: Array) -> Minimiser:
+    """z = argmin G + <q~, .> for q of degree 1 or 2, given by its coefficients.
+
+    Notes
+    -----
+    For degree 1, q~ = q. For degree 2, q~ is the interpolant on 8^dim parts of the cells in which z may have a kink,
+    and q in others. With data that are affine on cells, z is a polynomial between its kinks.
+    """
+    local, corners = q[dofs], len(cost.reference)
+    kinked = np.zeros(volumes.size, dtype=bool)
+    kinked[cost.cells] = _have_kinks(cost, local)
+    plain, cut = np.setdiff1d(cost.cells, np.flatnonzero(kinked)), np.flatnonzero(kinked)
+    whole = Points.on(plain, volumes, ORDER, corners)
+    pieces = _divided(local, cut, corners, FINE if len(dofs) > corners else 1)
+    off = _distance(local, pieces, volumes)
+    for level in _levels(cost):
+        pieces = _cut(pieces, level(pieces))
+    share = np.abs(np.linalg.det(pieces.corners))
+    within = Points.of(pieces.cells, pieces.corners, share * volumes[pieces.cells], ORDER)
+    values = np.concatenate([whole.values(local), (pieces.q @ rule(corners - 1, ORDER)[0].T).ravel()])
+    points = whole + within
+    z, inactive = cost.argmin(values, *cost.at(points))
+    return Minimiser(points, z, inactive, off)
+
+
+def _have_kinks(cost: Cost, local: Array) -> Array:
+    """Whether z may have a kink in each cell with a control: by coefficients of Bernstein, which enclose values."""
+    corners, count = len(cost.reference), len(local)
+    edges = EDGES[: count - corners]
+
+    def enclosing(values: Array) -> Array:
+        if len(values) < count:
+            return np.concatenate([values, *([(values[i] + values[j]) / 2] for i, j in edges)])
+        middles = ([2 * values[corners + k] - (values[i] + values[j]) / 2] for k, (i, j) in enumerate(edges))
+        return np.concatenate([values[:corners], *middles])
+
+    reference, lower, upper, q = (
+        enclosing(data[:, cost.cells]) for data in (cost.reference, cost.lower, cost.upper, local)
+    )
+    kinked = np.zeros(cost.cells.size, dtype=bool)
+    for level in cost.kinks(q, (reference, lower, upper)):
+        kinked |= (level.min(axis=0) < 0) & (level.max(axis=0) > 0)
+    return kinked
+
+
+def _divided(local: Array, cells: Indices, corners: int, parts: int) -> _Pieces:
+    """Cells divided into parts^dim simplices each, with the values at their corners of q, given by those at nodes."""
+    if corners == 2:
+        ends = np.arange(parts + 1) / parts
+        inner = np.stack([ends[:-1], ends[1:]], axis=1)[:, :, None]
+    else:
+        up = [[(i, j), (i + 1, j), (i, j + 1)] for i in range(parts) for j in range(parts - i)]
+        down = [[(i + 1, j), (i + 1, j + 1), (i, j + 1)] for i in range(parts) for j in range(parts - 1 - i)]
+        inner = np.array(up + down) / parts
+    simplices = np.concatenate([1 - inner.sum(axis=2, keepdims=True), inner], axis=2)
+    basis = shapes(simplices.reshape(-1, corners).T, len(local))
+    values = (local[:, cells].T @ basis).reshape(-1, corners)
+    every = np.broadcast_to(simplices, (cells.size, *simplices.shape)).reshape(-1, corners, corners)
+    return _Pieces(np.repeat(cells, len(simplices)), every, values)
+
+
+def _distance(local: Array, pieces: _Pieces, volumes: Array) -> Array:
+    """||q - q~|| on each cell."""
+    corners = pieces.q.shape[1]
+    if len(local) == corners:
+        return np.zeros(volumes.size)
+    points = Points.of(pieces.cells, pieces.corners, volumes[pieces.cells] / FINE ** (corners - 1), ORDER)
+    affine = (pieces.q @ rule(corners - 1, ORDER)[0].T).ravel()
+    return np.sqrt(points.sums((points.values(local) - affine) ** 2, volumes.size))
+
+
+def _levels(cost: Cost) -> Iterator[Callable[[_Pieces], Array]]:
+    """Functions of pieces, in turn: each is affine on those that were cut by the ones before."""
+
+    def v(pieces: _Pieces) -> Array:
+        return cost.alpha * pieces.of(cost.reference) - pieces.q
+
+    def free(pieces: _Pieces) -> Array:
+        # v - beta and v + beta have one sign on each piece, which rounding must not take from its corners.
+        values = v(pieces)
+        middle = values.mean(axis=1, keepdims=True)
+        return np.where(np.abs(middle) > cost.beta, values - np.sign(middle) * cost.beta, 0.0) / cost.alpha
+
+    def beyond(pieces: _Pieces, threshold: float) -> Array:
+        return v(pieces) - threshold
+
+    def outside(pieces: _Pieces, bound: Array) -> Array:
+        return free(pieces) - pieces.of(bound)
+
+    if cost.beta:
+        yield partial(beyond, threshold=cost.beta)
+        yield partial(beyond, threshold=-cost.beta)
+    for bound in (cost.lower, cost.upper):
+        if np.isfinite(bound).all():
+            yield partial(outside, bound=bound)
+
+
+def _cut(pieces: _Pieces, level: Array) -> _Pieces:
+    """Each piece cut where a function vanishes that is affine on it, by its values (s, dim + 1) at the corners."""
+    positive, corners = level > 0, level.shape[1]
+    count = positive.sum(axis=1)
+    hit = (count > 0) & (level.min(axis=1) < 0)
+    rows, alone = np.arange(hit.sum()), count[hit] == 1
+    lone = np.where(alone, positive[hit].argmax(axis=1), positive[hit].argmin(axis=1))
+    # Corner by corner from the one that is alone on its side: barycentric coordinates, q and the function in one array.
+    values = np.concatenate([pieces.corners[hit], pieces.q[hit][:, :, None], level[hit][:, :, None]], axis=2)
+    apex, *others = (values[rows, (lone + step) % corners] for step in range(corners))
+    crossings = [apex + (other - apex) * (apex[:, -1] / (apex[:, -1] - other[:, -1]))[:, None] for other in others]
+    if corners == 2:
+        new: list[tuple[Array, ...]] = [(apex, crossings[0]), (crossings[0], others[0])]
+    else:
+        (first, second), (near, far) = crossings, others
+        new = [(apex, first, second), (first, near, far), (first, far, second)]
+    parts = np.concatenate([np.stack(part, axis=1) for part in new])
+    return _Pieces(
+        np.concatenate([pieces.cells[~hit], *[pieces.cells[hit]] * len(new)]),
+        np.concatenate([pieces.corners[~hit], parts[:, :, :corners]]),
+        np.concatenate([pieces.q[~hit], parts[:, :, corners]]),
+    )

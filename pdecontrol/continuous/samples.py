@@ -1,0 +1,179 @@
+"""Functions on cells: quadratic polynomials by their values at corners and middles of edges, and others at points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from skfem.quadrature import get_quadrature
+from skfem.refdom import RefLine, RefTri
+
+from ..arrays import Array, Indices
+
+DOMAINS = {1: RefLine, 2: RefTri}
+EDGES = ((0, 1), (1, 2), (0, 2))  # the corners of each edge, in the order of degrees of freedom
+
+
+@cache
+def rule(dim: int, order: int) -> tuple[Array, Array]:
+    """Barycentric coordinates (q, dim + 1) of points inside the reference simplex, and positive weights of sum 1."""
+    points, weights = get_quadrature(DOMAINS[dim], order)
+    return np.vstack([1 - points.sum(axis=0), points]).T, weights / weights.sum()
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Points of quadrature in cells, any number in each.
+
+    Parameters
+    ----------
+    cells : (s,), the cell of each point.
+    coordinates : (s, dim + 1), its barycentric coordinates there.
+    weights : (s,), which add up to the volumes.
+    """
+
+    cells: Indices
+    coordinates: Array
+    weights: Array
+
+    @classmethod
+    def of(cls, cells: Indices, corners: Array, volumes: Array, order: int) -> Points:
+        """Those of a rule on simplices with corners (s, dim + 1, dim + 1), barycentric in the cells they are part of.
+
+        The volumes are those of the simplices, (s,).
+        """
+        dim = corners.shape[1] - 1
+        coordinates, weights = rule(dim, order)
+        inside = np.einsum("qv,svb->sqb", coordinates, corners).reshape(-1, dim + 1)
+        return cls(np.repeat(cells, weights.size), inside, np.outer(volumes, weights).ravel())
+
+    @classmethod
+    def on(cls, cells: Indices, volumes: Array, order: int, corners: int) -> Points:
+        """Those of a rule on some cells, of all whose volumes are given."""
+        return cls.of(cells, np.broadcast_to(np.eye(corners), (cells.size, corners, corners)), volumes[cells], order)
+
+    def places(self, corners: Array) -> Array:
+        """Where they are, (dim, s), for the corners (dim, dim + 1, n) of all cells."""
+        return np.einsum("sv,dvs->ds", self.coordinates, corners[:, :, self.cells])
+
+    def sums(self, values: Array, count: int) -> Array:
+        """int values over each of so many cells, (count,)."""
+        return np.bincount(self.cells, self.weights * values, count)
+
+    def moments(self, values: Array, count: int) -> Array:
+        """int values lam_i lam_j over each cell, (dim + 1, dim + 1, count)."""
+        corners = self.coordinates.shape[1]
+        found = np.empty((corners, corners, count))
+        weighted = self.weights * values
+        for i in range(corners):
+            for j in range(i + 1):
+                products = weighted * self.coordinates[:, i] * self.coordinates[:, j]
+                found[i, j] = found[j, i] = np.bincount(self.cells, products, count)
+        return found
+
+    def values(self, local: Array) -> Array:
+        """The values (s,) of polynomials of degree 1 or 2, given on all cells by those at their nodes (.., n)."""
+        return np.asarray(np.einsum("ls,ls->s", local[:, self.cells], shapes(self.coordinates.T, len(local))))
+
+    def oscillation(self, values: Array, volumes: Array, degree: int) -> Array:
+        """||v - Pi v|| on each cell, (n,), with the projection Pi onto polynomials of a degree 0, 1 or 2."""
+        off = values - self.values(projected(self.moments(values, volumes.size), volumes, degree))
+        return np.sqrt(self.sums(off**2, volumes.size))
+
+    def __add__(self, other: Points) -> Points:
+        return Points(
+            np.concatenate([self.cells, other.cells]), np.concatenate([self.coordinates, other.coordinates]),
+            np.concatenate([self.weights, other.weights]),
+        )  # fmt: skip
+
+
+def shapes(lam: Array, count: int) -> Array:
+    """The basis (count, s) of degree 0, 1 or 2, by its nodes, at barycentric coordinates (dim + 1, s)."""
+    if count == 1:
+        return np.ones((1, lam.shape[1]))
+    if count == len(lam):
+        return lam
+    edges = EDGES[: count - len(lam)]
+    return np.concatenate([lam * (2 * lam - 1), *([4 * lam[i] * lam[j]] for i, j in edges)])
+
+
+def nodes(corners: int, degree: int) -> int:
+    """How many there are on a cell."""
+    return (1, corners, corners * (corners + 1) // 2)[degree]
+
+
+class Reference(NamedTuple):
+    """Integrals over the reference simplex of volume 1, of quadratic polynomials by their values at nodes.
+
+    Attributes
+    ----------
+    gram : (l, l), of products of two.
+    moments : (dim + 1, dim + 1, l), of one with two barycentric coordinates.
+    rest : for degrees 0, 1 and 2, (l, l), of products of two less their projections onto that degree.
+    """
+
+    gram: Array
+    moments: Array
+    rest: tuple[Array, ...]
+
+
+@cache
+def reference(corners: int) -> Reference:
+    """The integrals for so many corners, 2 or 3."""
+    lam, weights = rule(corners - 1, 4)
+    count = nodes(corners, 2)
+    own = shapes(lam.T, count)
+    gram = (own * weights) @ own.T
+    rest = []
+    for degree in range(3):
+        lower = shapes(lam.T, nodes(corners, degree))
+        mixed = (lower * weights) @ own.T
+        rest.append(gram - mixed.T @ np.linalg.solve((lower * weights) @ lower.T, mixed))
+    return Reference(gram, np.einsum("qi,qj,lq,q->ijl", lam, lam, own, weights), tuple(rest))
+
+
+def quadratic(y: Array, dofs: Indices, corners: int) -> Array:
+    """The values (l, n) at corners and middles of edges of a function of degree 1 or 2, given by its coefficients."""
+    local = y[dofs]
+    if len(dofs) > corners:
+        return np.asarray(local)
+    return np.concatenate([local, *([(local[i] + local[j]) / 2] for i, j in EDGES[: nodes(corners, 2) - corners])])
+
+
+def projected(moments: Array, volumes: Array, degree: int = 2) -> Array:
+    """The projection (l, n) onto polynomials of a degree of a function with moments int r lam_i lam_j."""
+    corners = len(moments)
+    first = moments.sum(axis=1)
+    if degree == 0:
+        return first.sum(axis=0, keepdims=True) / volumes
+    lam, weights = rule(corners - 1, 4)
+    own = shapes(lam.T, nodes(corners, degree))
+    load = first
+    if degree == 2:
+        load = functional(moments, nodes(corners, 2))
+    return np.linalg.solve((own * weights) @ own.T, load / volumes)
+
+
+def functional(moments: Array, count: int) -> Array:
+    """int r phi on each cell, (count, n), for the basis of degree 1 or 2, by the moments int r lam_i lam_j of r."""
+    corners = len(moments)
+    first = moments.sum(axis=1)
+    if count == corners:
+        return first
+    rows = [2 * moments[i, i] - first[i] for i in range(corners)]
+    return np.stack(rows + [4 * moments[i, j] for i, j in EDGES[: count - corners]])
+
+
+def moments_of(local: Array, volumes: Array) -> Array:
+    """int r lam_i lam_j (dim + 1, dim + 1, n) of quadratic r (l, n)."""
+    corners = 2 if len(local) == 3 else 3
+    return np.asarray(np.einsum("ijl,ln->ijn", reference(corners).moments, local) * volumes)
+
+
+def squares(local: Array, volumes: Array, degree: int | None = None) -> Array:
+    """||r||^2 on each cell (n,) of quadratic r (l, n), or of what is left of r without its projection onto a degree."""
+    corners = 2 if len(local) == 3 else 3
+    form = reference(corners).gram if degree is None else reference(corners).rest[degree]
+    return np.maximum(np.einsum("ln,lk,kn->n", local, form, local) * volumes, 0.0)

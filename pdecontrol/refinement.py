@@ -1,0 +1,151 @@
+"""Solve until the distance to the continuous optimum meets a tolerance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import perf_counter
+from typing import Any, Unpack
+
+import numpy as np
+
+from .continuous.adapt import Goal, Refined, needed, refined
+from .continuous.judge import judge_optimum
+from .continuous.statement import unsupported
+from .continuum import Continuous, Level
+from .discretisation import discretise
+from .errors import ProblemError
+from .fem.backends import Backend, chosen
+from .fem.steady import SteadyMap
+from .field import Field
+from .maps import SolutionMap
+from .mesh.mesh import Mesh
+from .optimise import RunOptions, minimise
+from .problem import Box, ControlProblem, Tikhonov, Tracking, check_number
+from .projected import Projection
+from .result import History, Result, Row, Status
+from .solvers.method import Method
+from .solvers.progress import Printer
+
+FIRST = 1e-4  # relative, of the discrete optimum on the first mesh
+LIMITS = {"unknowns": Status.UNKNOWNS, "solves": Status.SOLVES, "stopped": Status.STOPPED}
+
+
+def goal_of(total_tol: float | None, total_atol: float, adapt: bool, max_unknowns: float, options: RunOptions) -> Goal:
+    """The goal of what `solve` was given, checked; the limit of solves is taken out of the options."""
+    if adapt not in (True, False):
+        raise ProblemError(f"adapt is True or False, not {adapt!r}.")
+    tol = 0.0 if total_tol is None else check_number(total_tol, "total_tol", positive=True)
+    solves = options.pop("max_solves", np.inf)
+    if solves != np.inf:
+        check_number(solves, "max_solves")
+    if max_unknowns != np.inf:
+        check_number(max_unknowns, "max_unknowns", positive=True)
+    return Goal(tol, check_number(total_atol, "total_atol"), adapt, max_unknowns, solves)
+
+
+def check_goal(problem: ControlProblem, mesh: Mesh, backend: str | Backend, options: RunOptions) -> None:
+    """Raise ProblemError for a tolerance on the distance to the continuous optimum that has no bound or no sense."""
+    reason = unsupported(problem, mesh, chosen(backend).degree) or _of_one_mesh(problem)
+    if reason is not None:
+        raise ProblemError(
+            f"total_tol: there is no bound to the optimum of the continuous problem, for {reason}. Leave it out: "
+            "certificates say how far controls are from the optimum of the discrete problem, and discretisation=True "
+            "estimates how far that is from the continuous one."
+        )
+    refused = [name for name in ("checkpoint", "checkpoint_seconds", "checkpoint_iterations", "restart", "atol")
+               if options.get(name)]  # fmt: skip
+    if refused:
+        raise ProblemError(f"total_tol refines meshes, and {refused[0]} is of one mesh: leave one of them out.")
+
+
+def _of_one_mesh(problem: ControlProblem) -> str | None:
+    """Data that belong to one mesh."""
+    tikhonov, box = problem.term(Tikhonov), problem.term(Box) or Box()
+    assert tikhonov is not None
+    data: list[tuple[str, Any]] = [
+        ("reference", tikhonov.reference), ("lower bound", box.lower), ("upper bound", box.upper),
+        *(("target", item.target) for item in problem.observations if isinstance(item, Tracking)),
+    ]  # fmt: skip
+    for name, item in data:
+        if isinstance(item, (np.ndarray, list, tuple)) and np.ndim(item) > 0:
+            return f"the {name} is an array, which belongs to one mesh: give a function or a field"
+    return None
+
+
+def solve_refined(
+    problem: ControlProblem, mesh: Mesh, backend: str | Backend, method: str | Method, tol: float, goal: Goal,
+    **options: Unpack[RunOptions],
+) -> Result:  # fmt: skip
+    """The result on the mesh on which the bound meets the goal, or on the last one within the limits."""
+    begin, history, rest = perf_counter(), History(), dict[str, Any](options)
+    progress, callback = rest.pop("progress", None), rest.pop("callback", None)
+    with discretise(problem, mesh, backend) as map:
+        group = map.control.group
+        first = minimise(problem, map, method, max(tol, FIRST), progress=False, **rest)
+        if first.certificate.optimal and not goal.atol:
+            raise ProblemError(
+                "total_tol: u = 0 is the optimum on this mesh, and no distance to it is small beside it: give a "
+                "total_atol, the distance that is small enough."
+            )
+        spent = first.solves["total"]
+        q = first.adjoint.undivided()
+        printer = Printer(progress if group.root else False)
+
+        def watch(level: Level, objective: float) -> bool:
+            row = Row(len(history), objective, np.nan, level.bound, int(spent + level.solves), perf_counter() - begin)
+            history.append(row)
+            printer.show(row)
+            return bool(callback is not None and callback(row))
+
+        def refine() -> tuple[Refined, History]:
+            assert isinstance(map, SteadyMap)
+            own = map if map.system.engine.name == "skfem" else None
+            left = goal._replace(solves=goal.solves - spent)
+            return refined(problem, mesh, map.system.engine.degree, q, left, own, watch), history
+
+        found, history = group.on_root(refine)
+        printer.close()
+    rest.pop("start", None)
+    with discretise(problem, found.mesh, backend) as map:
+        zero = Field(map.control.zeros(), map.control)
+        start = Projection(problem, found.adjoint, zero.undivided()).evaluate
+        last = minimise(problem, map, method, tol, start=start, progress=False, **rest)
+    control = replace(last.control, function=Projection(problem, found.adjoint, last.control))
+    status = Status.CERTIFIED if found.met else LIMITS[found.limit]
+    return replace(
+        last,
+        control=control,
+        certificate=replace(last.certificate, continuous=_advised(found, goal)),
+        status=status,
+        method=f"{last.method}; {len(found.levels)} meshes",
+        history=history,
+        solves={kind: first.solves[kind] + found.solves[kind] + count for kind, count in last.solves.items()},
+        seconds=perf_counter() - begin,
+        tol=goal.tol,
+        levels=found.levels,
+    )
+
+
+def _advised(found: Refined, goal: Goal) -> Continuous:
+    """The certificate, with the unknowns that would be needed where the goal was not met."""
+    if found.met:
+        return found.certificate
+    count, order = needed(found.levels, goal), found.certificate.order
+    told = f"; at the order {order:.2f} that was seen, about {count:.1e} unknowns would be needed"
+    return replace(found.certificate, assumption=found.certificate.assumption + (told if np.isfinite(count) else ""))
+
+
+def with_distance(problem: ControlProblem, map: SolutionMap, result: Result) -> Result:
+    """The result with a bound on the distance to the continuous optimum, and the control that it is of."""
+    begin = perf_counter()
+    judged = judge_optimum(problem, map, result.adjoint)
+    certificate = replace(result.certificate, continuous=judged.certificate)
+    if judged.adjoint is None:
+        return replace(result, certificate=certificate)
+    return replace(
+        result,
+        control=replace(result.control, function=Projection(problem, judged.adjoint, result.control)),
+        certificate=certificate,
+        solves={kind: count + judged.solves[kind] for kind, count in result.solves.items()},
+        seconds=result.seconds + perf_counter() - begin,
+    )
