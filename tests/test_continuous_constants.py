@@ -241,7 +241,7 @@ def test_conditions_may_change_at_right_angles_alone(chosen, singular):
 def test_a_mesh_whose_boundary_touches_itself_is_no_polygon():
     t = square(2, lambda x: (x[0] < 0.5) == (x[1] < 0.5))
     assert polygon_of(t, t.boundary) is None
-    assert regularity(t, np.ones(t.count), np.zeros(t.count), t.boundary).name in ("computed", "energy")
+    assert regularity(form_of(t, 1.0, 0.0, t.boundary)).name in ("computed", "energy")
 
 
 @needs_gmsh
@@ -338,7 +338,7 @@ def ratios(form, exact, f):
     data = form.kappa, form.reaction, form.dirichlet
     y, rho = solved(form.triangles, f, *data)
     found = [route for route in (convex(form), corner(form), computed(form), energy(form)) if route]
-    best = regularity(form.triangles, *data)
+    best = regularity(form)
     assert best.shares(rho).sum() == pytest.approx(best.bound(rho)) and (best.shares(rho) >= 0).all()
     return {route.name: route.bound(rho) / error(form.triangles, y, exact) for route in found}, best.name
 
@@ -481,14 +481,14 @@ def test_a_corner_taken_for_a_convex_one_is_caught():
 def test_inclusions_have_computed_constants(inside):
     t = square(16)
     kappa = np.where(np.abs(t.corners.mean(axis=1) - 0.5).max(axis=0) < 0.25, inside, 1.0)
-    route = regularity(t, kappa, 0 * kappa, t.boundary)
+    route = regularity(Form(t, kappa, 0 * kappa, t.boundary))
     assert route.name == "computed" and "probability" in route.assumption
     assert (route.weights * np.sqrt(kappa)).max() * 16 == pytest.approx(0.74 if inside == 10 else 1.95, rel=0.02)
     y, rho = solved(t, lambda x: 1 + x[0], kappa)
     fine = square(64)
     finer = np.where(np.abs(fine.corners.mean(axis=1) - 0.5).max(axis=0) < 0.25, inside, 1.0)
     reference, off = solved(fine, lambda x: 1 + x[0], finer)
-    within = regularity(fine, finer, 0 * finer, fine.boundary).bound(off)
+    within = regularity(Form(fine, finer, 0 * finer, fine.boundary)).bound(off)
     # the coarse solution at the fine vertices: cells are cut along x0 = x1
     place = 16 * fine.points
     column, row = np.minimum(place.astype(int), 15)
@@ -503,6 +503,6 @@ def test_inclusions_have_computed_constants(inside):
 def test_what_is_not_known_to_be_coercive_is_refused():
     t = square(8)
     with pytest.raises(pc.errors.ProblemError, match="reaction: it is between -20 and -20"):
-        regularity(t, np.ones(t.count), np.full(t.count, -20.0), t.boundary)
+        regularity(form_of(t, 1.0, -20.0, t.boundary))
     with pytest.raises(pc.errors.ProblemError, match="reaction: it is between 0 and 5"):
-        regularity(t, np.ones(t.count), steps(t.corners.mean(axis=1)), t.boundary & False)
+        regularity(form_of(t, 1.0, steps, t.boundary & False))

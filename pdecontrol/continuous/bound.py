@@ -69,7 +69,7 @@ class Estimator:
             else:
                 form = Form(cells, diffusion, reaction, dirichlet)
                 self.lowest = form.lowest
-                self.route = regularity(cells, diffusion, reaction, dirichlet)
+                self.route = regularity(form)
                 flux = LinearFlux if optimality.degree == 1 else QuadraticFlux
                 self._fluxes = flux(cells, diffusion, dirichlet)
                 self._poincare = poincare_constants(cells)

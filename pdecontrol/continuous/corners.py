@@ -122,31 +122,32 @@ class SingularFunction:
 
     def interpolation_errors(self, triangles: Triangles) -> Array:
         """||grad(s - I s)|| on each triangle, (n,), by a rule on parts that are halved until it settles."""
-        slopes = np.einsum("vn,dvn->dn", self(triangles.corners), triangles.gradients)
         distances = np.linalg.norm(triangles.corners.mean(axis=1) - self.place[:, None], axis=0)
-        cells = np.flatnonzero(distances - triangles.diameters < self.radius)
-        parts, areas, squares = triangles.corners[:, :, cells], triangles.areas[cells], np.zeros(triangles.count)
+        near = np.flatnonzero(distances - triangles.diameters < self.radius)
+        parts, areas, owners = triangles.corners[:, :, near], triangles.areas[near], np.arange(near.size)
+        slopes = np.einsum("vn,dvn->dn", self(parts), triangles.gradients[:, :, near])
         places, weights = get_quadrature(RefTri, ORDER)
         places, weights = np.vstack([1 - places.sum(axis=0), places]), 2 * weights
 
-        def integrals(parts: Array, areas: Array, cells: Indices) -> Array:
-            off = self.gradient(np.einsum("vq,dvn->dqn", places, parts)) - slopes[:, None, cells]
+        def integrals(parts: Array, areas: Array, owners: Indices) -> Array:
+            off = self.gradient(np.einsum("vq,dvn->dqn", places, parts)) - slopes[:, None, owners]
             return areas * (weights @ (off**2).sum(axis=0))
 
-        before = integrals(parts, areas, cells)
-        sizes = np.bincount(cells, before, triangles.count)
+        before = sizes = integrals(parts, areas, owners)
+        squares, found = np.zeros(near.size), np.zeros(triangles.count)
         for level in range(HALVINGS):
-            parts, areas, owners = _quarters(parts), np.tile(areas / 4, 4), np.tile(cells, 4)
-            after = integrals(parts, areas, owners)
+            parts, areas, children = _quarters(parts), np.tile(areas / 4, 4), np.tile(owners, 4)
+            after = integrals(parts, areas, children)
             sums = after.reshape(4, -1).sum(axis=0)
             left = np.abs(sums - before)
-            settled = (left <= ACCURACY * sizes[cells]) | (level == HALVINGS - 1)
-            squares += np.bincount(cells[settled], (sums + left)[settled], triangles.count)
+            settled = (left <= ACCURACY * sizes[owners]) | (level == HALVINGS - 1)
+            squares += np.bincount(owners[settled], (sums + left)[settled], near.size)
             if settled.all():
                 break
             going = np.tile(~settled, 4)
-            parts, areas, cells, before = parts[:, :, going], areas[going], owners[going], after[going]
-        return np.sqrt(squares)
+            parts, areas, owners, before = parts[:, :, going], areas[going], children[going], after[going]
+        found[near] = np.sqrt(squares)
+        return found
 
 
 def singular_functions(form: Form) -> Iterator[SingularFunction]:
