@@ -30,7 +30,7 @@ class Bound:
     Attributes
     ----------
     control, state, gap : bounds on ||z - u*||, on ||S(z) - S(u*)|| in the norm of what is tracked, on J(z) - J(u*).
-    norm : ||z||.
+    norm : ||z||, at least.
     parts : what adds up to the bound of the control.
     shares : (n,), what each cell adds to the parts of the adjoint and the state.
     """
@@ -97,7 +97,7 @@ class Estimator:
             control=(e + both) / (2 * alpha),
             state=(d + both / np.sqrt(alpha)) / 2,
             gap=d**2 / 2 + e**2 / (2 * alpha),
-            norm=float(np.sqrt(z.points.sums(z.z**2, volumes.size).sum())),
+            norm=max(0.0, float(np.sqrt(z.points.weights @ z.z**2)) - statement.off),
             parts=parts,
             shares=of_e * route.shares(rho_adjoint) + of_d * weighted * route.shares(rho_state),
         )
