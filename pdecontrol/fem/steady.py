@@ -235,7 +235,7 @@ class SteadyLinearisation(Linearisation):
 
     def _solve_all(self, solver: LinearSolver, kind: str, functionals: Iterable[Array]) -> Iterator[Array]:
         """e_y^-1 or e_y^-T of several functionals."""
-        b = np.stack([self._restrict(functional) for functional in functionals], axis=1)
+        b = np.stack([self._restrict(functional) for functional in functionals]).T  # columns as factors take them
         with self._map.solves.solving(kind, b.shape[1]):
             x = solver.solve_columns(b, self._accuracy)
         return map(self._system.lifting.extend, x.T)
