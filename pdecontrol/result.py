@@ -284,13 +284,14 @@ class Result:
         """Draw meshes, bounds and what adds up to them, where meshes were refined; raises DataError for others."""
         if not self.levels:
             raise DataError("there are no levels: give solve a total_tol, for which it refines meshes.")
-        return self.group.only_on_root(lambda: self._draw_levels(path))
+        whole = self.gather()
+        return self.group.only_on_root(lambda: whole._draw_levels(path))
 
     def _draw_levels(self, path: str | Path | None) -> Figure:
         from . import plot
 
         meshes, unknowns, bounds, norms, parts, shares, *_ = zip(*self.levels, strict=True)
-        elements = self.state.space.whole.elements
+        elements = self.state.space.elements
         assert elements is not None
         relative = np.array(bounds) / np.maximum(norms, 1e-300)
         levels = plot.Levels(np.array(unknowns), relative, np.array(parts)[:, :4].T, self.tol, elements.degree + 1.0)
