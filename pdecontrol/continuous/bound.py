@@ -81,7 +81,6 @@ class Estimator:
         """The bound at a point."""
         statement = self.optimality.statement
         route, alpha, largest = self.route, statement.cost.alpha, float(statement.weight.max())
-        volumes = statement.volumes
         rho_state, rho_adjoint = self._state(point), self._adjoint(point)
         z, lowest = point.minimiser, self.lowest
         state = route.bound(rho_state) + (point.state.defect + statement.source.error) / lowest
