@@ -194,14 +194,21 @@ class SolutionMap(ABC):
         -------
         d, and L* d without a bound on its error, good enough for a line search.
         """
+        return self.by_gradients(at, r, weights, second, forcing, max_cg)[0]
+
+    def by_gradients(
+        self, at: Linearisation, r: Array, weights: Callable[[Array], Array], second: Callable[[Array], Array],
+        forcing: float, limit: int,
+    ) -> tuple[tuple[Array, Adjoint], bool]:  # fmt: skip
+        """The solution of a Newton system by so many steps of conjugate gradients, and whether these were enough."""
 
         def operator(d: Array) -> tuple[Array, Array]:
             image, _, field = at.solve_adjoint(d)
             return d + second(at.tangent(weights(image))), image if field is None else np.concatenate([image, field])
 
-        d, images = conjugate_gradients(operator, r, self.observation.inner, forcing, max_cg)
+        d, images, enough = conjugate_gradients(operator, r, self.observation.inner, forcing, limit)
         image, field = np.split(images, [self.control.size])
-        return d, Adjoint(image, None, field if field.size else None)
+        return (d, Adjoint(image, None, field if field.size else None)), enough
 
     def close(self) -> None:  # noqa: B027
         """Free what linear solvers hold; on several processes all of them do, before the map goes."""

@@ -252,6 +252,16 @@ MUTANTS = {
     "controls of Newton systems without their mass": Mutant(
         "linear/kkt.py", "weights / self._mass", "weights",
         ("test_kkt.py::test_solutions_are_those_of_the_system[Robin control P0]",)),
+    "fluxes into the domain where they are prescribed": Mutant(
+        "continuous/patches.py", "np.where(first, -data[0],", "np.where(first, data[0],",
+        ("test_fluxes.py::test_fluxes_are_those_of_dense_minimisation_on_patches[1-one-mixed]",)),
+    "sums round vertices that go on": Mutant(
+        "continuous/patches.py", "np.cumsum(afresh) - values", "np.cumsum(afresh) - afresh",
+        ("test_fluxes.py::test_fluxes_are_those_of_dense_minimisation_on_patches[1-slit-Dirichlet]",)),
+    "a target of fluxes that does not commute": Mutant(
+        "continuous/quadratic_flux.py", "error[:, 6:] = with_divergence(-self._residual(own, moments))",
+        "error[:, 6:] = with_divergence(-moments)",
+        ("test_fluxes.py::test_fluxes_are_those_of_dense_minimisation_on_patches[2-slit-Dirichlet]",)),
 }  # fmt: skip
 
 

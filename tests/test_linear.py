@@ -121,9 +121,9 @@ def test_the_least_ritz_value_is_the_least_eigenvalue():
 
 def test_conjugate_gradients_end_at_negative_curvature():
     d = np.array([1.0, -1.0, 2.0])
-    x, image = conjugate_gradients(lambda v: (d * v, np.r_[v, v]), np.ones(3), np.dot, 1e-10, 10)
-    assert x.shape == (3,) and image.shape == (6,)
-    x, image = conjugate_gradients(lambda v: (-v, np.r_[v, v]), np.ones(3), np.dot, 1e-10, 10)
+    x, image, done = conjugate_gradients(lambda v: (d * v, np.r_[v, v]), np.ones(3), np.dot, 1e-10, 10)
+    assert x.shape == (3,) and image.shape == (6,) and not done
+    x, image, _ = conjugate_gradients(lambda v: (-v, np.r_[v, v]), np.ones(3), np.dot, 1e-10, 10)
     assert not x.any() and image.shape == (6,) and not image.any()
 
 

@@ -146,8 +146,9 @@ def test_line_search_and_conjugate_gradients():
     mass = generator.uniform(0.5, 2.0, 12)
     matrix = np.diag(1 / mass) @ (a @ a.T + np.eye(12))  # self-adjoint in the weighted inner product
     b = generator.normal(size=12)
-    x, bx = conjugate_gradients(lambda d: (matrix @ d, 3 * d), b, Space(mass).inner, 1e-12, 100)
-    assert np.allclose(matrix @ x, b, atol=1e-9) and np.allclose(bx, 3 * x)
+    x, bx, done = conjugate_gradients(lambda d: (matrix @ d, 3 * d), b, Space(mass).inner, 1e-12, 100)
+    assert done and np.allclose(matrix @ x, b, atol=1e-9) and np.allclose(bx, 3 * x)
+    assert conjugate_gradients(lambda d: (4 * d, d), b, Space(mass).inner, 1e-12, 1)[2]  # at the last step allowed
 
 
 def test_extrapolation_removes_two_modes():

@@ -10,11 +10,11 @@ import numpy as np
 from ..arrays import Array
 from ..continuum import Parts
 from ..errors import ProblemError
-from .computed import with_lowest
 from .constants import poincare_constants
 from .flux import LinearFlux
 from .intervals import IntervalFlux, Intervals, interval_route, lowest_eigenvalue
 from .optimum import Optimality, Point
+from .quadratic_flux import QuadraticFlux
 from .regularity import regularity
 from .routes import Form
 from .samples import moments_of, quadratic, squares
@@ -30,7 +30,7 @@ class Bound:
     Attributes
     ----------
     control, state, gap : bounds on ||z - u*||, on ||S(z) - S(u*)|| in the norm of what is tracked, on J(z) - J(u*).
-    norm : ||z||, at least.
+    norm : ||z||, less what interpolated data may make of it.
     parts : what adds up to the bound of the control.
     shares : (n,), what each cell adds to the parts of the adjoint and the state.
     """
@@ -51,7 +51,8 @@ class Estimator:
     Let q~ be any function, z = argmin G + <q~, .>, and y any function in the space of states. With the misfit
     m = w y - (w y_d - l), e >= ||q~ - S* m|| and d >= |S(z) - y| = (int w (S(z) - y)^2)^(1/2), strong convexity of G
     gives alpha ||z - u*||^2 + |S(z) - S(u*)|^2 <= e ||z - u*|| + d |S(z) - S(u*)|. Here y and p are Galerkin solutions
-    for f + z and for m, so that d and e are errors of Galerkin solutions with known data, and ||p - q~||.
+    for f + z and for m, so that d and e are errors of Galerkin solutions with known data, and ||p - q~||. What is
+    returned holds for the minimiser of q.
     """
 
     def __init__(self, optimality: Optimality) -> None:
@@ -67,9 +68,10 @@ class Estimator:
                 self._poincare = cells.volumes / np.pi
             else:
                 form = Form(cells, diffusion, reaction, dirichlet)
-                self.lowest = form.lowest if form.lowest > 0 else with_lowest(form).lowest
-                self.route = regularity(cells, diffusion, reaction, dirichlet)
-                self._fluxes = LinearFlux(cells, diffusion, dirichlet)
+                self.lowest = form.lowest
+                self.route = regularity(form)
+                flux = LinearFlux if optimality.degree == 1 else QuadraticFlux
+                self._fluxes = flux(cells, diffusion, dirichlet)
                 self._poincare = poincare_constants(cells)
         except ProblemError as error:
             raise NoRouteError(str(error)) from None
@@ -79,25 +81,25 @@ class Estimator:
 
     def of(self, point: Point) -> Bound:
         """The bound at a point."""
-        statement = self.optimality.statement
-        route, alpha, largest = self.route, statement.cost.alpha, float(statement.weight.max())
+        statement, route, lowest = self.optimality.statement, self.route, self.lowest
+        alpha, weighted = statement.cost.alpha, float(np.sqrt(statement.weight.max()))
         rho_state, rho_adjoint = self._state(point), self._adjoint(point)
-        z, lowest = point.minimiser, self.lowest
-        state = route.bound(rho_state) + (point.state.defect + statement.source.error) / lowest
-        adjoint = route.bound(rho_adjoint) + (point.adjoint.defect + statement.target.error) / lowest
-        weighted = np.sqrt(largest)
-        projection = point.residual + float(np.linalg.norm(z.off))
-        data = weighted * statement.off / lowest if statement.off else 0.0
-        e, d = adjoint + projection, weighted * state + data
+        # What integrals of data err by acts on the state, and is a load of which the flux takes no notice.
+        state = weighted * (route.bound(rho_state) + (point.state.defect + 2 * statement.source.error) / lowest)
+        adjoint = route.bound(rho_adjoint) + (point.adjoint.defect + 2 * statement.target.error) / lowest
+        data, off = weighted * statement.off / lowest, float(np.linalg.norm(point.minimiser.off))
+        apart = off / alpha  # the minimiser of q and that of q~, of which y is the state, are no farther apart
+        e, d = adjoint + point.residual + off, state + data
         both = float(np.hypot(e, np.sqrt(alpha) * d))
         of_e, of_d = (1 + e / both) / (2 * alpha), d / (2 * both)  # (e + both) / (2 alpha) = of_e e + of_d d
-        parts = Parts(of_e * adjoint, of_e * projection, of_d * weighted * state, of_d * data)
+        own_e, own_d = adjoint + point.residual, d + weighted * apart / lowest
+        norm = float(np.sqrt(point.minimiser.points.sums(point.minimiser.z**2, statement.volumes.size).sum()))
         return Bound(
-            control=(e + both) / (2 * alpha),
-            state=(d + both / np.sqrt(alpha)) / 2,
-            gap=d**2 / 2 + e**2 / (2 * alpha),
-            norm=max(0.0, float(np.sqrt(z.points.weights @ z.z**2)) - statement.off),
-            parts=parts,
+            control=(e + both) / (2 * alpha) + apart,
+            state=(own_d + float(np.hypot(own_d, own_e / np.sqrt(alpha)))) / 2,
+            gap=own_d**2 / 2 + own_e**2 / (2 * alpha),
+            norm=max(norm - apart - statement.off, 0.0),
+            parts=Parts(of_e * adjoint, of_e * (point.residual + off) + apart, of_d * state, of_d * data),
             shares=of_e * route.shares(rho_adjoint) + of_d * weighted * route.shares(rho_state),
         )
 

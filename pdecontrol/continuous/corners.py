@@ -1,24 +1,28 @@
-"""Re-entrant corners: solutions are sums of explicit singular functions and of one in H2.
+"""Corners at which solutions are not in H2: they are sums of explicit singular functions and of one that is.
 
-With Dirichlet conditions all round, -Lap w = g has w = sum_i c_i s_i + v, v in H2 and zero on the boundary. In polar
-coordinates at a corner with the angle omega, lambda = pi/omega < 1,
+Let -Lap w = g with w = 0 or dw/dn = 0 on each side, and theta run from 0 to omega at a corner. With the exponents
+lambda in (0, 1) for which sin(lambda theta + phi), phi = 0 or pi/2, meets the conditions on both of its sides,
 
-    s = chi(r/R) r^lambda sin(lambda theta),    chi(r) = 1 + ((1 - lambda) r^2 - r^(2 - 2 lambda))/lambda for r < 1
+    w = sum_i c_i s_i + v,    s = chi(r/R) r^lambda sin(lambda theta + phi)
+    chi(r) = 1 + ((1 - lambda) r^2 - r^(2 - 2 lambda))/lambda for r < 1, and 0 beyond
 
-and 0 beyond, in a sector of radius R inside the domain: of the cut-offs with chi(1) = chi'(1) = 0 the one with the
-least ||Lap s||. With the harmonic function psi that is r^-lambda sin(lambda theta) but for a function in H1, and zero on
-the boundary elsewhere,
+where v is in H2, for sectors of radius R inside the domain. Of the cut-offs with chi(1) = chi'(1) = 0 this one has the
+least ||Lap s||. With the harmonic function psi that is r^-lambda sin(lambda theta + phi) but for a function in H1, and
+meets the conditions,
 
-    c = (g, psi)/pi,    |c| <= ||psi|| ||g||/pi
-    |v|_2 = ||Lap v|| <= C ||g||,    C^2 = sum_i (||Lap s_i|| ||psi_i||/pi)^2
+    c = (g, psi)/(lambda omega),    |c| <= m ||g||,    m = ||psi||/(lambda omega)
+    |v|_2 = ||Lap v|| <= C ||g||,    C^2 = sum_i (m_i ||Lap s_i||)^2
 
-as Lap v is the image of -g by an oblique projection, whose norm is that of its complement, which takes g to
-sum (g, psi_i)/pi Lap s_i, and these are orthogonal, as sectors are disjoint. ||psi|| is below the lesser of two bounds:
+as Lap v is the image of -g by an oblique projection, whose norm is that of its complement: it takes g to the sum of
+c_i Lap s_i, which are orthogonal, both in one sector and because sectors are disjoint. Two bounds on ||psi||:
 
-1.  0 <= psi <= (r^-lambda - r^lambda/P^(2 lambda)) sin(lambda theta) by the maximum principle, if the domain lies
-    in the sector of radius P between the lines that bound the corner.
-2.  psi = s* + z, where s* is s with -lambda for lambda, but in the sine; -Lap z = Lap s*, z = 0 on the boundary. So
-    ||psi|| <= ||s*|| + ||Lap s*||/mu with a lower bound mu of the first eigenvalue.
+1.  0 <= psi <= (r^-lambda - r^lambda/P^(2 lambda)) sin(lambda theta) by the maximum principle, under Dirichlet
+    conditions all round, if the domain lies in the sector of radius P between the lines that bound the corner.
+2.  psi = s* + z, where s* is s with -lambda for lambda, but in the sine; -Lap z = Lap s*, and z meets the conditions:
+    ||psi|| <= ||s*|| + ||z||, ||z|| <= ||Lap s*||/mu, ||z|| <= ||grad z||/mu^(1/2) with a lower bound mu of the first
+    eigenvalue. And ||grad z||^2 <= e^2 = (Lap s*, f) for f with -Lap f = Lap s* in the sector and df/dr = 0 at its arc,
+    as (Lap s*, v) = (grad f, grad v) for all v that meet the conditions in the sector. For the radius 1
+    f = (r^lambda + ((1 + lambda) r^(2 - lambda) - r^(2 + lambda))/lambda) sin(lambda theta + phi).
 
 References
 ----------
@@ -36,7 +40,7 @@ from skfem.quadrature import get_quadrature
 from skfem.refdom import RefTri
 
 from ..arrays import Array, Indices
-from .constants import dirichlet_eigenvalue, interpolation_constants
+from .constants import interpolation_constants
 from .polygon import TOLERANCE, Polygon
 from .routes import Form, Route
 from .triangles import Triangles
@@ -44,73 +48,70 @@ from .triangles import Triangles
 ACCURACY = 1e-4  # of the squared interpolation errors, to which what is left is added
 ORDER = 6  # of the quadrature rule for them
 HALVINGS = 60  # of triangles at a corner at most; each leaves 2^(-2 lambda) of the error
-LARGEST = 10.0  # C of the route; with many corners, as of polygons for round holes, a computed constant is much smaller
 
 
 def corner(form: Form) -> Route | None:
-    """||y - y_h|| <= F/kappa (C (sum_K C_K^2 rho_K^2)^(1/2) + sum_i ||psi_i||/pi sum_K rho_K ||grad(s_i - I s_i)||_K).
+    """||y - y_h|| <= F/kappa (C (sum_K C_K^2 rho_K^2)^(1/2) + sum_i m_i sum_K rho_K ||grad(s_i - I s_i)||_K).
 
-    w_h = I w. None unless there are Dirichlet conditions all round, kappa is the same everywhere, F is known,
-    and C is not large.
+    w_h = I w. None unless there are such corners, kappa is the same everywhere, each part of the domain has Dirichlet
+    conditions somewhere, and F is known.
     """
     polygon = form.polygon
-    if polygon is None or not (form.enclosed and form.homogeneous and np.isfinite(form.growth)):
+    if polygon is None or not (polygon.singular.any() and form.homogeneous and np.isfinite(form.growth)):
         return None
-    eigenvalue, square, singular = dirichlet_eigenvalue(form.triangles), 0.0, np.zeros(form.triangles.count)
-    for each in singular_functions(polygon, eigenvalue):
-        if not each.radius > 0:  # sides touch
-            return None
-        square += (each.laplacian * each.share) ** 2
-        if square > LARGEST**2:
+    square, singular = 0.0, np.zeros(form.triangles.count)
+    for each in singular_functions(form):
+        square += (each.share * each.laplacian) ** 2
+        if not np.isfinite(square):
             return None
         singular += each.share * each.interpolation_errors(form.triangles)
     scale = form.growth / form.kappa.min()
-    weights = scale * np.sqrt(square) * interpolation_constants(form.triangles)
-    return Route("corner", "re-entrant corners by explicit singular functions", weights, scale * singular)
+    weights = scale * np.sqrt(max(square, 1.0)) * interpolation_constants(form.triangles)
+    return Route("corner", "corners by explicit singular functions", weights, scale * singular)
 
 
 @dataclass(frozen=True, eq=False)
 class SingularFunction:
-    """s at a re-entrant corner.
+    """s = chi(r/R) r^lambda sin(lambda theta + phi) at a corner.
 
     Parameters
     ----------
     place : (2,), the corner.
     direction : of the side that begins there, as an angle.
     omega : the interior angle.
-    radius : of its support.
-    share : a bound on ||psi||/pi, the most of s in a solution for data of norm 1.
+    exponent, phase : lambda and phi.
+    radius : R.
+    share : a bound on the most of s in a solution for data of norm 1, ||psi||/(lambda omega).
     """
 
     place: Array
     direction: float
     omega: float
+    exponent: float
+    phase: float
     radius: float
     share: float
 
     @property
-    def exponent(self) -> float:
-        """lambda = pi/omega."""
-        return np.pi / self.omega
-
-    @property
     def laplacian(self) -> float:
         """||Lap s||."""
-        return _norms(self.exponent, self.omega)[1] * self.radius ** (self.exponent - 1)
+        terms = _laplacian(self.exponent)
+        return float((self.omega / 2 * _radial(*terms, *terms)) ** 0.5 * self.radius ** (self.exponent - 1))
 
     def __call__(self, x: Array) -> Array:
         """Values at points (2, ..)."""
         r, theta = _polar(x, self.place, self.direction, self.omega)
-        return r**self.exponent * self._cutoff(r)[0] * np.sin(self.exponent * theta)
+        return np.asarray(r**self.exponent * self._cutoff(r)[0] * np.sin(self.exponent * theta + self.phase))
 
     def gradient(self, x: Array) -> Array:
         """The gradient, (2, ..), at points (2, ..) other than the corner."""
         r, theta = _polar(x, self.place, self.direction, self.omega)
         chi, slope = self._cutoff(r)
-        radial = (self.exponent * chi + slope) * np.sin(self.exponent * theta)
-        angular = self.exponent * chi * np.cos(self.exponent * theta)
+        radial = (self.exponent * chi + slope) * np.sin(self.exponent * theta + self.phase)
+        angular = self.exponent * chi * np.cos(self.exponent * theta + self.phase)
         cos, sin = np.cos(theta + self.direction), np.sin(theta + self.direction)
-        return r ** (self.exponent - 1) * np.stack([radial * cos - angular * sin, radial * sin + angular * cos])
+        along = np.stack([radial * cos - angular * sin, radial * sin + angular * cos])
+        return np.asarray(r ** (self.exponent - 1) * along)
 
     def _cutoff(self, r: Array) -> tuple[Array, Array]:
         """Chi and r chi'."""
@@ -121,51 +122,59 @@ class SingularFunction:
 
     def interpolation_errors(self, triangles: Triangles) -> Array:
         """||grad(s - I s)|| on each triangle, (n,), by a rule on parts that are halved until it settles."""
-        slopes = np.einsum("vn,dvn->dn", self(triangles.corners), triangles.gradients)
         distances = np.linalg.norm(triangles.corners.mean(axis=1) - self.place[:, None], axis=0)
-        cells = np.flatnonzero(distances - triangles.diameters < self.radius)
-        parts, areas, squares = triangles.corners[:, :, cells], triangles.areas[cells], np.zeros(triangles.count)
+        near = np.flatnonzero(distances - triangles.diameters < self.radius)
+        parts, areas, owners = triangles.corners[:, :, near], triangles.areas[near], np.arange(near.size)
+        slopes = np.einsum("vn,dvn->dn", self(parts), triangles.gradients[:, :, near])
         places, weights = get_quadrature(RefTri, ORDER)
         places, weights = np.vstack([1 - places.sum(axis=0), places]), 2 * weights
 
-        def integrals(parts: Array, areas: Array, cells: Indices) -> Array:
-            off = self.gradient(np.einsum("vq,dvn->dqn", places, parts)) - slopes[:, None, cells]
+        def integrals(parts: Array, areas: Array, owners: Indices) -> Array:
+            off = self.gradient(np.einsum("vq,dvn->dqn", places, parts)) - slopes[:, None, owners]
             return areas * (weights @ (off**2).sum(axis=0))
 
-        before = integrals(parts, areas, cells)
-        sizes = np.bincount(cells, before, triangles.count)
+        before = sizes = integrals(parts, areas, owners)
+        squares, found = np.zeros(near.size), np.zeros(triangles.count)
         for level in range(HALVINGS):
-            parts, areas, owners = _quarters(parts), np.tile(areas / 4, 4), np.tile(cells, 4)
-            after = integrals(parts, areas, owners)
+            parts, areas, children = _quarters(parts), np.tile(areas / 4, 4), np.tile(owners, 4)
+            after = integrals(parts, areas, children)
             sums = after.reshape(4, -1).sum(axis=0)
             left = np.abs(sums - before)
-            settled = (left <= ACCURACY * sizes[cells]) | (level == HALVINGS - 1)
-            squares += np.bincount(cells[settled], (sums + left)[settled], triangles.count)
+            settled = (left <= ACCURACY * sizes[owners]) | (level == HALVINGS - 1)
+            squares += np.bincount(owners[settled], (sums + left)[settled], near.size)
+            if settled.all():
+                break
             going = np.tile(~settled, 4)
-            parts, areas, cells, before = parts[:, :, going], areas[going], owners[going], after[going]
-        return np.sqrt(squares)
+            parts, areas, owners, before = parts[:, :, going], areas[going], children[going], after[going]
+        found[near] = np.sqrt(squares)
+        return found
 
 
-def singular_functions(polygon: Polygon, eigenvalue: float) -> Iterator[SingularFunction]:
-    """Those of all re-entrant corners, with disjoint supports.
-
-    Parameters
-    ----------
-    eigenvalue : a lower bound of the first eigenvalue under Dirichlet conditions.
-    """
+def singular_functions(form: Form) -> Iterator[SingularFunction]:
+    """Those of all corners, in disjoint sectors; of infinite share where a part of the domain has no Dirichlet side."""
+    polygon = form.polygon
+    assert polygon is not None
     chosen = np.flatnonzero(polygon.singular)
     for i in chosen:
-        place, omega, out = polygon.corners[:, i], float(polygon.angles[i]), polygon.directions[:, i]
+        place, omega = polygon.corners[:, i], float(polygon.angles[i])
+        direction, phase = _angle(polygon.directions[:, i]), 0.0 if polygon.dirichlet[i] else np.pi / 2
         away = polygon.corners - place[:, None]
         others = np.linalg.norm(away, axis=0)
-        own = [i, polygon.before[i]]
-        sides = np.delete(_distances(away, away[:, polygon.after]), own)
+        sides = np.delete(_distances(away, away[:, polygon.after]), [i, polygon.before[i]])
         reach = float(min(sides.min(initial=np.inf), others[polygon.after[i]], others[polygon.before[i]]))
         radius = min(reach, others[chosen[chosen != i]].min(initial=np.inf) / 2)
-        norm = _dual_norm(np.pi / omega, omega, reach, eigenvalue)
-        if _in_sector(polygon, i):
-            norm = min(norm, _dual_norm_in_sector(polygon, i))
-        yield SingularFunction(place, float(np.arctan2(out[1], out[0])), omega, radius, norm / np.pi)
+        for exponent in np.pi / omega * (np.arange(1, 5) - 0.5 * polygon.changes[i]):
+            if exponent > 1 - TOLERANCE:
+                break
+            if form.enclosed and _in_sector(polygon, i):
+                norm = _dual_norm_in_sector(polygon, i)
+            else:
+                norm = _dual_norm(exponent, omega, reach, form.eigenvalue)
+            yield SingularFunction(place, direction, omega, exponent, phase, radius, norm / (exponent * omega))
+
+
+def _angle(direction: Array) -> float:
+    return float(np.arctan2(direction[1], direction[0]))
 
 
 def _polar(x: Array, place: Array, direction: float, omega: float) -> tuple[Array, Array]:
@@ -180,22 +189,33 @@ def _terms(exponent: float) -> tuple[Array, Array]:
     return np.array([1.0, (1 - exponent) / exponent, -1 / exponent]), np.array([0.0, 2.0, 2 - 2 * exponent])
 
 
-def _norms(exponent: float, omega: float) -> tuple[float, float]:
-    """||s|| and ||Lap s|| for the radius 1, s = chi r^lambda sin(abs(lambda) theta), -1 < lambda < 1."""
+def _norm(exponent: float) -> float:
+    """||s|| through (omega/2)^(1/2), for the radius 1 and -1 < lambda < 1."""
     coefficients, powers = _terms(exponent)
-    size = (np.outer(coefficients, coefficients) / (powers[:, None] + powers + 2 * exponent + 2)).sum()
-    # Lap s = (p + q r^(-2 lambda)) r^lambda sin
-    p, q = 4 * (1 - exponent**2) / exponent, -4 * (1 - exponent) / exponent
-    curvature = p**2 / (2 + 2 * exponent) + p * q + q**2 / (2 - 2 * exponent)
-    return float(np.sqrt(omega / 2 * size)), float(np.sqrt(omega / 2 * curvature))
+    return _radial(coefficients, powers + exponent, coefficients, powers + exponent) ** 0.5
+
+
+def _laplacian(exponent: float) -> tuple[Array, Array]:
+    """Coefficients and powers of the radial part of Lap s, for the radius 1."""
+    coefficients = 4 * (1 - exponent) / exponent * np.array([1 + exponent, -1])
+    return coefficients, np.array([exponent, -exponent])
+
+
+def _radial(a: Array, p: Array, b: Array, q: Array) -> float:
+    """The integral of (sum a_i r^p_i) (sum b_i r^q_i) r over (0, 1)."""
+    return float((np.outer(a, b) / (np.add.outer(p, q) + 2)).sum())
 
 
 def _dual_norm(exponent: float, omega: float, reach: float, eigenvalue: float) -> float:
-    """||s*|| + ||Lap s*||/mu for the best radius up to the reach."""
-    size, curvature = _norms(-exponent, omega)
-    best = np.sqrt((1 + exponent) / (1 - exponent) * curvature / size / eigenvalue)
-    radius = min(reach, best)
-    return float(radius ** (1 - exponent) * (size + curvature / (radius**2 * eigenvalue)))
+    """||s*|| + min(e/mu^(1/2), ||Lap s*||/mu) for the best radius up to the reach, infinite where there is none."""
+    if not (reach > 0 and eigenvalue > 0):
+        return np.inf
+    size, terms = _norm(-exponent), _laplacian(-exponent)
+    f = np.array([1, (1 + exponent) / exponent, -1 / exponent]), np.array([0, 2 - 2 * exponent, 2]) + exponent
+    e, d = (_radial(*terms, *f) / eigenvalue) ** 0.5, _radial(*terms, *terms) ** 0.5 / eigenvalue
+    first, second = exponent * e / ((1 - exponent) * size), ((1 + exponent) * d / ((1 - exponent) * size)) ** 0.5
+    sums = [r**-exponent * (size * r + min(e, d / r)) for r in (min(reach, first), min(reach, second))]
+    return float((omega / 2) ** 0.5 * min(sums))
 
 
 def _dual_norm_in_sector(polygon: Polygon, i: int) -> float:
@@ -205,7 +225,7 @@ def _dual_norm_in_sector(polygon: Polygon, i: int) -> float:
     """
     away = polygon.corners - polygon.corners[:, [i]]
     lam, omega = np.pi / polygon.angles[i], float(polygon.angles[i])
-    direction = float(np.arctan2(*polygon.directions[::-1, i]))
+    direction = _angle(polygon.directions[:, i])
     outer = np.linalg.norm(away, axis=0).max() ** (2 * lam)
     total = 0.0
     for a, b in zip(away.T, away[:, polygon.after].T, strict=True):
@@ -223,7 +243,7 @@ def _dual_norm_in_sector(polygon: Polygon, i: int) -> float:
 
 def _in_sector(polygon: Polygon, i: int) -> bool:
     """Whether no side enters the open sector outside of the two lines that bound a re-entrant corner."""
-    if polygon.angles[i] > 2 * np.pi - 1e-3:
+    if polygon.angles[i] > 2 * np.pi - 1e-3:  # both lines are one
         return False
     frame = np.stack([polygon.directions[:, i], -polygon.directions[:, polygon.before[i]]], axis=1)
     a = np.linalg.solve(frame, polygon.corners - polygon.corners[:, [i]])

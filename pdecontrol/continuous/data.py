@@ -11,9 +11,9 @@ import numpy as np
 from ..arrays import Array, Data, Indices, sample, undivided
 from ..errors import DataError
 from ..mesh.mesh import Mesh
-from .samples import Points, projected
+from .samples import Points, Scattered, Whole, nodes, projected, rule, shapes
 
-ORDERS = ((6, 10), (4, 6))  # of two rules that must agree: on cells and their children, and on smaller ones
+ORDERS = ((6, 8), (4, 6))  # of two rules that must agree: on cells and their children, and on smaller ones
 TOLERANCE = 1e-10  # of the moments on a simplex, relative to the size of the data
 LEVELS = 12  # of divisions
 MOST = 50_000  # simplices in all, beyond one a cell
@@ -27,8 +27,8 @@ class Integrated:
     ----------
     local : (l, n), the projection, by its values at corners and middles of edges.
     rest : (n,), ||f - projection|| on each cell.
-    error : delta with abs(int f v - int projection v) <= delta ||v|| for functions v that are affine on cells, as far
-        as two rules tell: for data with kinks and jumps inside of cells.
+    error : delta with abs(int f v - int projection v) <= delta ||v|| for functions v that are polynomials of a degree,
+        1 or 2, on cells, as far as two rules tell: for data with kinks and jumps inside of cells.
     """
 
     local: Array
@@ -44,8 +44,9 @@ class Integrated:
 
 
 def integrated(
-    function: Callable[[Points], Array], cells: Indices, corners: Array, volumes: Array, exact: bool = False
-) -> Integrated:
+    function: Callable[[Points], Array], cells: Indices, corners: Array, volumes: Array, exact: bool = False,
+    degree: int = 1,
+) -> Integrated:  # fmt: skip
     """A function on some cells, zero on others; cells are divided where two rules differ.
 
     Parameters
@@ -53,26 +54,34 @@ def integrated(
     function : takes points to values.
     cells, corners, volumes : numbers (k,) of cells, and of all cells the corners (dim, dim + 1, n) and volumes (n,).
     exact : whether it is a quadratic polynomial on each cell, for which one rule will do.
+    degree : of the functions that it is integrated with, which the error is for.
     """
     size, count = len(corners) + 1, volumes.size
-    simplices, share, own = np.broadcast_to(np.eye(size), (cells.size, size, size)), 1.0, cells
     kept: list[tuple[Points, Array]] = []
-    defects, scale, most = np.zeros((size, count)), 0.0, MOST
+    scale, most, own = 0.0, MOST, cells
+    defects = np.zeros((nodes(size, degree), count))
+    simplices, share = np.broadcast_to(np.eye(size), (cells.size, size, size)), 1.0
     for level in range(LEVELS + 1):
-        low, high = (Points.of(own, simplices, share * volumes[own], order) for order in ORDERS[min(level, 2) // 2])
+        low, high = (_rule(own, simplices, share * volumes, order, level) for order in ORDERS[min(level, 2) // 2])
         values = function(low)
         if exact or not own.size:
             kept.append((low, values))
             break
         finer = function(high)
-        scale = scale or float(np.sqrt(np.average(finer**2, weights=high.weights)))
-        differences = np.abs(_first(low, values, own.size) - _first(high, finer, own.size))
-        rough = differences.max(axis=0) > TOLERANCE * scale * share * volumes[own]
+        if level == 0:
+            scale = float(np.sqrt(high.sums(finer**2, count).sum() / volumes[cells].sum()))
+        tested = ((values, 0), (finer, 1))
+        means, others = (_means(simplices, taken, level, which, degree) for taken, which in tested)
+        differences = np.abs(means - others)
+        rough = differences.max(axis=0) > TOLERANCE * scale
         most -= int(rough.sum()) * 2 ** (size - 1)
         done = ~rough if level < LEVELS and most > 0 else np.full(own.size, True)
-        for row, found in zip(defects, differences[:, done], strict=True):
+        for row, found in zip(defects, differences[:, done] * share * volumes[own[done]], strict=True):
             row += np.bincount(own[done], found, count)
-        kept.append(_chosen(high, finer, done))
+        kept.append(
+            (_rule(own[done], simplices[done], share * volumes, ORDERS[min(level, 2) // 2][1], level),
+             finer.reshape(own.size, -1)[done].ravel())
+        )  # fmt: skip
         if done.all():
             break
         children = 2 ** (size - 1)
@@ -80,21 +89,31 @@ def integrated(
     moments = sum(points.moments(values, count) for points, values in kept)
     local = projected(np.asarray(moments), volumes)
     rest = np.sqrt(sum(points.sums((values - points.values(local)) ** 2, count) for points, values in kept))
-    # |v_0| + .. + |v_dim| <= c ||v||_K / |K|^(1/2) for affine v, with c^2 = d^2 (d + 1) for d = dim + 1 corners.
-    error = size * np.sqrt(size + 1.0) * np.sqrt((defects.max(axis=0) ** 2 / volumes).sum())
+    # sum |v_i| <= (l/mu)^(1/2) ||v||_K / |K|^(1/2) for the values v_i of v at the l nodes, mu the least eigenvalue of
+    # the mass matrix of the nodal basis on a cell of volume 1.
+    lam, weights = rule(size - 1, 4)
+    basis = shapes(lam.T, len(defects))
+    constant = np.sqrt(len(defects) / np.linalg.eigvalsh((basis * weights) @ basis.T)[0])
+    error = constant * np.sqrt((defects.max(axis=0) ** 2 / volumes).sum())
     return Integrated(local, np.asarray(rest), float(error))
 
 
-def _first(points: Points, values: Array, count: int) -> Array:
-    """int f lam_i on each of so many simplices, (dim + 1, count); all have as many points."""
-    weighted = (points.weights * values).reshape(count, -1)
-    return np.asarray(np.einsum("kq,kqv->vk", weighted, points.coordinates.reshape(*weighted.shape, -1)))
+def _rule(cells: Indices, simplices: Array, volumes: Array, order: int, level: int) -> Points:
+    """A rule on simplices in cells, given by barycentric corners: at level 0 the cells themselves."""
+    if level == 0:
+        return Whole.of(cells, volumes, order, simplices.shape[1] - 1)
+    return Scattered.of(cells, simplices, volumes[cells], order)
 
 
-def _chosen(points: Points, values: Array, chosen: Array) -> tuple[Points, Array]:
-    """The points and values of some of the simplices."""
-    each = np.repeat(chosen, points.cells.size // max(chosen.size, 1))
-    return Points(points.cells[each], points.coordinates[each], points.weights[each]), values[each]
+def _means(simplices: Array, values: Array, level: int, which: int, degree: int) -> Array:
+    """The means of f phi on simplices in cells, (l, s), for the nodal basis of a degree, by one of two rules."""
+    size = simplices.shape[1]
+    lam, weights = rule(size - 1, ORDERS[min(level, 2) // 2][which])
+    rows, count = values.reshape(-1, weights.size), nodes(size, degree)
+    if level == 0:
+        return np.asarray((rows @ (weights[:, None] * shapes(lam.T, count).T)).T)
+    inside = np.einsum("qv,svb->bsq", lam, simplices).reshape(size, -1)
+    return np.asarray((shapes(inside, count).reshape(count, *rows.shape) * rows) @ weights)
 
 
 def _children(simplices: Array) -> Array:

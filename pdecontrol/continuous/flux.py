@@ -60,7 +60,7 @@ class LinearFlux:
         flux : (2, 2, f), the same of kappa dy/dn on facets, zero where nothing is prescribed; raises NoRouteError if it
             is not zero inside the domain.
         """
-        error = self._outward(self.coefficients(y, moments, flux)) - self._own(y)
+        error = self._patches.through(self.coefficients(y, moments, flux)) - self._own(y)
         areas = self._triangles.areas
         middle = np.einsum("in,din->dn", error, self._arms)
         spread = error.sum(axis=0) ** 2 * (self._triangles.lengths**2).sum(axis=0) / 36
@@ -75,22 +75,14 @@ class LinearFlux:
         leaving = entering - surplus
         product = (leaving - half[patches.exit]) * self._leaving - (entering + half[patches.entry]) * self._entering
         constant = -patches.sums(product) / self._square
-        (first, last), given = patches.prescribed, patches.data(flux).sum(axis=0)
-        constant = np.where(last, given[1] - leaving[patches.end], constant)
-        constant = np.where(first, -given[0], constant)
-        leaving += np.repeat(constant, patches.sizes)
-        entry, count = patches.entry[patches.begin][patches.open], self._triangles.facets.shape[1]
-        flows = np.bincount(patches.facets[patches.exit], patches.outward[patches.exit] * leaving, count)
-        return flows - np.bincount(patches.facets[entry], patches.outward[entry] * constant[patches.open], count)
+        constant = patches.constants(constant, leaving, patches.data(flux).sum(axis=0))
+        return patches.flows(leaving + np.repeat(constant, patches.sizes), constant)
 
     def divergence(self, coefficients: Array) -> Array:
         """div sigma on each triangle, (n,)."""
-        return self._outward(coefficients).sum(axis=0) / self._triangles.areas
+        return self._patches.through(coefficients).sum(axis=0) / self._triangles.areas
 
     def _own(self, y: Array) -> Array:
         """The outward fluxes of kappa grad y through the edges opposite to the vertices, (3, n)."""
         slope = np.einsum("in,din->dn", y, self._triangles.gradients)
         return np.asarray(np.einsum("dn,din->in", slope, self._normals))
-
-    def _outward(self, coefficients: Array) -> Array:
-        return (self._patches.outward * coefficients[self._patches.facets]).reshape(3, -1)

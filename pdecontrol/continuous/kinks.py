@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays import Array, Indices
 from ..terms.control import soft
-from .samples import EDGES, Points, rule, shapes
+from .samples import EDGES, Both, Points, Scattered, Whole, rule, shapes
 
 FINE = 8  # parts of each edge of cells with kinks where q is quadratic there
 ORDER = 4  # of the rule on pieces: squares of quadratic functions
@@ -35,18 +35,19 @@ class Cost:
     upper: Array
     cells: Indices
 
-    def argmin(self, q: Array, reference: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
+    def argmin(
+        self, q: Array, reference: Array | float, lower: Array | float, upper: Array | float
+    ) -> tuple[Array, Array]:
         """z, and whether it is strictly inside of the bounds and off the kink of the L1 term."""
         v = self.alpha * reference - q
         z = soft(v, self.beta) / self.alpha
         free = (z > lower) & (z < upper)
         return np.clip(z, lower, upper), free & (np.abs(v) > self.beta) if self.beta else free
 
-    def at(self, points: Points) -> tuple[Array, Array, Array]:
-        """The reference and the bounds at points."""
-        lam, cells = points.coordinates.T, points.cells
+    def at(self, points: Points) -> tuple[Array | float, Array | float, Array | float]:
+        """The reference and the bounds at points, numbers where they are the same everywhere."""
         reference, lower, upper = (
-            np.einsum("vs,vs->s", lam, data[:, cells]) if np.isfinite(data).all() else data[0, cells]
+            points.values(data) if np.ptp(data[:, self.cells]) else float(data[0, self.cells[0]])
             for data in (self.reference, self.lower, self.upper)
         )
         return reference, lower, upper
@@ -100,15 +101,15 @@ def minimiser(cost: Cost, q: Array, dofs: Indices, volumes: Array) -> Minimiser:
     kinked = np.zeros(volumes.size, dtype=bool)
     kinked[cost.cells] = _have_kinks(cost, local)
     plain, cut = np.setdiff1d(cost.cells, np.flatnonzero(kinked)), np.flatnonzero(kinked)
-    whole = Points.on(plain, volumes, ORDER, corners)
+    whole = Whole.of(plain, volumes, ORDER, corners - 1)
     pieces = _divided(local, cut, corners, FINE if len(dofs) > corners else 1)
     off = _distance(local, pieces, volumes)
     for level in _levels(cost):
         pieces = _cut(pieces, level(pieces))
     share = np.abs(np.linalg.det(pieces.corners))
-    within = Points.of(pieces.cells, pieces.corners, share * volumes[pieces.cells], ORDER)
+    within = Scattered.of(pieces.cells, pieces.corners, share * volumes[pieces.cells], ORDER)
     values = np.concatenate([whole.values(local), (pieces.q @ rule(corners - 1, ORDER)[0].T).ravel()])
-    points = whole + within
+    points = Both(whole, within)
     z, inactive = cost.argmin(values, *cost.at(points))
     return Minimiser(points, z, inactive, off)
 
@@ -154,7 +155,7 @@ def _distance(local: Array, pieces: _Pieces, volumes: Array) -> Array:
     corners = pieces.q.shape[1]
     if len(local) == corners:
         return np.zeros(volumes.size)
-    points = Points.of(pieces.cells, pieces.corners, volumes[pieces.cells] / FINE ** (corners - 1), ORDER)
+    points = Scattered.of(pieces.cells, pieces.corners, volumes[pieces.cells] / FINE ** (corners - 1), ORDER)
     affine = (pieces.q @ rule(corners - 1, ORDER)[0].T).ravel()
     return np.sqrt(points.sums((points.values(local) - affine) ** 2, volumes.size))
 

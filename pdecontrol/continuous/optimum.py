@@ -10,7 +10,7 @@ import numpy as np
 from ..arrays import Array
 from .galerkin import Galerkin, Solution
 from .kinks import Minimiser, minimiser
-from .samples import moments_of, shapes
+from .samples import moments_of
 from .statement import Statement
 
 STEPS = 10  # of Newton's method
@@ -52,7 +52,7 @@ class Optimality:
         cost, (reference, *_) = statement.cost, statement.cost.at(z.points)
         of_control = cost.alpha / 2 * (z.z - reference) ** 2 + cost.beta * np.abs(z.z)
         of_state = y @ (self.weight @ y) / 2 - self._target @ y + statement.constant
-        return float(of_state + z.points.weights @ of_control)
+        return float(of_state + z.points.sums(of_control, statement.volumes.size).sum())
 
     def at(self, q: Array) -> Point:
         """Two solves."""
@@ -92,12 +92,14 @@ class Optimality:
         """The mass where z is inactive, divided by alpha."""
         statement, z = self.statement, point.minimiser
         count = statement.volumes.size
-        points, weights = z.points, z.inactive / statement.cost.alpha
-        basis = shapes(points.coordinates.T, len(statement.dofs))
-        local = np.empty((len(basis), len(basis), count))
+        weights, size = z.inactive / statement.cost.alpha, len(statement.dofs)
+        if self.degree == 1:
+            return self.galerkin.mass(z.points.moments(weights, count))
+        basis = [z.points.values(np.broadcast_to(row[:, None], (size, count))) for row in np.eye(size)]
+        local = np.empty((size, size, count))
         for i, row in enumerate(basis):
             for j in range(i + 1):
-                local[i, j] = local[j, i] = points.sums(weights * row * basis[j], count)
+                local[i, j] = local[j, i] = z.points.sums(weights * row * basis[j], count)
         return self.galerkin.mass(local)
 
     def improve(self, point: Point, goal: float) -> Point:

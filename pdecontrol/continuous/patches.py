@@ -48,9 +48,11 @@ class Patches:
         following, preceding = np.roll(numbers, -1, axis=0), np.roll(numbers, 1, axis=0)
         entry = np.where(triangles.positive, preceding, following).ravel()
         exit = np.where(triangles.positive, following, preceding).ravel()
-        self.vertices, vertex = np.unique(triangles.cells, return_inverse=True)
-        self.corner, self.begin = self._in_order(vertex.ravel(), entry, exit)
+        present = np.bincount(triangles.cells.ravel()) > 0
+        self.vertices = np.flatnonzero(present)
+        self.corner, self.begin = self._in_order((np.cumsum(present) - 1)[triangles.cells.ravel()], entry, exit)
         self.entry, self.exit = entry[self.corner], exit[self.corner]
+        self._left, self._outward = self.facets[self.exit], self.outward[self.exit]
         self.end = np.append(self.begin[1:], 3 * count) - 1
         self.sizes = self.end - self.begin + 1
         self.ends = self.facets[np.stack([self.entry[self.begin], self.exit[self.end]])]
@@ -98,12 +100,36 @@ class Patches:
         sums = np.cumsum(afresh) - values
         return sums - np.repeat(sums[self.begin], self.sizes)
 
+    def on_facets(self, left: Array, entered: Array) -> Array:
+        """(f,), sums over all patches of values (3n,) where triangles are left, and (v,) where the first is entered."""
+        count, first = self._triangles.facets.shape[1], self.facets[self.entry[self.begin[self.open]]]
+        return np.bincount(self._left, left, count) + np.bincount(first, entered[self.open], count)
+
+    def flows(self, leaving: Array, entering: Array) -> Array:
+        """The same of what flows counterclockwise, positive on facets where it leaves their first triangle."""
+        return self.on_facets(self._outward * leaving, -self.outward[self.entry[self.begin]] * entering)
+
+    def through(self, flows: Array) -> Array:
+        """(3, n), what leaves each triangle through its edges, of flows (f,) out of the first triangles of facets."""
+        return np.asarray((self.outward * flows[self.facets]).reshape(3, -1))
+
+    def constants(self, free: Array, leaving: Array, data: Array) -> Array:
+        """(v,), what enters the first triangle of each patch, as prescribed, or free.
+
+        Parameters
+        ----------
+        leaving : (3n,), what leaves each triangle where nothing enters the first one.
+        data : (2, v), what is prescribed to leave the first and the last triangle.
+        """
+        first, last = self.prescribed
+        return np.where(first, -data[0], np.where(last, data[1] - leaving[self.end], free))
+
     def data(self, moments: Array) -> Array:
         """int g lam^2 and int g lam mu (2, 2, v) on both ends of each patch, by product moments (2, 2, f) on facets.
 
         lam is 1 at the vertex of the patch, mu at the other one. Raises NoRouteError for data inside the domain.
         """
-        if moments[:, :, ~self._triangles.boundary].any():
+        if (moments.any(axis=(0, 1)) & ~self._triangles.boundary).any():
             raise NoRouteError("a flux is prescribed inside the domain")
         own = (self._triangles.facets[1, self.ends] == self.vertices).astype(int)
         return np.stack([moments[own, own, self.ends], moments[own, 1 - own, self.ends]])

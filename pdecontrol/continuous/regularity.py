@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
-from ..arrays import Array
 from ..errors import ProblemError
-from .computed import CHANCE, computed, with_lowest
+from .computed import computed
+from .constants import interpolation_constants
 from .corners import corner
 from .routes import Form, Route, convex, energy
-from .triangles import Triangles
+
+ENOUGH = 5.0  # times what the bound is on convex polygons, for which no constant is computed on the mesh
 
 
-def regularity(triangles: Triangles, kappa: Array, reaction: Array, dirichlet: Array) -> Route:
+def regularity(form: Form) -> Route:
     """||y - y_h|| <= route.bound(rho) for -div(kappa grad y) + c y = r, by the best route that is proved there.
 
-    Parameters
-    ----------
-    triangles : the mesh.
-    kappa, reaction : (n,), kappa > 0 and c, constant on each triangle.
-    dirichlet : (f,), whether each facet is under Dirichlet conditions; natural ones hold on the rest of the boundary.
+    Routes are compared for local errors rho_K in inverse proportion to C_K, as refinement makes them.
 
     Raises
     ------
@@ -30,24 +25,24 @@ def regularity(triangles: Triangles, kappa: Array, reaction: Array, dirichlet: A
 
     Examples
     --------
+    >>> from pdecontrol.continuous.triangles import Triangles
     >>> from pdecontrol.mesh.shapes import unit_square
     >>> mesh = unit_square(8)
     >>> triangles = Triangles(mesh.points, mesh.cells)
-    >>> regularity(triangles, np.ones(128), np.zeros(128), triangles.boundary).name
+    >>> regularity(Form(triangles, np.ones(128), np.zeros(128), triangles.boundary)).name
     'convex'
     """
-    form = Form(triangles, kappa, reaction, dirichlet)
-    if not np.isfinite(form.growth):
-        form = with_lowest(form)
+    kappa, reaction, count = form.kappa, form.reaction, form.triangles.count
     if not np.isfinite(form.growth):
         raise ProblemError(
             f"reaction: it is between {reaction.min():g} and {reaction.max():g}, and the equation is not known to be "
             "coercive, so that there is no bound on its error in L2."
         )
-    route = convex(form) or corner(form)
-    if route is None:
-        found = [each for each in (computed(form), energy(form)) if each]
-        route = min(found, key=lambda each: float(each.weights.max()))
-    if np.isfinite(form.computed) and route.name != "computed":
-        return replace(route, assumption=f"{route.assumption}, coercivity computed {CHANCE}")
-    return route
+    route = convex(form)
+    if route is not None:
+        return route
+    explicit, even = corner(form), 1 / interpolation_constants(form.triangles)
+    if explicit is not None and explicit.bound(even) <= ENOUGH * form.growth / kappa.min() * np.sqrt(count):
+        return explicit
+    routes = [each for each in (explicit, computed(form), energy(form)) if each]
+    return min(routes, key=lambda each: each.bound(even))

@@ -23,6 +23,7 @@ import numpy as np
 
 from ..arrays import Array
 from .constants import dirichlet_eigenvalue, interpolation_constants
+from .nonconforming import lowest_eigenvalue
 from .polygon import TOLERANCE, Polygon, polygon_of
 from .triangles import Triangles
 
@@ -36,14 +37,12 @@ class Form:
     triangles : the mesh.
     kappa, reaction : (n,), kappa > 0 and c, constant on each triangle.
     dirichlet : (f,), whether each facet is under Dirichlet conditions; only those on the boundary count.
-    computed : a computed lower bound of a(v, v) / ||v||^2, if there is one.
     """
 
     triangles: Triangles
     kappa: Array
     reaction: Array
     dirichlet: Array
-    computed: float = -np.inf
 
     @cached_property
     def polygon(self) -> Polygon | None:
@@ -62,8 +61,16 @@ class Form:
     @cached_property
     def lowest(self) -> float:
         """A number below a(v, v) / ||v||^2, which tells something where it is positive."""
-        proved = self.kappa.min() * dirichlet_eigenvalue(self.triangles) if self.enclosed else 0.0
-        return float(max(proved + self.reaction.min(), self.computed))
+        least = float(self.reaction.min())
+        simple = float(self.kappa.min()) * dirichlet_eigenvalue(self.triangles) if self.enclosed else 0.0
+        if self.enclosed and simple + least > 0:
+            return simple + least
+        return lowest_eigenvalue(self.triangles, self.kappa, self.dirichlet) + least
+
+    @cached_property
+    def eigenvalue(self) -> float:
+        """A number below ||grad v||^2 / ||v||^2."""
+        return lowest_eigenvalue(self.triangles, np.ones(self.triangles.count), self.dirichlet)
 
     @cached_property
     def growth(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -23,9 +24,80 @@ def rule(dim: int, order: int) -> tuple[Array, Array]:
     return np.vstack([1 - points.sum(axis=0), points]).T, weights / weights.sum()
 
 
+class Points(ABC):
+    """Points of quadrature in cells; arrays of values (s,) have an entry for each."""
+
+    size: int
+
+    @abstractmethod
+    def places(self, corners: Array) -> Array:
+        """Where they are, (dim, s), for the corners (dim, dim + 1, n) of all cells."""
+
+    @abstractmethod
+    def sums(self, values: Array, count: int) -> Array:
+        """int values over each of so many cells, (count,)."""
+
+    @abstractmethod
+    def moments(self, values: Array, count: int) -> Array:
+        """int values lam_i lam_j over each cell, (dim + 1, dim + 1, count)."""
+
+    @abstractmethod
+    def values(self, local: Array) -> Array:
+        """The values (s,) of polynomials of degree 0, 1 or 2, given on all cells by those at their nodes (l, n)."""
+
+    def oscillation(self, values: Array, volumes: Array, degree: int) -> Array:
+        """||v - Pi v|| on each cell, (n,), with the projection Pi onto polynomials of a degree 0, 1 or 2."""
+        off = values - self.values(projected(self.moments(values, volumes.size), volumes, degree))
+        return np.sqrt(self.sums(off**2, volumes.size))
+
+
 @dataclass(frozen=True, eq=False)
-class Points:
-    """Points of quadrature in cells, any number in each.
+class Whole(Points):
+    """Those of one rule on some cells.
+
+    Parameters
+    ----------
+    cells, volumes : (k,), their numbers and volumes.
+    coordinates, weights : (q, dim + 1) and (q,), barycentric, and of sum 1.
+    """
+
+    cells: Indices
+    volumes: Array
+    coordinates: Array
+    weights: Array
+
+    @classmethod
+    def of(cls, cells: Indices, volumes: Array, order: int, dim: int) -> Whole:
+        """Those of a rule, by the volumes (n,) of all cells."""
+        return cls(cells, volumes[cells], *rule(dim, order))
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        return self.cells.size * self.weights.size
+
+    def places(self, corners: Array) -> Array:
+        return np.stack([(row[:, self.cells].T @ self.coordinates.T).ravel() for row in corners])
+
+    def sums(self, values: Array, count: int) -> Array:
+        found = np.zeros(count)
+        found[self.cells] = self.volumes * (values.reshape(-1, self.weights.size) @ self.weights)
+        return found
+
+    def moments(self, values: Array, count: int) -> Array:
+        corners = self.coordinates.shape[1]
+        products = np.einsum("q,qi,qj->qij", self.weights, self.coordinates, self.coordinates)
+        found = np.zeros((corners, corners, count))
+        local = values.reshape(-1, self.weights.size) @ products.reshape(-1, corners**2)
+        found[:, :, self.cells] = (self.volumes[:, None] * local).T.reshape(corners, corners, -1)
+        return found
+
+    def values(self, local: Array) -> Array:
+        return np.asarray(local[:, self.cells].T @ shapes(self.coordinates.T, len(local))).ravel()
+
+
+@dataclass(frozen=True, eq=False)
+class Scattered(Points):
+    """Points anywhere in cells, any number in each.
 
     Parameters
     ----------
@@ -39,7 +111,7 @@ class Points:
     weights: Array
 
     @classmethod
-    def of(cls, cells: Indices, corners: Array, volumes: Array, order: int) -> Points:
+    def of(cls, cells: Indices, corners: Array, volumes: Array, order: int) -> Scattered:
         """Those of a rule on simplices with corners (s, dim + 1, dim + 1), barycentric in the cells they are part of.
 
         The volumes are those of the simplices, (s,).
@@ -49,21 +121,17 @@ class Points:
         inside = np.einsum("qv,svb->sqb", coordinates, corners).reshape(-1, dim + 1)
         return cls(np.repeat(cells, weights.size), inside, np.outer(volumes, weights).ravel())
 
-    @classmethod
-    def on(cls, cells: Indices, volumes: Array, order: int, corners: int) -> Points:
-        """Those of a rule on some cells, of all whose volumes are given."""
-        return cls.of(cells, np.broadcast_to(np.eye(corners), (cells.size, corners, corners)), volumes[cells], order)
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        return self.cells.size
 
     def places(self, corners: Array) -> Array:
-        """Where they are, (dim, s), for the corners (dim, dim + 1, n) of all cells."""
         return np.einsum("sv,dvs->ds", self.coordinates, corners[:, :, self.cells])
 
     def sums(self, values: Array, count: int) -> Array:
-        """int values over each of so many cells, (count,)."""
         return np.bincount(self.cells, self.weights * values, count)
 
     def moments(self, values: Array, count: int) -> Array:
-        """int values lam_i lam_j over each cell, (dim + 1, dim + 1, count)."""
         corners = self.coordinates.shape[1]
         found = np.empty((corners, corners, count))
         weighted = self.weights * values
@@ -74,19 +142,36 @@ class Points:
         return found
 
     def values(self, local: Array) -> Array:
-        """The values (s,) of polynomials of degree 1 or 2, given on all cells by those at their nodes (.., n)."""
         return np.asarray(np.einsum("ls,ls->s", local[:, self.cells], shapes(self.coordinates.T, len(local))))
 
-    def oscillation(self, values: Array, volumes: Array, degree: int) -> Array:
-        """||v - Pi v|| on each cell, (n,), with the projection Pi onto polynomials of a degree 0, 1 or 2."""
-        off = values - self.values(projected(self.moments(values, volumes.size), volumes, degree))
-        return np.sqrt(self.sums(off**2, volumes.size))
 
-    def __add__(self, other: Points) -> Points:
-        return Points(
-            np.concatenate([self.cells, other.cells]), np.concatenate([self.coordinates, other.coordinates]),
-            np.concatenate([self.weights, other.weights]),
-        )  # fmt: skip
+@dataclass(frozen=True, eq=False)
+class Both(Points):
+    """Points of two kinds, those of the first before those of the second."""
+
+    first: Points
+    second: Points
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        return self.first.size + self.second.size
+
+    def _split(self, values: Array) -> tuple[Array, Array]:
+        return values[: self.first.size], values[self.first.size :]
+
+    def places(self, corners: Array) -> Array:
+        return np.hstack([self.first.places(corners), self.second.places(corners)])
+
+    def sums(self, values: Array, count: int) -> Array:
+        first, second = self._split(values)
+        return self.first.sums(first, count) + self.second.sums(second, count)
+
+    def moments(self, values: Array, count: int) -> Array:
+        first, second = self._split(values)
+        return self.first.moments(first, count) + self.second.moments(second, count)
+
+    def values(self, local: Array) -> Array:
+        return np.concatenate([self.first.values(local), self.second.values(local)])
 
 
 def shapes(lam: Array, count: int) -> Array:

@@ -30,7 +30,7 @@ from ..problem import (
 from .data import Integrated, by_parts, function_of, integrated
 from .intervals import Intervals
 from .kinks import Cost
-from .samples import Points, rule, squares
+from .samples import Points, Whole, rule, squares
 from .triangles import Triangles
 
 SAME = 1e-10  # relative differences of values that are taken for equal
@@ -198,7 +198,8 @@ def _integrate(
     for own, item in by_parts(data, mesh, chosen):
         array = isinstance(item, (np.ndarray, list, tuple)) and np.ndim(item) > 0
         function = _nodal(item, dofs, own, name) if array else function_of(item, cells.corners, mesh.diameter, name)
-        part = integrated(function, own, cells.corners, mesh.volumes, not callable(item))
+        degree = 1 if len(dofs) == len(cells.cells) else 2
+        part = integrated(function, own, cells.corners, mesh.volumes, not callable(item), degree)
         found = part if found is None else found + part
     assert found is not None
     return found
@@ -218,6 +219,8 @@ def _flux(mesh: Mesh, cells: Triangles | Intervals, degree: int, data: Data, tag
     """Product moments of data on the facets of a tag; they must be of one degree less than states there."""
     moments, numbers = _none(cells), facet_numbers(cells, mesh.facets(tag))
     name = f"the flux on {tag!r}"
+    if not cells.boundary[numbers].all():
+        raise NoRouteError(f"there is a linear functional on {tag!r}, inside the domain")
     if mesh.dim == 1:
         moments[0, 0, numbers] = sample(data, mesh.points[:, numbers], mesh.diameter, name)
         return moments
@@ -242,7 +245,7 @@ def _cost(problem: ControlProblem, mesh: Mesh, cells: Triangles | Intervals) -> 
     assert tikhonov is not None
     on = problem.control.on
     own = np.arange(cells.count) if on is None else mesh.part(on)
-    points = Points.on(own, mesh.volumes, 4, mesh.dim + 1)
+    points = Whole.of(own, mesh.volumes, 4, mesh.dim)
     found, away = [], 0.0
     for data, name in ((tikhonov.reference, "reference"), (box.lower, "lower bound"), (box.upper, "upper bound")):
         local = np.zeros(cells.cells.shape)

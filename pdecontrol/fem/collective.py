@@ -16,6 +16,7 @@ from .linear_functions import linear_functions
 from .system import Blocks, System
 
 ACCURACY = 1e-3  # of d in smooth modes, whose errors are amplified by ||P L||^2 max w in the residual of the dual
+SHARP = 0.03  # of the residual that is asked of d
 TIGHTEST, LOOSEST = 1e-11, 1e-2
 # Entries that a cycle touches per entry of K, and cycles that the coarser levels of W and their factors are worth.
 PRODUCTS, SETUP = 17.0, 8.0
@@ -60,10 +61,10 @@ class Collective:
         cycles = 4.0 * (top * norm**2) ** 0.125  # as measured
         return int(0.5 * PRODUCTS * self._entries * (cycles + SETUP) / (4.0 * inverse.entries))
 
-    def solve(self, r: Array, w: Array, top: float, norm: float) -> tuple[Array, Array] | None:
+    def solve(self, r: Array, w: Array, top: float, norm: float, forcing: float) -> tuple[Array, Array] | None:
         """O eta and lam, both on all entries of states; None where the iteration does not converge."""
         lifting, observation = self._system.lifting, self._system.observation
-        tolerance = float(np.clip(ACCURACY / (top * norm**2), TIGHTEST, LOOSEST))
+        tolerance = float(np.clip(min(ACCURACY / (top * norm**2), SHARP * forcing), TIGHTEST, LOOSEST))
         with self._counter.timing():
             f = lifting.restrict(observation.transposed(r))
             found = self._kkt.solve(w / top, top**-0.5, f, tolerance)

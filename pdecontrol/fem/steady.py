@@ -99,25 +99,24 @@ class SteadyMap(SolutionMap):
         With iterative solvers it is. With factors, conjugate gradients may do half as much first, unless `max_cg` is 0;
         and where few controls are inactive, they end after as many steps.
         """
-        by_gradients, alone = partial(super().newton_system, at, r, weights, second, forcing), max_cg or LONG
+        by_gradients, alone = partial(self.by_gradients, at, r, weights, second, forcing), max_cg or LONG
         collective = self._collective(second) if norm else None
         if collective is None or norm is None:
-            return by_gradients(alone, norm)
+            return by_gradients(alone)[0]
         w = weights(self.control.zeros() + 1.0)
         top = self.control.max(w)
         if not collective.serves(top):
-            return by_gradients(alone, norm)
+            return by_gradients(alone)[0]
         half = collective.affordable(top, norm, self.factors.inverse)
         if self.control.sum(w > 0) < 2 * half:
-            return by_gradients(2 * half)
-        steps, before = min(max_cg, half), self.solves.total
-        if steps > 0:
-            found = by_gradients(steps)
-            if self.solves.total - before < 2 * steps:
+            return by_gradients(2 * half)[0]
+        if (steps := min(max_cg, half)) > 0:
+            found, enough = by_gradients(steps)
+            if enough:
                 return found
-        solution = collective.solve(r, w, top, norm)
+        solution = collective.solve(r, w, top, norm, forcing)
         if solution is None:
-            return by_gradients(alone, norm)
+            return by_gradients(alone)[0]
         observed, lam = solution
         return r + second(observed), Adjoint(self.system.equation.coupling.transposed(lam), None, lam)
 
@@ -236,7 +235,7 @@ class SteadyLinearisation(Linearisation):
 
     def _solve_all(self, solver: LinearSolver, kind: str, functionals: Iterable[Array]) -> Iterator[Array]:
         """e_y^-1 or e_y^-T of several functionals."""
-        b = np.stack([self._restrict(functional) for functional in functionals], axis=1)
+        b = np.stack([self._restrict(functional) for functional in functionals]).T  # columns as factors take them
         with self._map.solves.solving(kind, b.shape[1]):
             x = solver.solve_columns(b, self._accuracy)
         return map(self._system.lifting.extend, x.T)

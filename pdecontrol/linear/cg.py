@@ -67,17 +67,17 @@ def steps(
 
 def conjugate_gradients(
     operator: Callable[[Array], tuple[Array, Array]], b: Array, inner: Inner, tolerance: float, limit: int
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, bool]:
     """x with A x = b to a relative residual, and B x, for d -> (A d, B d) with A self-adjoint in the inner product.
 
-    Stops at negative curvature with what it has.
+    Stops at negative curvature, or after so many steps, with what it has; the last tells whether x is as good as asked.
     """
     x, bx = np.zeros_like(b), np.zeros(())
     for step in islice(steps(operator, b, inner, lambda r: r), limit):
         x, bx = x + step.length * step.direction, bx + step.length * step.image
         if step.reduction <= tolerance**2:
-            break
-    return x, bx
+            return x, bx, True
+    return x, bx, False
 
 
 def least_ritz_value(

@@ -192,7 +192,7 @@ def petsc_matrix(matrix: SharedMatrix, definite: bool) -> Any:
     ordered.sort_indices()
     csr = (ordered.indptr.astype(integer), ordered.indices.astype(integer), ordered.data)
     comm = getattr(halo.group, "comm", PETSc.COMM_SELF)
-    result = PETSc.Mat().createAIJ(size=(shape,) * 2, csr=csr, comm=comm)
+    result = PETSc.Mat().createAIJWithArrays((shape,) * 2, csr, comm=comm)
     if definite:
         result.setOption(PETSc.Mat.Option.SPD, True)
     return result

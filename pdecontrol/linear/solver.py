@@ -192,6 +192,8 @@ class LinearSolver:
         self, b: Array, start: Array | None = None, accuracy: float | None = None, noise: Array | float = 0.0
     ) -> Approximation:
         """x with A x = b; for `start` and `accuracy` see `maps.Linearisation`, b may err by `noise` in each entry."""
+        if not self._rows.group.any(b.any()):  # x = 0, as for the state of no control
+            return Approximation(b, self._error(self._size(b + noise)) if accuracy is None else None)
         apply, exact = self.inverse.apply, self.inverse.exact
         x = apply(b) if exact else np.zeros_like(b) if start is None else start
         if accuracy is None:
@@ -241,7 +243,11 @@ class LinearSolver:
             raise ConvergenceError(
                 f"{inverse.name} stopped at a relative residual of {left / size(b):.1e}: {inverse.advice}."
             )
-        return Approximation(x, (left + slack) / (self.norm.least if self.norm else 1.0))
+        return Approximation(x, self._error(left + slack))
+
+    def _error(self, size: float) -> float:
+        """The bound for residuals of a size."""
+        return size / (self.norm.least if self.norm else 1.0)
 
     def _size(self, r: Array) -> float:
         return self.norm.size(r) if self.norm else self._rows.size(r)

@@ -108,7 +108,7 @@ class AlternatingDirections(Algorithm[SplitState]):
             product = (alpha + rho) * h + at.adjoint(curved)
             return product, product
 
-        d, image = conjugate_gradients(operator, -e, space.inner, min(sigma, goal / size), MAX_CG)
+        d, image, _ = conjugate_gradients(operator, -e, space.inner, min(sigma, goal / size), MAX_CG)
         return d, e + image
 
 

@@ -47,10 +47,11 @@ class DualNewton(Algorithm[DualState]):
 
     def begin(self, objective: Objective, map: SolutionMap, start: Start) -> DualState:
         at = map.at(start.u)
-        # Where S(u) meets the target but for rounding, zero tells more than noise.
-        known = start.p is not None or (start.cold and objective.state.met_by(at.value))
+        # From zero one system leads to the end where z is affine; F'(S(u)) is noise where S(u) meets the target.
+        known = start.p is not None or (start.cold and (objective.control.linear or objective.state.met_by(at.value)))
         p = start.dual(objective, at) if known else objective.state.gradient(at.value)
-        return projected(objective, map, p, at.solve_adjoint(p), at.warm, 0.0)
+        rough = map.at(start.u, accuracy=accuracy(objective, map, INCREMENT)) if start.cold else at
+        return projected(objective, map, p, rough.solve_adjoint(p), at.warm, 0.0)
 
     def step(self, objective: Objective, map: SolutionMap, state: DualState) -> DualState:
         return newton_step(objective, map, state, self.forcing, self.max_cg)[0]

@@ -45,7 +45,7 @@ DIRECT = 16, 30  # controls, observed numbers, for which Newton's method at alph
 MOST, ROUNDED = 100, 1e-8  # steps by few numbers, and the relative bound from which the next gain only rounding
 SHARP = 0.1  # of the tolerance of conjugate gradients on the path
 FROZEN, CAREFUL = 3e-4, 1e-8  # those with frozen sets, and after a step that was far from 1
-LINEAR = 1e-4  # of systems without bounds and L1 term: the first step is nearly the last
+LINEAR = 1e-7  # of the system that is all there is to solve without bounds and L1 term
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -112,7 +112,7 @@ class NormalMapNewton(Algorithm[NormalMapState]):
         size, first = map.control.norm(residual), state.first_residual
         tolerance = 0.2 * min(self.forcing, max(sqrt(size / first), 0.1) if first > 0 else 1.0)
         right = derivative(-residual)
-        _, hessian_w = conjugate_gradients(operator, right, map.control.inner, tolerance, self.max_cg)
+        _, hessian_w, _ = conjugate_gradients(operator, right, map.control.inner, tolerance, self.max_cg)
         return -residual - hessian_w
 
     def _linearised(

@@ -136,7 +136,7 @@ class SurrogateDualNewton(Algorithm[SurrogateState]):
             def operator(d: Array) -> tuple[Array, Array]:
                 return d + second(at.tangent(derivative(at.adjoint(d)))), np.zeros(())
 
-            d, _ = conjugate_gradients(operator, residual, space.inner, SHARPER * tolerance, self.max_cg)  # 1
+            d, *_ = conjugate_gradients(operator, residual, space.inner, SHARPER * tolerance, self.max_cg)  # 1
         except FAILURES:  # 4
             return None, 0.0
         gain = log(1.0 / tolerance)

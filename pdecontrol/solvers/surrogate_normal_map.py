@@ -105,7 +105,7 @@ class SurrogateNormalMapNewton(Algorithm[SurrogateNormalMapState]):
 
             tolerance = SHARPER * min(self.forcing, sqrt(state.residual / state.first_residual))
             right = derivative(-residual)
-            _, hessian_w = conjugate_gradients(operator, right, space.inner, tolerance, self.max_cg)  # 1
+            _, hessian_w, _ = conjugate_gradients(operator, right, space.inner, tolerance, self.max_cg)  # 1
         except FAILURES:
             return None
         d = -residual - hessian_w
