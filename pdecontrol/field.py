@@ -112,13 +112,16 @@ class Field:
 
     def gather(self) -> Field:
         """The whole function on a single process: on rank 0, where it is divided; an empty one on others."""
-        return Field(self.space.gather(self.array), self.space.whole, self.name, self.function)
+        function: Any = self.function
+        whole = function.gather() if hasattr(function, "gather") else function
+        return Field(self.space.gather(self.array), self.space.whole, self.name, whole)
 
     def undivided(self) -> Field:
         """The whole function on every process, each of which may then call it alone."""
         if self.space.group.size == 1:
             return self
-        return replace(self.space.group.share(replace(self.gather(), function=None)), function=undivided(self.function))
+        nodal = replace(self, function=None).gather()
+        return replace(self.space.group.share(nodal), function=undivided(self.function))
 
     def save(self, path: str | Path) -> Path:
         """Write the function to a file for ParaView, in the format of its ending (see `export`)."""

@@ -21,7 +21,7 @@ from .maps import SolutionMap
 from .mesh.mesh import Mesh
 from .optimise import RunOptions, minimise
 from .problem import Box, ControlProblem, Tikhonov, Tracking, check_number
-from .projected import Projection
+from .projection import Projection
 from .result import History, Result, Row, Status
 from .solvers.method import Method
 from .solvers.progress import Printer
@@ -108,9 +108,9 @@ def solve_refined(
     rest.pop("start", None)
     with discretise(problem, found.mesh, backend) as map:
         zero = Field(map.control.zeros(), map.control)
-        start = Projection(problem, found.adjoint, zero.undivided()).evaluate
+        start = Projection.of(problem, found.adjoint, zero.undivided()).evaluate
         last = minimise(problem, map, method, tol, start=start, progress=False, **rest)
-    control = replace(last.control, function=Projection(problem, found.adjoint, last.control))
+    control = replace(last.control, function=Projection.of(problem, found.adjoint, last.control))
     status = Status.CERTIFIED if found.met else LIMITS[found.limit]
     return replace(
         last,
@@ -144,7 +144,7 @@ def with_distance(problem: ControlProblem, map: SolutionMap, result: Result) -> 
         return replace(result, certificate=certificate)
     return replace(
         result,
-        control=replace(result.control, function=Projection(problem, judged.adjoint, result.control)),
+        control=replace(result.control, function=Projection.of(problem, judged.adjoint, result.control)),
         certificate=certificate,
         solves={kind: count + judged.solves[kind] for kind, count in result.solves.items()},
         seconds=result.seconds + perf_counter() - begin,

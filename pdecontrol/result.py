@@ -18,6 +18,7 @@ from .errors import DataError
 from .field import Field, animate, export
 from .files import read_arrays, readable, write_arrays
 from .parallel import Group
+from .projection import Projection
 from .space import Space
 from .space_files import space_arrays, space_of
 
@@ -193,7 +194,11 @@ class Result:
         return "\n".join(lines)
 
     def save(self, path: str | Path) -> Path:
-        """Write everything to one .npz file, whole or not at all; `pdecontrol.load` reads it."""
+        """Write everything to one .npz file, whole or not at all; `pdecontrol.load` reads it.
+
+        Controls are functions there too where their bounds and their reference are numbers, else nodal values alone;
+        levels of refinement are not written.
+        """
         whole = self.gather()
         return self.group.on_root(lambda: whole._write(path))
 
@@ -212,6 +217,13 @@ class Result:
         arrays |= {name: item.array for name, item in extras.items() if item is not None}
         if self.sensors is not None:
             arrays["sensors"] = self.sensors
+        function = self.control.function
+        if isinstance(function, Projection) and (numbers := function.numbers) is not None:
+            header["projection"] = numbers
+            arrays["projection.array"] = function.adjoint.array
+            if function.adjoint.space is not self.state.space:
+                own = space_arrays(function.adjoint.space)
+                arrays |= {f"projection.{name}": array for name, array in own.items()}
         return write_arrays(path, header, arrays)
 
     @property
@@ -322,6 +334,12 @@ def load(path: str | Path) -> Result:
         for name in ("lower", "upper"):
             if name in arrays:
                 fields[name] = Field(arrays[name], spaces["control"], f"{name} bound")
+        if "projection" in header:
+            own = any(name.startswith("projection.mass") for name in arrays)
+            space = space_of(arrays, "projection") if own else spaces["state"]
+            adjoint = Field(arrays["projection.array"], space, "adjoint")
+            function = Projection(**header["projection"], adjoint=adjoint, nodal=fields["control"])
+            fields["control"] = replace(fields["control"], function=function)
         return Result(
             **fields,
             certificate=Certificate(**header["certificate"]),

@@ -16,7 +16,7 @@ FLOORS = (
     ("errors",), ("arrays", "counter"), ("files", "parallel", "times"), ("problem",), ("mesh",), ("linear",),
     ("plot", "export", "layout"), ("space", "evaluable"), ("field", "space_files"),
     ("agreement", "reference", "interface_reference"), ("spectrum",), ("maps",),
-    ("terms", "stacked", "linearised", "few"), ("curvature", "verify", "continuum"), ("certificate",), ("result",),
+    ("terms", "stacked", "linearised", "few"), ("curvature", "verify", "continuum", "projection"), ("certificate",), ("result",),
     ("solvers",), ("fem",), ("starts", "projected"), ("continuous",), ("optimise",), ("discretisation",),
     ("refinement", "pinn"), ("driver",), ("learn",), ("__init__", "cli"), ("__main__",),
 )  # fmt: skip

@@ -104,7 +104,7 @@ def test_bars_are_the_percentages_of_the_parts():
     assert heights == [[25, 0, 0], [0, 0, 0], [75, 50, 0], [0, 50, 0]]
     assert [bar.get_y() for bar in axes.containers[3]] == [100, 50, 0]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["adjoint: discretisation", "adjoint: kinks", "state: discretisation", "state: optimisation"]
+    assert labels == ["adjoint state", "optimality system", "state", "data"]
 
 
 def test_figures_are_written(tmp_path):

@@ -509,7 +509,7 @@ def test_options_that_are_not_taken_are_refused():
     for option in ({"max_iterations": 3}, {"start": 1.0}):
         with pytest.raises(ProblemError, match=f"{next(iter(option))} is an option of methods for maps"):
             pc.solve(EXACT["circle"][0].problem, SQUARE, method=pc.HardConstraint(**COLLOCATION), **option)
-    with pytest.raises(ProblemError, match="discretisation=True"):
+    with pytest.raises(ProblemError, match="discretisation, continuous and total_tol"):
         pc.solve(EXACT["circle"][0].problem, SQUARE, method="pinn", discretisation=True)
     with pytest.raises(ProblemError, match="training='galerkin' is for steady equations"):
         by_networks(EXACT["heat"][0].problem, training="galerkin")

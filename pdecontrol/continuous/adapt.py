@@ -18,6 +18,9 @@ from ..problem import ControlProblem
 from .analysis import Analysis
 from .marking import marked
 
+THETA = 0.75  # the most of the bound that is refined at once
+AIM = 0.9  # of the tolerance, for the last mesh
+
 
 class Goal(NamedTuple):
     """What a bound is to meet, and what may be spent on it.
@@ -98,7 +101,8 @@ def refined(
             return found._replace(limit="stopped")
         if met:
             return found
-        finer = mesh.bisect(marked(bound.shares)) if goal.adapt else mesh.refine()
+        theta = share_to_mark(bound.control, target(levels[-1], goal), degree)
+        finer = mesh.bisect(marked(bound.shares, theta)) if goal.adapt else mesh.refine()
         if unknowns * finer.cells.shape[1] / mesh.cells.shape[1] > goal.unknowns:
             return found._replace(limit="unknowns")
         mesh, analysis = finer, Analysis(problem, finer, degree)
@@ -119,5 +123,15 @@ def needed(levels: tuple[Level, ...], goal: Goal) -> float:
     order, last = observed_order(list(levels)), levels[-1]
     if not order > 0:
         return np.inf
-    target = max(goal.atol, last.norm * goal.tol / (1 + goal.tol))
-    return float(last.unknowns * (last.bound / target) ** (last.mesh.dim / order))
+    return float(last.unknowns * (last.bound / target(last, goal)) ** (last.mesh.dim / order))
+
+
+def target(level: Level, goal: Goal) -> float:
+    """The bound that meets a goal, for a control of the norm that it has on a level."""
+    return max(goal.atol, level.norm * goal.tol / (1 + goal.tol))
+
+
+def share_to_mark(bound: float, wanted: float, degree: int) -> float:
+    """The share of the bound in the cells to refine: 3/4, and less near the end, where halves of fewer cells will do."""
+    gained = 1 - 0.5 ** (degree + 1)  # of the share of a cell, by its halves
+    return min(THETA, (1 - AIM * wanted / bound) / gained)

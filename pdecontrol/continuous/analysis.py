@@ -17,7 +17,7 @@ from ..problem import ControlProblem
 from .bound import Bound, Estimator
 from .galerkin import Galerkin
 from .optimum import Optimality, Point
-from .samples import Points
+from .samples import Points, Whole
 from .statement import NoRouteError, stated, unsupported
 
 ORDERS = 6, 10  # of the two rules for distances of given controls
@@ -83,7 +83,7 @@ class Analysis:
         def off(points: Points) -> Array:
             return values(points) - cost.argmin(points.values(q), *cost.at(points))[0]
 
-        distance = self._norms(off)[1] + float(np.linalg.norm(point.minimiser.off)) / cost.alpha + statement.off
+        distance = self._norms(off)[1] + statement.off
         own = self.certificate(bound)
         return replace(
             own, bound=bound.control + distance, norm=self._norms(values)[0], state_bound=None, gap=None,
@@ -95,7 +95,7 @@ class Analysis:
         volumes, cells = self.statement.volumes, self.statement.cost.cells
         low, high = (
             points.sums(function(points) ** 2, volumes.size)
-            for points in (Points.on(cells, volumes, order, len(self.statement.corners) + 1) for order in ORDERS)
+            for points in (Whole.of(cells, volumes, order, self.mesh.dim) for order in ORDERS)
         )
         square, off = high.sum(), np.abs(high - low).sum()
         return float(np.sqrt(max(square - off, 0.0))), float(np.sqrt(square + off))

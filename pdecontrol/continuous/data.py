@@ -11,7 +11,7 @@ import numpy as np
 from ..arrays import Array, Data, Indices, sample, undivided
 from ..errors import DataError
 from ..mesh.mesh import Mesh
-from .samples import Points, Scattered, Whole, nodes, projected, rule, shapes
+from .samples import Points, Scattered, Whole, children, nodes, projected, rule, shapes
 
 ORDERS = ((6, 8), (4, 6))  # of two rules that must agree: on cells and their children, and on smaller ones
 TOLERANCE = 1e-10  # of the moments on a simplex, relative to the size of the data
@@ -84,8 +84,8 @@ def integrated(
         )  # fmt: skip
         if done.all():
             break
-        children = 2 ** (size - 1)
-        own, simplices, share = np.repeat(own[rough], children), _children(simplices[rough]), share / children
+        parts = 2 ** (size - 1)
+        own, simplices, share = np.repeat(own[rough], parts), children(simplices[rough]), share / parts
     moments = sum(points.moments(values, count) for points, values in kept)
     local = projected(np.asarray(moments), volumes)
     rest = np.sqrt(sum(points.sums((values - points.values(local)) ** 2, count) for points, values in kept))
@@ -114,19 +114,6 @@ def _means(simplices: Array, values: Array, level: int, which: int, degree: int)
         return np.asarray((rows @ (weights[:, None] * shapes(lam.T, count).T)).T)
     inside = np.einsum("qv,svb->bsq", lam, simplices).reshape(size, -1)
     return np.asarray((shapes(inside, count).reshape(count, *rows.shape) * rows) @ weights)
-
-
-def _children(simplices: Array) -> Array:
-    """Intervals in two halves, triangles in four, by their corners (s, dim + 1, dim + 1)."""
-    if simplices.shape[1] == 2:
-        a, b = simplices[:, 0], simplices[:, 1]
-        middle = (a + b) / 2
-        parts: list[tuple[Array, ...]] = [(a, middle), (middle, b)]
-    else:
-        a, b, c = simplices[:, 0], simplices[:, 1], simplices[:, 2]
-        ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
-        parts = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
-    return np.stack([np.stack(part, axis=1) for part in parts], axis=1).reshape(-1, *simplices.shape[1:])
 
 
 def by_parts(data: Any, mesh: Mesh, cells: Indices) -> list[tuple[Indices, Data]]:

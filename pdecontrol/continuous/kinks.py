@@ -11,9 +11,9 @@ import numpy as np
 
 from ..arrays import Array, Indices
 from ..terms.control import soft
-from .samples import EDGES, Both, Points, Scattered, Whole, rule, shapes
+from .samples import EDGES, Points, Scattered, Several, Whole, children, rule, shapes
 
-FINE = 8  # parts of each edge of cells with kinks where q is quadratic there
+DIVISIONS = 4  # of simplices with kinks where q is quadratic, before it is taken for affine
 ORDER = 4  # of the rule on pieces: squares of quadratic functions
 
 
@@ -47,12 +47,14 @@ class Cost:
     def at(self, points: Points) -> tuple[Array | float, Array | float, Array | float]:
         """The reference and the bounds at points, numbers where they are the same everywhere."""
         reference, lower, upper = (
-            points.values(data) if np.ptp(data[:, self.cells]) else float(data[0, self.cells[0]])
+            points.values(data)
+            if np.isfinite(data).all() and np.ptp(data[:, self.cells])
+            else float(data[0, self.cells[0]])
             for data in (self.reference, self.lower, self.upper)
         )
         return reference, lower, upper
 
-    def kinks(self, q: Array, data: tuple[Array, Array, Array]) -> list[Array]:
+    def kinks(self, q: Array, data: tuple[Array | float, ...]) -> list[Array]:
         """Functions of which one at least vanishes where z has a kink; arrays of the shape of q."""
         reference, lower, upper = data
         v = self.alpha * reference - q
@@ -76,11 +78,15 @@ class Minimiser(NamedTuple):
 
 
 class _Pieces(NamedTuple):
-    """Simplices in cells: barycentric corners (s, dim + 1, dim + 1) and the values (s, dim + 1) of q~ there."""
+    """Simplices in cells: barycentric corners (s, dim + 1, dim + 1), and the values (s, dim + 1) of q~ there if any."""
 
     cells: Indices
     corners: Array
     q: Array
+
+    def chosen(self, which: Array) -> _Pieces:
+        """Some of them."""
+        return _Pieces(self.cells[which], self.corners[which], self.q[which] if len(self.q) else self.q)
 
     def of(self, data: Array) -> Array:
         """The values at corners (s, dim + 1) of data (dim + 1, n) that are affine on cells."""
@@ -94,69 +100,73 @@ def minimiser(cost: Cost, q: Array, dofs: Indices, volumes: Array) -> Minimiser:
 
     Notes
     -----
-    For degree 1, q~ = q. For degree 2, q~ is the interpolant on 8^dim parts of the cells in which z may have a kink,
-    and q in others. With data that are affine on cells, z is a polynomial between its kinks.
+    For degree 1, q~ = q. For degree 2, cells in which z may have a kink are divided, four times where it remains
+    possible, and there q~ is the interpolant on the smallest simplices; in others it is q. With data that are affine on
+    cells, z is a polynomial between its kinks.
     """
     local, corners = q[dofs], len(cost.reference)
-    kinked = np.zeros(volumes.size, dtype=bool)
-    kinked[cost.cells] = _have_kinks(cost, local)
-    plain, cut = np.setdiff1d(cost.cells, np.flatnonzero(kinked)), np.flatnonzero(kinked)
-    whole = Whole.of(plain, volumes, ORDER, corners - 1)
-    pieces = _divided(local, cut, corners, FINE if len(dofs) > corners else 1)
+    cells = _Pieces(cost.cells, np.broadcast_to(np.eye(corners), (cost.cells.size, corners, corners)), np.zeros((0, 0)))
+    kinked = _have_kinks(cost, local, cells)
+    whole, pieces = Whole.of(cost.cells[~kinked], volumes, ORDER, corners - 1), cells.chosen(kinked)
+    smooth = list[_Pieces]()
+    for _ in range(DIVISIONS if len(dofs) > corners else 0):
+        pieces = _Pieces(np.repeat(pieces.cells, 2 ** (corners - 1)), children(pieces.corners), pieces.q)
+        kinked = _have_kinks(cost, local, pieces)
+        smooth.append(pieces.chosen(~kinked))
+        pieces = pieces.chosen(kinked)
+    pieces = _Pieces(pieces.cells, pieces.corners, _at_nodes(local, pieces, np.eye(corners)).T)
     off = _distance(local, pieces, volumes)
     for level in _levels(cost):
         pieces = _cut(pieces, level(pieces))
-    share = np.abs(np.linalg.det(pieces.corners))
-    within = Scattered.of(pieces.cells, pieces.corners, share * volumes[pieces.cells], ORDER)
-    values = np.concatenate([whole.values(local), (pieces.q @ rule(corners - 1, ORDER)[0].T).ravel()])
-    points = Both(whole, within)
+    cut, others = _points(pieces, volumes), [_points(each, volumes) for each in smooth]
+    points = Several((whole, *others, cut))
+    affine = (pieces.q @ rule(corners - 1, ORDER)[0].T).ravel()
+    values = np.concatenate([whole.values(local), *(each.values(local) for each in others), affine])
     z, inactive = cost.argmin(values, *cost.at(points))
     return Minimiser(points, z, inactive, off)
 
 
-def _have_kinks(cost: Cost, local: Array) -> Array:
-    """Whether z may have a kink in each cell with a control: by coefficients of Bernstein, which enclose values."""
-    corners, count = len(cost.reference), len(local)
-    edges = EDGES[: count - corners]
+def _points(pieces: _Pieces, volumes: Array) -> Scattered:
+    """Those of the rule on pieces, by the volumes (n,) of all cells."""
+    share = np.abs(np.linalg.det(pieces.corners))
+    return Scattered.of(pieces.cells, pieces.corners, share * volumes[pieces.cells], ORDER)
 
-    def enclosing(values: Array) -> Array:
-        if len(values) < count:
-            return np.concatenate([values, *([(values[i] + values[j]) / 2] for i, j in edges)])
-        middles = ([2 * values[corners + k] - (values[i] + values[j]) / 2] for k, (i, j) in enumerate(edges))
-        return np.concatenate([values[:corners], *middles])
 
-    reference, lower, upper, q = (
-        enclosing(data[:, cost.cells]) for data in (cost.reference, cost.lower, cost.upper, local)
-    )
-    kinked = np.zeros(cost.cells.size, dtype=bool)
-    for level in cost.kinks(q, (reference, lower, upper)):
+def _at_nodes(local: Array, pieces: _Pieces, nodes: Array) -> Array:
+    """The values (l, s) of polynomials, given on all cells by those at nodes, at places (l, dim + 1) in each piece."""
+    inside = np.einsum("lv,svb->bls", nodes, pieces.corners)
+    basis = shapes(inside.reshape(len(inside), -1), len(local)).reshape(len(local), *inside.shape[1:])
+    return np.asarray(np.einsum("kls,ks->ls", basis, local[:, pieces.cells]))
+
+
+def _have_kinks(cost: Cost, local: Array, pieces: _Pieces) -> Array:
+    """Whether z may have a kink in each piece: by coefficients of Bernstein, which enclose values."""
+    corners, edges = len(cost.reference), EDGES[: len(local) - len(cost.reference)]
+    middles = np.eye(corners)
+    nodes = np.concatenate([middles, *([(middles[i] + middles[j]) / 2] for i, j in edges)])
+
+    def enclosing(data: Array) -> Array:
+        values = _at_nodes(data, pieces, nodes)
+        for k, (i, j) in enumerate(edges):
+            values[corners + k] = 2 * values[corners + k] - (values[i] + values[j]) / 2
+        return values
+
+    def bound(data: Array) -> Array | float:
+        constant = not np.isfinite(data).all() or not np.ptp(data[:, cost.cells])
+        return float(data[0, cost.cells[0]]) if constant else enclosing(data)
+
+    kinked = np.zeros(pieces.cells.size, dtype=bool)
+    for level in cost.kinks(enclosing(local), (bound(cost.reference), bound(cost.lower), bound(cost.upper))):
         kinked |= (level.min(axis=0) < 0) & (level.max(axis=0) > 0)
     return kinked
 
 
-def _divided(local: Array, cells: Indices, corners: int, parts: int) -> _Pieces:
-    """Cells divided into parts^dim simplices each, with the values at their corners of q, given by those at nodes."""
-    if corners == 2:
-        ends = np.arange(parts + 1) / parts
-        inner = np.stack([ends[:-1], ends[1:]], axis=1)[:, :, None]
-    else:
-        up = [[(i, j), (i + 1, j), (i, j + 1)] for i in range(parts) for j in range(parts - i)]
-        down = [[(i + 1, j), (i + 1, j + 1), (i, j + 1)] for i in range(parts) for j in range(parts - 1 - i)]
-        inner = np.array(up + down) / parts
-    simplices = np.concatenate([1 - inner.sum(axis=2, keepdims=True), inner], axis=2)
-    basis = shapes(simplices.reshape(-1, corners).T, len(local))
-    values = (local[:, cells].T @ basis).reshape(-1, corners)
-    every = np.broadcast_to(simplices, (cells.size, *simplices.shape)).reshape(-1, corners, corners)
-    return _Pieces(np.repeat(cells, len(simplices)), every, values)
-
-
 def _distance(local: Array, pieces: _Pieces, volumes: Array) -> Array:
     """||q - q~|| on each cell."""
-    corners = pieces.q.shape[1]
-    if len(local) == corners:
+    if len(local) == pieces.corners.shape[1]:
         return np.zeros(volumes.size)
-    points = Scattered.of(pieces.cells, pieces.corners, volumes[pieces.cells] / FINE ** (corners - 1), ORDER)
-    affine = (pieces.q @ rule(corners - 1, ORDER)[0].T).ravel()
+    points = _points(pieces, volumes)
+    affine = (pieces.q @ rule(pieces.corners.shape[1] - 1, ORDER)[0].T).ravel()
     return np.sqrt(points.sums((points.values(local) - affine) ** 2, volumes.size))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -146,32 +147,29 @@ class Scattered(Points):
 
 
 @dataclass(frozen=True, eq=False)
-class Both(Points):
-    """Points of two kinds, those of the first before those of the second."""
+class Several(Points):
+    """Points of several kinds, one after the other."""
 
-    first: Points
-    second: Points
+    kinds: tuple[Points, ...]
 
     @property
     def size(self) -> int:  # type: ignore[override]
-        return self.first.size + self.second.size
+        return sum(points.size for points in self.kinds)
 
-    def _split(self, values: Array) -> tuple[Array, Array]:
-        return values[: self.first.size], values[self.first.size :]
+    def _pairs(self, values: Array) -> Iterator[tuple[Points, Array]]:
+        return zip(self.kinds, np.split(values, np.cumsum([points.size for points in self.kinds])[:-1]), strict=True)
 
     def places(self, corners: Array) -> Array:
-        return np.hstack([self.first.places(corners), self.second.places(corners)])
+        return np.hstack([points.places(corners) for points in self.kinds])
 
     def sums(self, values: Array, count: int) -> Array:
-        first, second = self._split(values)
-        return self.first.sums(first, count) + self.second.sums(second, count)
+        return np.asarray(sum(points.sums(own, count) for points, own in self._pairs(values)))
 
     def moments(self, values: Array, count: int) -> Array:
-        first, second = self._split(values)
-        return self.first.moments(first, count) + self.second.moments(second, count)
+        return np.asarray(sum(points.moments(own, count) for points, own in self._pairs(values)))
 
     def values(self, local: Array) -> Array:
-        return np.concatenate([self.first.values(local), self.second.values(local)])
+        return np.concatenate([points.values(local) for points in self.kinds])
 
 
 def shapes(lam: Array, count: int) -> Array:
@@ -262,3 +260,16 @@ def squares(local: Array, volumes: Array, degree: int | None = None) -> Array:
     corners = 2 if len(local) == 3 else 3
     form = reference(corners).gram if degree is None else reference(corners).rest[degree]
     return np.maximum(np.einsum("ln,lk,kn->n", local, form, local) * volumes, 0.0)
+
+
+def children(simplices: Array) -> Array:
+    """Intervals in two halves, triangles in four, by their corners (s, dim + 1, dim + 1)."""
+    if simplices.shape[1] == 2:
+        a, b = simplices[:, 0], simplices[:, 1]
+        middle = (a + b) / 2
+        parts: list[tuple[Array, ...]] = [(a, middle), (middle, b)]
+    else:
+        a, b, c = simplices[:, 0], simplices[:, 1], simplices[:, 2]
+        ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
+        parts = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
+    return np.stack([np.stack(part, axis=1) for part in parts], axis=1).reshape(-1, *simplices.shape[1:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -248,6 +248,8 @@ def _cost(problem: ControlProblem, mesh: Mesh, cells: Triangles | Intervals) -> 
     points = Whole.of(own, mesh.volumes, 4, mesh.dim)
     found, away = [], 0.0
     for data, name in ((tikhonov.reference, "reference"), (box.lower, "lower bound"), (box.upper, "upper bound")):
+        if isinstance(data, Mapping):
+            raise NoRouteError(f"the {name} is given part by part")
         local = np.zeros(cells.cells.shape)
         if isinstance(data, (np.ndarray, list, tuple)) and np.ndim(data) > 0:
             raise NoRouteError(f"the {name} is an array: give a function, or a field")
