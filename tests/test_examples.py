@@ -15,6 +15,7 @@ from pdecontrol.examples import (
     boundary_in_time,
     boundary_observation,
     burgers,
+    continuous_bound,
     darcy_predictions,
     heat_sources,
     heaters,
@@ -24,6 +25,7 @@ from pdecontrol.examples import (
     interface_jumps,
     interface_observed,
     inverse_heat,
+    l_shape,
     learned_burgers,
     learned_family,
     learned_poisson,
@@ -297,6 +299,37 @@ def check_interface_in_time(output):
     return fine
 
 
+def check_continuous_bound(output):
+    """What is printed of the largest meshes: 1.1e-3 for degree 1, of order 2, 7.3e-6 for degree 2, of order 3."""
+    results = continuous_bound.main(output, sizes=(8, 16))
+    bounds = [result.certificate.continuous.bound for result in results]
+    errors = [continuous_bound.error(result) for result in results]
+    for (coarse, fine), order in (((0, 1), 2), ((2, 3), 3)):
+        assert np.log2(errors[coarse] / errors[fine]) == pytest.approx(order, abs=0.1)
+        assert np.log2(bounds[coarse] / bounds[fine]) == pytest.approx(order, abs=0.15)
+    for result, bound, error, most in zip(results, bounds, errors, (4.5, 4.0, 8.5, 8.0), strict=True):
+        assert error <= bound <= most * error
+        assert 0.9 <= result.certificate.discretisation / error <= 1.5
+    return results[-1]
+
+
+def check_l_shape(output):
+    """Two answers are no farther apart than both bounds, which a third one in between would not change."""
+    coarse, fine = l_shape.main(total_tol=0.2, backend=pc.Embedded(degree=1)), l_shape.main(output, total_tol=1e-2)
+    axis = (np.arange(200) + 0.5) / 100 - 1
+    x = np.stack(np.meshgrid(axis, axis)).reshape(2, -1)
+    x = x[:, (x[0] < 0) | (x[1] > 0)]
+    distance = np.sqrt(3 * np.mean((coarse.control(x) - fine.control(x)) ** 2))
+    bounds = [result.certificate.continuous.bound for result in (coarse, fine)]
+    assert 0.02 * bounds[0] < distance <= sum(bounds)
+    # within 1e-3 of it, certified
+    assert fine.certificate.continuous.norm == pytest.approx(8.42889, abs=bounds[1] + 8.5e-3)
+    assert fine.objective == pytest.approx(0.7403, abs=1e-3)  # with values of the control at nodes
+    assert fine.certificate.continuous.route == "corner" and fine.levels[-1].unknowns <= 8000
+    assert fine.certificate.continuous.meets(1e-2) and not fine.certificate.continuous.meets(1e-3)
+    return fine
+
+
 def check_network_circle(output):
     result = network_circle.main(output, size=0.1, method=pc.HardConstraint(features=200, scale=2.0))
     u, y, p = network_circle.errors(result)
@@ -364,6 +397,7 @@ CHECKS = {
     "boundary_in_time": check_boundary_in_time,
     "boundary_observation": check_boundary_observation,
     "burgers": check_burgers,
+    "continuous_bound": check_continuous_bound,
     "heat_sources": check_heat_sources,
     "heaters": check_heaters,
     "inclusions": check_inclusions,
@@ -372,6 +406,7 @@ CHECKS = {
     "interface_jumps": check_interface_jumps,
     "interface_observed": check_interface_observed,
     "inverse_heat": check_inverse_heat,
+    "l_shape": check_l_shape,
     "moving_target": check_moving_target,
     "network_circle": check_network_circle,
     "network_ellipse": check_network_ellipse,
@@ -396,7 +431,7 @@ def test_every_example_of_the_folder_is_checked():
         "learned_poisson", "out_of_distribution",
     }  # fmt: skip
     assert {path.stem for path in folder.glob("*.py")} - others == set(CHECKS)
-    assert len(CHECKS) == 28
+    assert len(CHECKS) == 30
 
 
 @pytest.mark.parametrize("name", CHECKS)

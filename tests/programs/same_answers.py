@@ -12,6 +12,7 @@ from pdecontrol.examples import (
     boundary_in_time,
     boundary_observation,
     burgers,
+    continuous_bound,
     heat_sources,
     heaters,
     inclusions,
@@ -20,6 +21,7 @@ from pdecontrol.examples import (
     interface_jumps,
     interface_observed,
     inverse_heat,
+    l_shape,
     moving_target,
     regularisation_path,
     semilinear,
@@ -44,7 +46,8 @@ SMALL = {
     semilinear_sparse: {"n": 4}, three_dimensions: {"n": 6}, threshold: {"n": 16},
     inclusions: {"size": 0.2}, interface_control: {"size": 0.2}, interface_in_time: {"size": 0.3, "steps": 4},
     interface_jumps: {"size": 0.2, "backend": pc.Parallel(degree=2)}, interface_observed: {"n": 8, "alpha": 1e-2},
-    star: {"size": 0.2},
+    star: {"size": 0.2}, continuous_bound: {"sizes": (8,), "backend": pc.Parallel},
+    l_shape: {"total_tol": 0.5, "backend": pc.Parallel(degree=2)},
 }  # fmt: skip
 
 
