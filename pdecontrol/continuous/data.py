@@ -16,7 +16,7 @@ from .samples import Points, Scattered, Whole, children, nodes, projected, rule,
 ORDERS = ((6, 8), (4, 6))  # of two rules that must agree: on cells and their children, and on smaller ones
 TOLERANCE = 1e-10  # of the moments on a simplex, relative to the size of the data
 LEVELS = 12  # of divisions
-MOST = 50_000  # simplices in all, beyond one a cell
+MOST = {1: 20_000, 2: 60_000}  # simplices in all, beyond one a cell, by the degree of what data are integrated with
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ def integrated(
     """
     size, count = len(corners) + 1, volumes.size
     kept: list[tuple[Points, Array]] = []
-    scale, most, own = 0.0, MOST, cells
+    scale, most, own = 0.0, MOST[degree], cells
     defects = np.zeros((nodes(size, degree), count))
     simplices, share = np.broadcast_to(np.eye(size), (cells.size, size, size)), 1.0
     for level in range(LEVELS + 1):
