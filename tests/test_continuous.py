@@ -93,6 +93,14 @@ def test_given_controls_are_compared_with_the_reference_itself():
     assert solved(problem, 8).certificate.continuous.norm < 0.5
 
 
+@pytest.mark.parametrize("degree", [1, 2])
+def test_nothing_to_do_has_a_bound_of_nothing(degree):
+    problem = pc.ControlProblem(pc.Elliptic(), pc.Distributed(), pc.Tracking(0.0), [pc.Tikhonov(1e-3)], DIRICHLET)
+    known = solved(problem, 4, degree).certificate.continuous
+    assert known.bound < 1e-300 and known.norm == 0.0 and np.isfinite(known.parts).all()
+    assert pc.solve(problem, pc.unit_square(4), pc.Embedded(degree=degree), total_atol=1e-9).success
+
+
 # -- planted errors --------------------------------------------------------------------------------------------------
 
 WEIGHTED = replace(
