@@ -112,16 +112,13 @@ class Field:
 
     def gather(self) -> Field:
         """The whole function on a single process: on rank 0, where it is divided; an empty one on others."""
-        function: Any = self.function
-        whole = function.gather() if hasattr(function, "gather") else function
-        return Field(self.space.gather(self.array), self.space.whole, self.name, whole)
+        function = getattr(self.function, "gather", lambda: self.function)()
+        return Field(self.space.gather(self.array), self.space.whole, self.name, function)
 
     def undivided(self) -> Field:
         """The whole function on every process, each of which may then call it alone."""
-        if self.space.group.size == 1:
-            return self
-        nodal = replace(self, function=None).gather()
-        return replace(self.space.group.share(nodal), function=undivided(self.function))
+        group, nodal = self.space.group, replace(self, function=None)
+        return self if group.size == 1 else replace(group.share(nodal.gather()), function=undivided(self.function))
 
     def save(self, path: str | Path) -> Path:
         """Write the function to a file for ParaView, in the format of its ending (see `export`)."""

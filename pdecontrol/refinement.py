@@ -9,11 +9,12 @@ from typing import Any, Unpack
 import numpy as np
 
 from .continuous.adapt import Goal, Refined, needed, refined
+from .continuous.analysis import Analysis
 from .continuous.judge import judge_optimum
-from .continuous.statement import unsupported
+from .continuous.statement import NoRouteError, unsupported
 from .continuum import Continuous, Level
 from .discretisation import discretise
-from .errors import ProblemError
+from .errors import ProblemError, SolveLimitError
 from .fem.backends import Backend, chosen
 from .fem.steady import SteadyMap
 from .field import Field
@@ -47,15 +48,29 @@ def check_goal(problem: ControlProblem, mesh: Mesh, backend: str | Backend, opti
     """Raise ProblemError for a tolerance on the distance to the continuous optimum that has no bound or no sense."""
     reason = unsupported(problem, mesh, chosen(backend).degree) or _of_one_mesh(problem)
     if reason is not None:
-        raise ProblemError(
-            f"total_tol: there is no bound to the optimum of the continuous problem, for {reason}. Leave it out: "
-            "certificates say how far controls are from the optimum of the discrete problem, and discretisation=True "
-            "estimates how far that is from the continuous one."
-        )
+        raise _refused(reason)
     refused = [name for name in ("checkpoint", "checkpoint_seconds", "checkpoint_iterations", "restart", "atol")
                if options.get(name)]  # fmt: skip
     if refused:
         raise ProblemError(f"total_tol refines meshes, and {refused[0]} is of one mesh: leave one of them out.")
+
+
+def _refused(reason: object) -> ProblemError:
+    return ProblemError(
+        f"total_tol: there is no bound to the optimum of the continuous problem, for {reason}. Leave it out: "
+        "certificates say how far controls are from the optimum of the discrete problem, and discretisation=True "
+        "estimates how far that is from the continuous one."
+    )
+
+
+def _analysis(problem: ControlProblem, map: SolutionMap) -> Analysis:
+    """That on the first mesh, before anything is solved."""
+    assert isinstance(map, SteadyMap)
+    engine = map.system.engine
+    try:
+        return Analysis(problem, engine.mesh, engine.degree, map if engine.name == "skfem" else None)
+    except NoRouteError as reason:
+        raise _refused(reason) from None
 
 
 def _of_one_mesh(problem: ControlProblem) -> str | None:
@@ -81,7 +96,9 @@ def solve_refined(
     progress, callback = rest.pop("progress", None), rest.pop("callback", None)
     with discretise(problem, mesh, backend) as map:
         group = map.control.group
-        first = minimise(problem, map, method, max(tol, FIRST), progress=False, **rest)
+        analysis = group.only_on_root(lambda: _analysis(problem, map))
+        limits = {"max_solves": goal.solves} | rest
+        first = minimise(problem, map, method, max(tol, FIRST), progress=False, **limits)
         if first.certificate.optimal and not goal.atol:
             raise ProblemError(
                 "total_tol: u = 0 is the optimum on this mesh, and no distance to it is small beside it: give a "
@@ -98,10 +115,13 @@ def solve_refined(
             return bool(callback is not None and callback(row))
 
         def refine() -> tuple[Refined, History]:
-            assert isinstance(map, SteadyMap)
-            own = map if map.system.engine.name == "skfem" else None
-            left = goal._replace(solves=goal.solves - spent)
-            return refined(problem, mesh, map.system.engine.degree, q, left, own, watch), history
+            assert analysis is not None
+            try:
+                return refined(analysis, q, goal._replace(solves=goal.solves - spent), watch), history
+            except SolveLimitError:
+                raise ProblemError(
+                    f"max_solves = {goal.solves:.0f} does not suffice for a bound: allow more."
+                ) from None
 
         found, history = group.on_root(refine)
         printer.close()

@@ -151,7 +151,8 @@ def test_files_with_other_entries_are_refused(result, checkpoint, tmp_path, kind
     header, arrays = read_arrays(source, kind)
     cut = {"result": "control.array", "checkpoint": "best.state"}[kind]
     others = [(header, {}), (header, arrays | {cut: arrays[cut][:-1]})]
-    names = set(header) - {"kind", "format", "memory", "weight", "projection"}  # the last ones are younger than the format
+    # The last ones are younger than the format.
+    names = set(header) - {"kind", "format", "memory", "weight", "projection"}
     others += [({key: value for key, value in header.items() if key != name}, arrays) for name in names]
     for changed in others:
         path = write_arrays(tmp_path / "other.npz", *changed)

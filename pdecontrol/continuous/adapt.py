@@ -11,10 +11,8 @@ import numpy as np
 from ..continuum import Continuous, Level
 from ..counter import Counter
 from ..errors import SolveLimitError
-from ..fem.steady import SteadyMap
 from ..field import Field
 from ..mesh.mesh import Mesh
-from ..problem import ControlProblem
 from .analysis import Analysis
 from .marking import marked
 
@@ -53,21 +51,21 @@ class Refined(NamedTuple):
 
 
 def refined(
-    problem: ControlProblem, mesh: Mesh, degree: int, adjoint: Field, goal: Goal,
-    map: SteadyMap | None = None, watch: Callable[[Level, float], bool | None] = lambda level, objective: None,
+    analysis: Analysis, adjoint: Field, goal: Goal,
+    watch: Callable[[Level, float], bool | None] = lambda level, objective: None,
 ) -> Refined:  # fmt: skip
     """Solve, bound, mark and bisect from an adjoint state of the discrete optimum, until the bound meets a goal.
 
     Parameters
     ----------
-    problem, mesh, degree, map : see `Analysis`.
+    analysis : of the problem on the first mesh.
     adjoint : an adjoint state near that of the optimum.
     goal : see `Goal`.
     watch : told of each level and of the objective there; it ends the run by True.
     """
     begin, spent, levels = perf_counter(), Counter().snapshot(), list[Level]()
-    analysis = Analysis(problem, mesh, degree, map)
-    q = adjoint.array if analysis.map is map else adjoint(analysis.map.system.engine.nodes)
+    problem, mesh, degree = analysis.problem, analysis.mesh, analysis.degree
+    q = analysis.on_nodes(adjoint)
     found: Refined | None = None
     while True:
         counter = analysis.map.solves
@@ -106,7 +104,7 @@ def refined(
         if unknowns * finer.cells.shape[1] / mesh.cells.shape[1] > goal.unknowns:
             return found._replace(limit="unknowns")
         mesh, analysis = finer, Analysis(problem, finer, degree)
-        q = adjoint(analysis.map.system.engine.nodes)
+        q = analysis.on_nodes(adjoint)
 
 
 def observed_order(levels: list[Level]) -> float:
@@ -132,6 +130,6 @@ def target(level: Level, goal: Goal) -> float:
 
 
 def share_to_mark(bound: float, wanted: float, degree: int) -> float:
-    """The share of the bound in the cells to refine: 3/4, and less near the end, where halves of fewer cells will do."""
+    """The share of the bound in the cells to refine: 3/4, and less where fewer cells will do to meet the goal."""
     gained = 1 - 0.5 ** (degree + 1)  # of the share of a cell, by its halves
     return min(THETA, (1 - AIM * wanted / bound) / gained)

@@ -12,6 +12,7 @@ from ..continuum import Continuous
 from ..fem.backends import Embedded
 from ..fem.steady import SteadyMap
 from ..fem.system import System
+from ..field import Field
 from ..mesh.mesh import Mesh
 from ..problem import ControlProblem
 from .bound import Bound, Estimator
@@ -37,11 +38,16 @@ class Analysis:
         reason = unsupported(problem, mesh, degree)
         if reason is not None:
             raise NoRouteError(reason)
-        self.problem, self.mesh = problem, mesh
+        self.problem, self.mesh, self.degree = problem, mesh, degree
         self.map = map or SteadyMap(System(problem, Embedded(degree, "direct").engine(mesh)))
         self.statement = stated(problem, self.map.system, mesh)
         self.optimality = Optimality(self.statement, Galerkin(self.map, self.statement))
         self.estimator = Estimator(self.optimality)
+
+    def on_nodes(self, adjoint: Field) -> Array:
+        """An adjoint state, of any mesh, by its values at the nodes of this one."""
+        own = adjoint.space is self.map.solution
+        return adjoint.array if own else adjoint(self.map.system.engine.nodes)
 
     def improved(self, q: Array) -> tuple[Point, Bound]:
         """Newton's method from an adjoint state until what is left of the optimality system is negligible."""

@@ -133,7 +133,8 @@ class SingularFunction:
             off = self.gradient(np.einsum("vq,dvn->dqn", places, parts)) - slopes[:, None, owners]
             return areas * (weights @ (off**2).sum(axis=0))
 
-        before = sizes = integrals(parts, areas, owners)
+        before = integrals(parts, areas, owners)
+        sizes = np.maximum(before, before.mean())  # a rule may see nothing of cells at the edge of the support
         squares, found = np.zeros(near.size), np.zeros(triangles.count)
         for level in range(HALVINGS):
             parts, areas, children = _quarters(parts), np.tile(areas / 4, 4), np.tile(owners, 4)

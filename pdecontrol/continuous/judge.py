@@ -67,9 +67,9 @@ def _judge(problem: ControlProblem, map: SolutionMap, adjoint: Field, control: D
             analysis = Analysis(problem, engine.mesh, engine.degree, map if engine.name == "skfem" else None)
         except NoRouteError as reason:
             return Judged(Continuous.none(str(reason)), None, {})
-        counter, known = analysis.map.solves, analysis.map is map
+        counter = analysis.map.solves
         before = counter.snapshot()
-        point, bound = analysis.improved(q.array if known else q(analysis.map.system.engine.nodes))
+        point, bound = analysis.improved(analysis.on_nodes(q))
         certificate = analysis.certificate(bound)
         if control is not None:
             certificate = analysis.certificate_of(control, point, bound)
