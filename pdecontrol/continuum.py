@@ -14,7 +14,7 @@ from .mesh.mesh import Mesh
 class Parts(NamedTuple):
     """What adds up to a bound to the continuous optimum: distances of controls, whose sum is the bound.
 
-    Attributes
+    Parameters
     ----------
     adjoint : by the error of the discrete adjoint state. A finer mesh makes it smaller, as it does `state`.
     projection : by what is left of the optimality system, and by kinks of the control that are not straight in a cell.
@@ -101,7 +101,7 @@ class Continuous:
 class Level(NamedTuple):
     """One mesh of a run that was refined until a bound to the continuous optimum met its tolerance.
 
-    Attributes
+    Parameters
     ----------
     mesh, unknowns : with the number of unknowns of a state on it.
     bound, norm, parts : see `Continuous`.
