@@ -68,7 +68,7 @@ class Collective:
     def solve(self, r: Array, w: Array, top: float, norm: float, forcing: float) -> tuple[Array, Array] | None:
         """O eta and lam, both on all entries of states; None where the iteration does not converge."""
         lifting, observation = self._system.lifting, self._system.observation
-        tolerance = float(np.clip(min(ACCURACY / (top * norm**2), SHARP * forcing), TIGHTEST, LOOSEST))
+        tolerance = max(TIGHTEST, min(LOOSEST, ACCURACY / (top * norm**2), SHARP * forcing))
         with self._counter.timing():
             f = lifting.restrict(observation.transposed(r))
             found = self._kkt.solve(w / top, top**-0.5, f, tolerance)

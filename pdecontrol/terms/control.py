@@ -66,7 +66,8 @@ class ControlCost:
     def argmin(self, q: Array) -> Array:
         """argmin_u G(u) + <q, u>; with alpha = 0 the minimiser nearest to zero."""
         if self.alpha > 0:
-            return np.clip(soft(self.alpha * self.reference - q, self.beta) / self.alpha, self.lower, self.upper)
+            u = soft(self.alpha * self.reference - q, self.beta) / self.alpha
+            return np.minimum(np.maximum(u, self.lower), self.upper)  # a third of the time of np.clip
         zero = np.clip(0.0, self.lower, self.upper)
         return np.where(q < -self.beta, self.upper, np.where(q > self.beta, self.lower, zero))
 
