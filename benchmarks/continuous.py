@@ -42,6 +42,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from continua import DOMAINS, Domain, Judgement, Reference, judgements, sample
 
 MESHES = 5  # of each problem of the campaign
+SQUARE = Domain(pc.unit_square)
 
 
 # -- are bounds true? ------------------------------------------------------------------------------------------------
@@ -99,7 +100,7 @@ class Case:
     """A problem, its domain, and the exact control where it is known."""
 
     problem: pc.ControlProblem
-    domain: Domain = Domain(pc.unit_square)
+    domain: Domain = SQUARE
     control: Callable[..., Array] | None = None
 
 
