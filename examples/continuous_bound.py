@@ -31,7 +31,7 @@ PROBLEM = replace(EXACT.problem, control=pc.Distributed(element="variational"))
 
 def error(result: pc.Result) -> float:
     """The distance of the control, as a function, to the exact one in L2, by the midpoint rule."""
-    axis = (np.arange(301) + 0.5) / 301
+    axis = (np.arange(201) + 0.5) / 201
     x = np.stack(np.meshgrid(axis, axis)).reshape(2, -1)
     return float(np.sqrt(np.mean((result.control(x) - EXACT.control(x)) ** 2)))
 

@@ -47,7 +47,7 @@ class Continuous:
     unknowns : of the discrete state.
     parts : see `Parts`.
     assumption : what the bound rests on, or why there is none.
-    order : of the bound in the size of the cells, as seen on the last two meshes; NaN on one mesh.
+    order : of the bound in the size of the cells, as seen on the last meshes; NaN on one mesh.
 
     Examples
     --------
