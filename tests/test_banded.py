@@ -18,7 +18,7 @@ VARIED = {
     "stiff": {"equation": STIFF},
     "P0": {"control": pc.Distributed(element="P0")},
     "variational": {"control": pc.Distributed(element="variational")},
-    "points": {"tracking": pc.Tracking(0.0, points=np.linspace(0.01, 0.99, 130)[None])},
+    "points": {"tracking": pc.Tracking(np.sin(np.arange(130)), points=np.linspace(0.01, 0.99, 130)[None])},
 }
 
 
@@ -106,3 +106,9 @@ def test_answers_take_few_solves(terms, alpha, most, by_gradients):
     assert fast.success and slow.success and fast.solves["total"] <= min(most, slow.solves["total"] / 2)
     space = fast.control.space
     assert space.norm(fast.control.array - slow.control.array) <= fast.certificate.bound + slow.certificate.bound
+
+
+def test_a_path_by_systems_takes_fewer_solves_than_many_numbers():
+    """130 values at points: their rows would take as many solves."""
+    result = pc.solve(problem(1e-6, pc.Box(-20, 20), **VARIED["points"]), pc.unit_interval(200))
+    assert result.success and result.solves["total"] < 60 and result.solves["systems"] > 5

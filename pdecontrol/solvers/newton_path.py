@@ -120,7 +120,8 @@ class NewtonPath(Algorithm[PathState]):
             if state.step >= DAMPED and state.tried < CHEAP * (LONG if state.step == 1.0 else 1):  # 1
                 new, step = newton_step(objective, map, state, self.forcing, min(SHORT, self.max_cg))
                 return _staged(new, objective, alpha, tried=state.tried + map.solves.total - before, step=step)
-            return self._by_numbers(objective, map) if count(map)[0] else self._first(objective, map, state)
+            few = 0 < count(map)[0] <= (CHEAP if state.at_once else inf)  # rows of more take more solves than a path
+            return self._by_numbers(objective, map) if few else self._first(objective, map, state)
         if state.last or not _solved(objective, state):  # 3
             usual = state.step >= 0.5
             forcing = SHARP * self.forcing if usual else CAREFUL
