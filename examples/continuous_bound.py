@@ -9,11 +9,11 @@ How far a control is from the optimum of the *continuous* problem: a bound, an e
     \min_u \; \tfrac12 \|y - y_d\|^2 + \tfrac\alpha2 \|u\|^2, \quad
     -\Delta y = u + f \text{ in } (0,1)^2, \quad y = 0 \text{ on the boundary}, \quad -\tfrac12 \le u \le \tfrac12
 
-with :math:`\alpha = 10^{-2}` and data for which :math:`u^* = \operatorname{clip}(-\sin 2\pi x_0 \sin 2\pi x_1, -\tfrac12,
-\tfrac12)` is known (:func:`pdecontrol.reference.box`). The bound is proved, with all constants. The estimate compares with
-the solution on a refined mesh: it takes four times as many unknowns, is near to the error where the solution is as smooth
-as here, and proves nothing. All three are of the order of the states, 2 for degree 1 and 3 for degree 2, although the
-control has kinks inside of cells.
+with :math:`\alpha = 10^{-2}` and data for which :math:`u^* = \operatorname{clip}(-\sin 2\pi x_0 \sin 2\pi x_1,
+-\tfrac12, \tfrac12)` is known (:func:`pdecontrol.reference.box`). The bound is proved, with all constants. The estimate
+compares with the solution on a refined mesh: it takes four times as many unknowns, is near to the error where the
+solution is as smooth as here, and proves nothing. All three are of the order of the states, 2 for degree 1 and 3 for
+degree 2, although the control has kinks inside of cells.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ PROBLEM = replace(EXACT.problem, control=pc.Distributed(element="variational"))
 
 def error(result: pc.Result) -> float:
     """The distance of the control, as a function, to the exact one in L2, by the midpoint rule."""
-    axis = (np.arange(301) + 0.5) / 301
+    axis = (np.arange(201) + 0.5) / 201
     x = np.stack(np.meshgrid(axis, axis)).reshape(2, -1)
     return float(np.sqrt(np.mean((result.control(x) - EXACT.control(x)) ** 2)))
 

@@ -10,10 +10,10 @@ The mesh is refined until the control is certified to be within a thousandth of 
     -\Delta y = u \text{ in } \Omega, \quad y = 0 \text{ on the boundary}, \quad -5 \le u \le 5
 
 with :math:`\alpha = \beta = 10^{-3}` on :math:`\Omega = (-1, 1)^2` without :math:`[0, 1) \times (-1, 0]`. States and
-adjoint states behave like :math:`r^{2/3}` at the re-entrant corner, so that on uniform meshes errors fall with the power
-:math:`4/3` of the size of the cells, for states of any degree. Cells are therefore refined where the bound comes from. It
-is proved, with the singular function of the corner: nothing is known of the solution but what the problem states. The
-control is 5 on 93 % of the domain, and zero in its corners.
+adjoint states behave like :math:`r^{2/3}` at the re-entrant corner, so that on uniform meshes errors fall with the
+power :math:`4/3` of the size of the cells, for states of any degree. Cells are therefore refined where the bound comes
+from. It is proved, with the singular function of the corner: nothing is known of the solution but what the problem
+states. The control is 5 on 93 % of the domain, and zero in its corners.
 """
 
 from pathlib import Path

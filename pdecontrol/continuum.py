@@ -12,15 +12,15 @@ from .mesh.mesh import Mesh
 
 
 class Parts(NamedTuple):
-    """What adds up to a bound to the continuous optimum.
+    """What adds up to a bound to the continuous optimum: distances of controls, whose sum is the bound.
 
-    Attributes
+    Parameters
     ----------
-    adjoint : how far the discrete adjoint state may be from the exact one for the discrete state.
-    projection : what is left of the discrete optimality system.
-    state : how far the discrete state may be from the exact one.
-    data : what bounds and references leave that are not affine on cells.
-    distance : that of a given control to the one that is projected from an adjoint state.
+    adjoint : by the error of the discrete adjoint state. A finer mesh makes it smaller, as it does `state`.
+    projection : by what is left of the optimality system, and by kinks of the control that are not straight in a cell.
+    state : by the error of the discrete state.
+    data : by bounds and references of the control that are not affine on cells.
+    distance : of a given control to the one that is projected from an adjoint state; zero for results.
     """
 
     adjoint: float
@@ -37,16 +37,26 @@ class Continuous:
     Attributes
     ----------
     bound : an upper bound on ||u - u*||; None where there is none.
-    norm : ||u||.
-    state_bound : one on the distance of their states, in the norm of what is tracked; None for given controls.
-    gap : one on J(u) - J(u*); None for given controls.
-    route : from fluxes to states: "convex" (proved constants on convex polygons, layers and intervals), "corner"
-        (re-entrant corners by explicit singular functions), "computed" (a computed constant, with its probability) or
-        "energy" (Friedrichs' inequality); empty where there is none.
+    norm : ||u||, or somewhat less.
+    state_bound : one on ||S(u) - S(u*)|| for the exact states, in the norm of what is tracked; None for given controls.
+    gap : one on J(u) - J(u*) with exact states; None for given controls.
+    route : how errors of fluxes become errors of states: "convex" (proved constants on convex polygons, layers and
+        intervals), "corner" (corners by explicit singular functions), "computed" (a computed constant, with its
+        probability) or "energy" (Friedrichs' inequality); empty where there is none. See "Distance to the continuous
+        optimum" in the documentation.
     unknowns : of the discrete state.
     parts : see `Parts`.
     assumption : what the bound rests on, or why there is none.
-    order : of the bound in the size of the cells, as seen on the last two meshes; NaN on one mesh.
+    order : of the bound in the size of the cells, as seen on the last meshes; NaN on one mesh.
+
+    Examples
+    --------
+    >>> import pdecontrol as pc
+    >>> problem = pc.reference.box(1e-2).problem
+    >>> result = pc.solve(problem, pc.unit_square(16), pc.Embedded(degree=2), continuous=True)
+    >>> continuous = result.certificate.continuous
+    >>> continuous.route, continuous.relative < 0.01
+    ('convex', True)
     """
 
     bound: float | None
@@ -91,7 +101,12 @@ class Continuous:
 class Level(NamedTuple):
     """One mesh of a run that was refined until a bound to the continuous optimum met its tolerance.
 
-    `shares` (cells,) are what each cell adds to the bound; `solves` and `seconds` are those so far.
+    Parameters
+    ----------
+    mesh, unknowns : with the number of unknowns of a state on it.
+    bound, norm, parts : see `Continuous`.
+    shares : (cells,), what each cell adds to the parts of the adjoint state and the state.
+    solves, seconds : those so far, without the first solve and the last.
     """
 
     mesh: Mesh

@@ -52,21 +52,27 @@ def solve(
     method, tol, options : see `minimise`: atol, start, max_iterations, max_solves, callback, checkpoint,
         checkpoint_seconds, restart, progress. With "pinn" or a `HardConstraint` it is solved
         by networks.
-    discretisation : also estimate the distance to the continuous optimum, by solving on the refined mesh (its solves
-        and time are not counted in the result). For steady equations.
-    continuous : also bound the distance to the optimum of the continuous problem, `certificate.continuous`, and take
-        the control, as a function, that it is of: of linear elliptic equations on intervals and polygons, with
-        distributed controls. Where there is no bound, it says why, and a solve on the refined mesh estimates instead.
-    total_tol, total_atol : refine the mesh until that bound is <= total_tol (||u|| - bound), or <= total_atol. States
-        of degree 2, `Embedded(degree=2)`, need far fewer unknowns.
-    adapt : whether cells are refined where the bound comes from, or all of them.
-    max_unknowns : limit of the unknowns of a state with total_tol or total_atol; the result is then returned with
-        success False. With these max_solves is one of all meshes but the last.
+    discretisation : also estimate, for steady equations, how far the control is from the continuous optimum, by solving
+        on the refined mesh (its solves and time are not counted in the result). An estimate, for where there is no
+        bound: take `continuous` where there is one.
+    continuous : also bound that distance, `certificate.continuous`, for linear elliptic equations on intervals and
+        polygons with distributed controls. The bound is of the function `result.control(x)`, which is improved for it;
+        `result.control.array` stays the optimum of the discrete problem. Where there is no bound, its assumption says
+        why, and the distance is estimated as above.
+    total_tol, total_atol : refine the mesh until that bound is <= total_tol (||u|| - bound), which implies
+        ||u - u*|| <= total_tol ||u*|| for the continuous optimum u*, or until it is <= total_atol. `tol` is then the
+        tolerance for the discrete optimum, on the last mesh. States of degree 2, `Embedded(degree=2)`, need far fewer
+        unknowns. `result.levels` has the meshes.
+    adapt : whether cells are refined where the bound comes from, which pays at corners and inclusions, or all of them.
+    max_unknowns : limit of the unknowns of a state with total_tol or total_atol; beyond it the result is returned with
+        success False, and the assumption of the bound says how many would be needed. max_solves is then a limit for all
+        meshes but the last.
 
     Raises
     ------
     ProblemError
-        For a total_tol where there is no bound to the continuous optimum, before any solve; and for other bad input.
+        For a total_tol where there is no bound to the continuous optimum, before any solve; where u = 0 is the optimum,
+        which takes a total_atol; and for other bad input.
 
     Returns
     -------

@@ -28,7 +28,7 @@ class Field:
     """A function of a space: values, evaluation at points, export, plot.
 
     Where it has a `function`, its values and gradients at points are those of the function, at all times, and the
-    vector has the values at the nodes alone. Figures and files, saved results too, have nodal values alone.
+    vector has the values at the nodes alone. Figures and files have these alone; `Result.save` says what it keeps.
     """
 
     array: Array

@@ -144,9 +144,10 @@ def certify(
     dual : for linear equations a dual vector p where one is known, near to y - y_d at the optimum: numbers, a whole
         vector of the map's observation space, a field of it, or a Result, whose own is meant. Interior point methods
         and active sets have one: the adjoint equation has its right-hand side.
-    continuous : also bound the distance of the control, as a function, to the optimum of the continuous problem (see
-        `Certificate.continuous`): of linear elliptic equations on intervals and polygons, with distributed controls.
-        That takes a solve of the discrete problem.
+    continuous : also bound the distance of the control, as a function, to the optimum of the continuous problem,
+        `certificate.continuous`, for linear elliptic equations on intervals and polygons with distributed controls.
+        An array is the function of its space. The bound is the distance to a control that is near the continuous
+        optimum, which takes a solve of the discrete problem, plus the bound of that one: finer meshes make it sharper.
 
     Raises
     ------

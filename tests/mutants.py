@@ -262,6 +262,12 @@ MUTANTS = {
         "continuous/quadratic_flux.py", "error[:, 6:] = with_divergence(-self._residual(own, moments))",
         "error[:, 6:] = with_divergence(-moments)",
         ("test_fluxes.py::test_fluxes_are_those_of_dense_minimisation_on_patches[2-slit-Dirichlet]",)),
+    "bounds without the weight of what is tracked": Mutant(
+        "continuous/bound.py", "float(np.sqrt(statement.weight.max()))", "1.0",
+        ("test_continuous.py::test_planted_errors_make_bounds_too_small[no weight of what is tracked]",)),
+    "controls with data of another optimum": Mutant(
+        "continuous/analysis.py", "distance + statement.off", "distance",
+        ("test_continuous.py::test_given_controls_are_compared_with_the_reference_itself",)),
 }  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def test_version(capsys):
 def test_list_of_examples(capsys):
     assert cli.main(["gallery", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 35
+    assert len(lines) == 37
     assert "stadler              Sparse control of the Poisson equation" in lines
 
 

@@ -53,17 +53,34 @@ def test_problems_in_time_and_nonlinear_ones():
 
 def test_choosing_weights_and_methods(capsys):
     blocks, names = code("choosing.rst"), {}
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         exec(block, names)  # noqa: S102
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 10 and all(" certified " in line for line in lines[:4])
+    assert len(lines) == 11 and all(" certified " in line for line in lines[:4])
     solves = [int(line.split()[1]) for line in lines[4:7]]
     assert all(line.endswith(" certified") for line in lines[4:7]) and solves[0] < min(solves[1:])
+    assert lines[9].startswith("to 1e-02 of the optimum, by ") or lines[9].startswith("to 9e-03 of the optimum, by ")
     for line in lines[7:9]:
         error, bound = (float(word) for word in line.replace(",", "").split()[1::2])
         assert error <= 1.1 * bound  # printed with two digits
     assert all(result.success for result in [*names["results"], names["result"]])
+
+
+def test_bounds_to_the_continuous_optimum(tmp_path, monkeypatch, capsys):
+    blocks, names = code("continuous.rst"), {}
+    assert len(blocks) == 3
+    monkeypatch.chdir(tmp_path)
+    exec(blocks[0], names)  # noqa: S102
+    first = names["result"].certificate.continuous
+    for block in blocks[1:]:
+        exec(block, names)  # noqa: S102
+    assert first.route == "convex" and first.relative < 2e-2
+    assert names["result"].certificate.continuous.meets(3e-2) and (tmp_path / "levels.png").exists()
+    given = names["certificate"].continuous
+    assert given.parts.distance > 0.5 * given.bound > 0
+    printed = capsys.readouterr().out
+    assert printed.count("||u - u_continuous|| <=") == 2 and printed.count(" unknowns, bound ") >= 3
 
 
 def test_problems_with_interfaces():

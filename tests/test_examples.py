@@ -541,8 +541,11 @@ def table(text):
 @pytest.mark.slow
 def test_the_readme_shows_what_its_listing_and_the_demonstration_print(tmp_path, capsys):
     shown = table(README)
-    (listing,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    listing = "".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
     run = subprocess.run([sys.executable, "-c", listing], cwd=tmp_path, capture_output=True, text=True, check=True)
+    continuous = re.compile(r"^\|\|u - u_continuous\|\| .*\nassuming .*", re.MULTILINE)
+    told, bound = (continuous.findall(text) for text in (README, run.stdout))
+    assert [re.sub(r"\d+", "#", text) for text in bound] == [re.sub(r"\d+", "#", text) for text in told] != []
     stadler.main()
     for printed in (table(run.stdout), table(capsys.readouterr().out)):
         assert printed[0] == shown[0]

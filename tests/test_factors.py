@@ -15,7 +15,7 @@ from pdecontrol.counter import Counter
 from pdecontrol.errors import SingularEquationError, SolveLimitError
 from pdecontrol.fem import skfem
 from pdecontrol.linear import cholesky
-from pdecontrol.linear.cholesky import Cholmod, Qdldl, cholesky_factors, has_cholmod
+from pdecontrol.linear.cholesky import Cholmod, Qdldl, Tridiagonal, cholesky_factors, has_cholmod
 from pdecontrol.linear.direct import direct_solver
 from pdecontrol.linear.residual import Excess
 
@@ -33,6 +33,7 @@ def kind(request, monkeypatch):
     monkeypatch.setattr(cholesky, "LOADED", 0)
     monkeypatch.setattr(cholesky, "has_cholmod", lambda: name == "CHOLMOD")
     monkeypatch.setattr(cholesky, "has_qdldl", lambda: name == "QDLDL")
+    monkeypatch.setattr(cholesky, "is_tridiagonal", lambda _: False)
     return KINDS[name]
 
 
@@ -60,6 +61,18 @@ def test_all_kinds_solve_for_one_and_for_several(kind, dim):
     assert solver.transposed is solver
     assert 1.5 * matrix.nnz - 3 * len(b) <= solver.inverse.entries <= 20 * matrix.nnz
     solver.close()
+
+
+def test_tridiagonal_matrices_take_LAPACK():
+    """In the order of the points alone; where they are indefinite others do."""
+    matrix, b = laplacian(9, 1), np.random.default_rng(0).standard_normal((9, 4))
+    exact, factors = np.linalg.solve(matrix.toarray(), b), cholesky_factors(matrix)
+    assert type(factors) is Tridiagonal and factors.entries() == 34
+    assert np.allclose(factors.solve(b), exact, rtol=1e-13) and np.allclose(factors.solve(b[:, 1]), exact[:, 1])
+    shuffled = np.random.default_rng(1).permutation(9)
+    for other in (laplacian(2), sp.csr_matrix([[2.0]]), matrix[shuffled][:, shuffled], matrix - sp.identity(9)):
+        assert type(cholesky_factors(other)) is not Tridiagonal
+        assert np.allclose(other @ direct_solver(other, Counter(), True).solve(np.ones(other.shape[0])).x, 1.0)
 
 
 def test_what_factors_lose_is_refined(kind):

@@ -13,7 +13,7 @@ from pdecontrol.continuous.constants import interpolation_constants, poincare_co
 from pdecontrol.continuous.flux import LinearFlux
 from pdecontrol.continuous.intervals import IntervalFlux, Intervals
 from pdecontrol.continuous.quadratic_flux import QuadraticFlux
-from pdecontrol.continuous.samples import Points, functional, moments_of, rule, shapes
+from pdecontrol.continuous.samples import Whole, functional, moments_of, rule, shapes
 from pdecontrol.continuous.statement import NoRouteError
 from pdecontrol.continuous.triangles import EDGES, Triangles
 
@@ -34,7 +34,7 @@ def refined(mesh, seed):
         mesh = mesh.bisect(generator.random(mesh.cells.shape[1]) < 0.2)
     triangles = Triangles(mesh.points, mesh.cells)
     smallest = np.full(mesh.points.shape[1], np.inf)
-    np.minimum.at(smallest, triangles.cells, triangles.areas / triangles.diameters)
+    np.minimum.at(smallest, triangles.cells.ravel(), np.tile(triangles.areas / triangles.diameters, 3))
     smallest[triangles.facets[:, triangles.boundary]] = 0
     points = mesh.points + 0.4 * smallest * generator.uniform(-1, 1, mesh.points.shape)
     cells = np.where(generator.random(triangles.count) < 0.5, mesh.cells, mesh.cells[[1, 0, 2]])
@@ -326,7 +326,7 @@ def measured(triangles, degree, exact, slope, r, kappa=None, dirichlet=None, flu
     kappa = np.ones(triangles.count) if kappa is None else kappa
     dirichlet = triangles.boundary if dirichlet is None else dirichlet
     flux = np.zeros((2, 2, triangles.facets.shape[1])) if flux is None else flux
-    areas, points = triangles.areas, Points.on(np.arange(triangles.count), triangles.areas, 10, 3)
+    areas, points = triangles.areas, Whole.of(np.arange(triangles.count), triangles.areas, 10, 2)
     data = r(points.places(triangles.corners))
     moments = points.moments(data, triangles.count)
     y = galerkin(triangles, degree, kappa, moments, flux, dirichlet, exact if degree == 1 else None)

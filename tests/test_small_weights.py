@@ -105,7 +105,7 @@ def systems(monkeypatch):
 
 
 @pytest.mark.parametrize("alpha", [1e-8, 1e-10])
-@pytest.mark.parametrize("seed", [(11, 16), (6, 0), (1, 8)], ids=["P0", "P1", "variational"])
+@pytest.mark.parametrize("seed", [(11, 16), (6, 0)], ids=["P0", "P1"])
 def test_small_problems_at_small_weights_end_soon(seed, alpha):
     """Where many steps of conjugate gradients cost no more than a system, and do not suffice."""
     problem, mesh, degree, _ = random_problem(np.random.default_rng(seed))

@@ -211,3 +211,13 @@ def test_several_processes_find_the_same_digits(tmp_path):
         mpirun(ranks, PROGRAMS / "total_tolerance.py", tmp_path / "found.npy")
         found = np.load(tmp_path / "found.npy")
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9, err_msg=f"{ranks} ranks")
+
+
+def test_controls_of_networks_have_a_bound_to_the_continuous_optimum():
+    exact = box(1e-2)
+    network = pc.solve(exact.problem, [(0, 1), (0, 1)], method="pinn")
+    with pc.discretise(exact.problem, pc.unit_square(24), pc.Embedded(2)) as map:
+        known = pc.certify(exact.problem, network.control, map, continuous=True).continuous
+    points = np.random.default_rng(0).random((2, 20_000))
+    error = np.sqrt(np.mean((network.control(points) - exact.control(points)) ** 2))
+    assert error <= known.bound < 2e-3 and known.norm == pytest.approx(np.sqrt(0.134022), rel=1e-3)

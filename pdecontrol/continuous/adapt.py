@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import NamedTuple
 
@@ -107,18 +107,22 @@ def refined(
         q = analysis.on_nodes(adjoint)
 
 
-def observed_order(levels: list[Level]) -> float:
-    """The order of the bound in the size of the cells, by the last two levels; NaN for one."""
-    if len(levels) < 2:
+def observed_order(levels: Sequence[Level]) -> float:
+    """The order of the bound in the size of the cells, by the last level and one with 2/3 of its unknowns or fewer.
+
+    NaN where there is none.
+    """
+    fine = levels[-1]
+    coarse = [level for level in levels if level.unknowns * 1.5 <= fine.unknowns][-1:]
+    if not coarse:
         return np.nan
-    coarse, fine = levels[-2:]
-    ratio = np.log(fine.unknowns / coarse.unknowns) / coarse.mesh.dim
-    return float(np.log(coarse.bound / fine.bound) / ratio)
+    ratio = np.log(fine.unknowns / coarse[0].unknowns) / fine.mesh.dim
+    return float(np.log(coarse[0].bound / fine.bound) / ratio)
 
 
 def needed(levels: tuple[Level, ...], goal: Goal) -> float:
     """The unknowns that would be needed, at the order seen; infinite where none is."""
-    order, last = observed_order(list(levels)), levels[-1]
+    order, last = observed_order(levels), levels[-1]
     if not order > 0:
         return np.inf
     return float(last.unknowns * (last.bound / target(last, goal)) ** (last.mesh.dim / order))

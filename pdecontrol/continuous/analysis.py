@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -16,12 +15,12 @@ from ..field import Field
 from ..mesh.mesh import Mesh
 from ..problem import ControlProblem
 from .bound import Bound, Estimator
+from .data import norms
 from .galerkin import Galerkin
 from .optimum import Optimality, Point
-from .samples import Points, Whole
+from .samples import Points
 from .statement import NoRouteError, stated, unsupported
 
-ORDERS = 6, 10  # of the two rules for distances of given controls
 NEGLIGIBLE = 0.01  # what is left of the optimality system, relative to the bound
 
 
@@ -73,7 +72,7 @@ class Analysis:
             parts=bound.parts,
             assumption=(
                 f"{self.estimator.route.assumption}; integrals of data by two rules that agree to 1e-10 or have their "
-                "difference in the bound; rounding of fluxes neglected"
+                f"difference in the bound{self.statement.sampled}; rounding of fluxes neglected"
             ),
             order=order,
         )
@@ -89,19 +88,9 @@ class Analysis:
         def off(points: Points) -> Array:
             return values(points) - cost.argmin(points.values(q), *cost.at(points))[0]
 
-        distance = self._norms(off)[1] + statement.off
-        own = self.certificate(bound)
+        (_, distance), (norm, _) = (norms(each, cost.cells, statement.volumes, self.mesh.dim) for each in (off, values))
+        own, distance = self.certificate(bound), distance + statement.off
         return replace(
-            own, bound=bound.control + distance, norm=self._norms(values)[0], state_bound=None, gap=None,
+            own, bound=bound.control + distance, norm=norm, state_bound=None, gap=None,
             parts=own.parts._replace(distance=distance),
         )  # fmt: skip
-
-    def _norms(self, function: Callable[[Points], Array]) -> tuple[float, float]:
-        """The norm of a function where there is a control, less and more by what two rules differ by on cells."""
-        volumes, cells = self.statement.volumes, self.statement.cost.cells
-        low, high = (
-            points.sums(function(points) ** 2, volumes.size)
-            for points in (Whole.of(cells, volumes, order, self.mesh.dim) for order in ORDERS)
-        )
-        square, off = high.sum(), np.abs(high - low).sum()
-        return float(np.sqrt(max(square - off, 0.0))), float(np.sqrt(square + off))

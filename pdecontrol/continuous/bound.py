@@ -90,7 +90,7 @@ class Estimator:
         data, off = weighted * statement.off / lowest, float(np.linalg.norm(point.minimiser.off))
         apart = off / alpha  # the minimiser of q and that of q~, of which y is the state, are no farther apart
         e, d = adjoint + point.residual + off, state + data
-        both = float(np.hypot(e, np.sqrt(alpha) * d))
+        both = max(float(np.hypot(e, np.sqrt(alpha) * d)), float(np.finfo(float).tiny))
         of_e, of_d = (1 + e / both) / (2 * alpha), d / (2 * both)  # (e + both) / (2 alpha) = of_e e + of_d d
         own_e, own_d = adjoint + point.residual, d + weighted * apart / lowest
         norm = float(np.sqrt(point.minimiser.points.sums(point.minimiser.z**2, statement.volumes.size).sum()))

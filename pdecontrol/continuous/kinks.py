@@ -63,7 +63,7 @@ class Cost:
         for bound in (lower, upper):
             if np.isfinite(bound).all():
                 found += [v - threshold - self.alpha * bound for threshold in thresholds]
-                if self.beta and np.ptp(bound):
+                if self.beta and np.ndim(bound):
                     found.append(np.broadcast_to(bound, v.shape))
         return found
 

@@ -10,7 +10,7 @@ from .constants import interpolation_constants
 from .corners import corner
 from .routes import Form, Route, convex, energy
 
-ENOUGH = 5.0  # times what the bound is on convex polygons, for which no constant is computed on the mesh
+ENOUGH = 3.0  # times what the bound is on convex polygons, for which no constant is computed on the mesh
 
 
 def regularity(form: Form) -> Route:

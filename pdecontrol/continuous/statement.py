@@ -27,10 +27,10 @@ from ..problem import (
     Tikhonov,
     Tracking,
 )
-from .data import Integrated, by_parts, function_of, integrated
+from .data import Integrated, by_parts, function_of, integrated, norms
 from .intervals import Intervals
 from .kinks import Cost
-from .samples import Points, Whole, rule, squares
+from .samples import Points, rule, squares
 from .triangles import Triangles
 
 SAME = 1e-10  # relative differences of values that are taken for equal
@@ -86,6 +86,7 @@ class Statement:
     cost : G.
     off : ||data - interpolants|| of the bounds and the reference, where they are not affine on cells.
     constant : int w/2 y_d^2.
+    sampled : what is assumed of coefficients that are given as functions, a clause.
     """
 
     cells: Triangles | Intervals
@@ -103,6 +104,7 @@ class Statement:
     cost: Cost
     off: float
     constant: float
+    sampled: str
 
 
 def stated(problem: ControlProblem, system: System, mesh: Mesh) -> Statement:
@@ -142,9 +144,11 @@ def stated(problem: ControlProblem, system: System, mesh: Mesh) -> Statement:
             target = target + desired.scaled(item.weight)
             constant += item.weight / 2 * float((squares(desired.local, mesh.volumes) + desired.rest**2).sum())
     cost, off = _cost(problem, mesh, cells)
+    stated_as = [item for data in (equation.diffusion, equation.reaction) for _, item in by_parts(data, mesh, every)]
+    sampled = "; coefficients constant on cells, as at their quadrature points" if any(map(callable, stated_as)) else ""
     return Statement(
         cells, elements.dofs, cells.corners, mesh.volumes, diffusion, reaction, weight, dirichlet, source, target,
-        flux, functional, cost, off, constant,
+        flux, functional, cost, off, constant, sampled,
     )  # fmt: skip
 
 
@@ -245,7 +249,6 @@ def _cost(problem: ControlProblem, mesh: Mesh, cells: Triangles | Intervals) -> 
     assert tikhonov is not None
     on = problem.control.on
     own = np.arange(cells.count) if on is None else mesh.part(on)
-    points = Whole.of(own, mesh.volumes, 4, mesh.dim)
     found, away = [], 0.0
     for data, name in ((tikhonov.reference, "reference"), (box.lower, "lower bound"), (box.upper, "upper bound")):
         if isinstance(data, Mapping):
@@ -260,8 +263,14 @@ def _cost(problem: ControlProblem, mesh: Mesh, cells: Triangles | Intervals) -> 
                 raise NoRouteError(f"the {name} is finite in places, and infinite in others")
             local[:] = local[0, own[0]]
         elif callable(data):
-            off = sample(data, points.places(cells.corners), mesh.diameter, name) - points.values(local)
-            away += np.sqrt(points.sums(off**2, cells.count).sum())
+
+            def off(points: Points, data: Data = data, name: str = name, local: Array = local) -> Array:
+                values = sample(data, points.places(cells.corners), mesh.diameter, name, infinite=True)
+                if not np.isfinite(values).all():
+                    raise NoRouteError(f"the {name} is finite in places, and infinite in others")
+                return values - points.values(local)
+
+            away += norms(off, own, mesh.volumes, mesh.dim)[1]
         found.append(local)
     reference, lower, upper = found
-    return Cost(tikhonov.alpha, l1.beta, reference, lower, upper, own), float(away)
+    return Cost(tikhonov.alpha, l1.beta, reference, lower, upper, own), away

@@ -1,4 +1,4 @@
-"""Newton systems of steady affine maps by collective multigrid, and when that is less work than conjugate gradients."""
+"""Newton systems of steady affine maps at once: on intervals, and elsewhere where it is less work than many solves."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 
 from ..arrays import Array
 from ..counter import Counter
+from ..linear.banded import Banded
 from ..linear.kkt import KKT
 from ..linear.matrix import shared
-from ..linear.solver import Inverse
+from ..linear.solver import LinearSolver
 from .linear_functions import linear_functions
 from .system import Blocks, System
 
@@ -25,24 +26,26 @@ PRODUCTS, SETUP = 17.0, 8.0
 class Collective:
     """(I + P L D L*) d = r as one system in d = r + P O eta and an adjoint solution, for many weights D = diag(w)."""
 
-    def __init__(self, system: System, blocks: Blocks, counter: Counter) -> None:
-        self._system, self._blocks, self._counter = system, blocks, counter
+    def __init__(self, system: System, blocks: Blocks, solver: LinearSolver, counter: Counter) -> None:
+        self._system, self._blocks, self._solver, self._counter = system, blocks, solver, counter
         self._failed = np.inf  # the least weights for which this has not converged
 
     @classmethod
-    def of(cls, system: System, tracked: Sequence[bool], counter: Counter) -> Collective | None:
-        """That of a system where it has the blocks, and its engine multigrid."""
-        blocks = system.blocks(tracked) if system.engine.multigrid else None
-        return None if blocks is None else cls(system, blocks, counter)
+    def of(cls, system: System, tracked: Sequence[bool], solver: LinearSolver, counter: Counter) -> Collective | None:
+        """That of a system with a solver, where it has the blocks, and is banded or its engine has multigrid."""
+        blocks = system.blocks(tracked) if system.banded or system.engine.multigrid else None
+        return None if blocks is None else cls(system, blocks, solver, counter)
 
     @cached_property
-    def _kkt(self) -> KKT:
-        system, blocks, affine = self._system, self._blocks, self._system.equation.affine
+    def _kkt(self) -> KKT | Banded:
+        system, (A, Q, columns, C), affine = self._system, self._blocks, self._system.equation.affine
+        if system.banded:
+            return Banded(self._solver, A, Q, columns, C, system.control.mass)
         symmetric = affine is not None and affine.symmetric
         first = linear_functions(system.engine, system.lifting.numbers, system.lifting.free.size)
-        hierarchy = system.engine.hierarchy(blocks.A, symmetric, first)
+        hierarchy = system.engine.hierarchy(A, symmetric, first)
         self._counter.factorisations += 1
-        return KKT(hierarchy, blocks.A, blocks.Q, blocks.columns, blocks.C, system.control.mass, symmetric)
+        return KKT(hierarchy, A, Q, columns, C, system.control.mass, symmetric)
 
     @cached_property
     def _states(self) -> float:
@@ -58,12 +61,13 @@ class Collective:
         """Whether there is a system to solve for weights of this maximum, which has not failed for smaller ones."""
         return 0.0 < top < self._failed
 
-    def affordable(self, top: float, norm: float, inverse: Inverse) -> int:
+    def affordable(self, top: float, norm: float) -> int:
         """How many steps of conjugate gradients, two solves each, are half as much work: worth a try, by factors.
 
         And half as many as there are states, after which they end but for rounding.
         """
-        if not inverse.exact or not inverse.entries:
+        inverse = self._solver.inverse
+        if self._system.banded or not inverse.exact or not inverse.entries:
             return 0
         cycles = 4.0 * (top * norm**2) ** 0.125  # as measured
         as_much = PRODUCTS * self._entries * (cycles + SETUP) / (4.0 * inverse.entries)

@@ -97,10 +97,12 @@ class SteadyMap(SolutionMap):
     ) -> tuple[Array, Adjoint]:  # fmt: skip
         """See `SolutionMap`; by a system in the state and the adjoint solution at once where that is less work.
 
-        With iterative solvers it is. With factors, conjugate gradients may do half as much first, unless `max_cg` is 0
-        and not so few controls are inactive that these steps suffice.
+        On intervals it is, and with iterative solvers. With factors, conjugate gradients may do half as much first,
+        unless `max_cg` is 0 and not so few controls are inactive that these steps suffice.
         """
         by_gradients, alone = partial(self.by_gradients, at, r, weights, second, forcing), max_cg or LONG
+        if self.system.banded:
+            norm = norm or 1.0  # systems are solved at once, whatever it is
         collective = self._collective(second) if norm else None
         if collective is None or norm is None:
             return by_gradients(alone)[0]
@@ -108,7 +110,7 @@ class SteadyMap(SolutionMap):
         top = self.control.max(w)
         if not collective.serves(top):
             return by_gradients(alone)[0]
-        half = collective.affordable(top, norm, self.factors.inverse)
+        half = collective.affordable(top, norm)
         few = FEW * self.control.sum(w > 0) < half
         if (steps := half if few else min(max_cg, half)) > 0:
             found, enough = by_gradients(steps)
@@ -125,7 +127,7 @@ class SteadyMap(SolutionMap):
         space = self.observation
         tracked = tuple(map(space.any, space.split(second(space.zeros() + 1.0))))
         if self.affine and tracked not in self._collectives:
-            self._collectives[tracked] = Collective.of(self.system, tracked, self.solves)
+            self._collectives[tracked] = Collective.of(self.system, tracked, self.factors, self.solves)
         return self._collectives.get(tracked)
 
     def close(self) -> None:

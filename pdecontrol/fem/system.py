@@ -83,14 +83,21 @@ class System:
     def blocks(self, tracked: Sequence[bool]) -> Blocks | None:
         """E' A E, Q = E' O' M_y T O E and E' C of an affine equation, with T = 1 on the parts tracked.
 
-        None where C diag(w / m) C' would be dense, as few actuators make it, and where numbers alone are tracked.
+        None where C diag(w / m) C' would be dense, as few actuators make it, and for multigrid where numbers alone are
+        tracked.
         """
         Q = self.observation.gram(tracked, self.engine.matrix([]))
-        if Q is None or isinstance(self.problem.control, Actuators):
+        if isinstance(self.problem.control, Actuators) or (Q is None and not self.banded):
             return None
+        Q = self.engine.matrix([]) if Q is None else Q
         numbers, rows = self.lifting.numbers, self.lifting.free.size
         columns = [matrix.triplets(numbers, rows) for matrix in self.observation.columns(tracked)]
         return Blocks(self.matrix, self.lifting.block(Q), columns, self.equation.coupling.triplets(numbers, rows))
+
+    @property
+    def banded(self) -> bool:
+        """Whether the Newton systems are, of an affine problem: on an interval that one process has."""
+        return self.engine.mesh.dim == 1 and self.engine.group.size == 1
 
     def _singular(self, point: Array) -> SingularEquationError:
         affine = self.equation.affine is not None

@@ -1,7 +1,7 @@
 """Cholesky factors of symmetric positive definite matrices, by CHOLMOD, which PETSc brings, or QDLDL.
 
 CHOLMOD works by blocks, which is several times faster in 3D; QDLDL, an LDL' column by column, is as fast in 2D, and
-needs no PETSc. Both store half the entries of SuperLU, which comes last.
+needs no PETSc. Both store half the entries of SuperLU, which comes last. LAPACK has those of tridiagonal matrices.
 
 References
 ----------
@@ -18,6 +18,7 @@ from weakref import finalize
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.linalg.lapack import dpttrf, dpttrs
 
 from ..arrays import Array
 from ..errors import SingularEquationError
@@ -30,10 +31,13 @@ PREFIX = "pdecontrol_cholesky_"
 OPTIONS = {"mat_cholmod_supernodal_switch": 200, "mat_cholmod_print": 0}
 
 
-def cholesky_factors(matrix: sp.spmatrix) -> Cholmod | Qdldl | None:
+def cholesky_factors(matrix: sp.spmatrix) -> Cholmod | Qdldl | Tridiagonal | None:
     """The factors of a symmetric positive definite matrix; None where SuperLU is faster, or the others fail."""
     matrix = sp.csr_matrix(matrix)
     size = matrix.shape[0]
+    if is_tridiagonal(matrix):
+        with suppress(SingularEquationError):
+            return Tridiagonal(matrix)
     if size > LOADED and has_cholmod():
         with suppress(SingularEquationError):
             return Cholmod(matrix)
@@ -41,6 +45,12 @@ def cholesky_factors(matrix: sp.spmatrix) -> Cholmod | Qdldl | None:
         with suppress(SingularEquationError):
             return Qdldl(matrix)
     return None
+
+
+def is_tridiagonal(matrix: sp.csr_matrix) -> bool:
+    """Whether it is, as those of elements of degree 1 on an interval are."""
+    rows, size = np.diff(matrix.indptr), matrix.shape[0]
+    return bool(size > 1 and rows.max() <= 3 and np.all(abs(matrix.indices - np.repeat(np.arange(size), rows)) <= 1))
 
 
 @cache
@@ -144,6 +154,26 @@ class Qdldl:
     def entries(self) -> float:
         """Those of L and L'."""
         return 2.0 * float(self._factors.factors()[0].nnz)
+
+    def close(self) -> None:
+        """Nothing is held that is not freed with this."""
+
+
+class Tridiagonal:
+    """Factors of LAPACK."""
+
+    def __init__(self, matrix: sp.csr_matrix) -> None:
+        *self._factors, failed = dpttrf(matrix.diagonal(), matrix.diagonal(1))
+        if failed:
+            raise SingularEquationError(f"LAPACK cannot factorise the matrix (row {failed}).")
+
+    def solve(self, b: Array) -> Array:
+        """A^-1 b for one (n,) or several (n, k) right-hand sides."""
+        return np.asarray(dpttrs(*self._factors, b)[0])
+
+    def entries(self) -> float:
+        """Those of L and L'."""
+        return 2.0 * sum(part.size for part in self._factors)
 
     def close(self) -> None:
         """Nothing is held that is not freed with this."""

@@ -32,15 +32,18 @@ class Distributed(Stated):
 
     Notes
     -----
-    A "P1" control enters the equation as loads at nodes. Its own values there are more accurate than the function that
-    they stand for; but states of degree 2 are then of second order only, and their gradients of first. Take another
-    element where states of higher degree are meant to be more accurate.
+    A "P1" control enters the equation as loads at nodes. Its values there, `result.control.array`, are more accurate
+    than the function of degree 1 through them, which has no kinks inside of cells and is of order 3/2. At points,
+    `result.control(x)` is therefore what the optimality condition makes of the adjoint state, for distributed controls
+    of steady linear equations with a Tikhonov term, and of second order. States of degree 2 are then of second order
+    too, and their gradients of first. Take another element where states of higher degree are meant to be more accurate.
 
     A variational control is not discretised: it is what the optimality condition makes of the adjoint state, of which
     integrals need the values at quadrature points, and these are the entries of its vectors. Its error is of the order
     of the states, 3 for those of degree 2, bounds that are active included; there are 3 to 24 values a cell. Between
-    the points, figures, files and `Field` show the polynomials of the degree of the states that fit the values of each
-    cell best; near kinks they may go beyond bounds. M. Hinze, Comput. Optim. Appl. 30 (2005) 45-61.
+    the points, figures and files show the polynomials of the degree of the states that fit the values of each cell
+    best; near kinks they may go beyond bounds, where `result.control(x)` does not. M. Hinze, Comput. Optim. Appl. 30
+    (2005) 45-61.
 
     Examples
     --------

@@ -82,7 +82,8 @@ class SemismoothNewton(Method):
 
     Its systems are solved by conjugate gradients, two solves a step. Where alpha is small and the equation linear, it
     follows a path of weights that fall to alpha, and systems of steady equations are solved at once, by multigrid for
-    state and adjoint, where that is less work; with few observed numbers or controls they are dense.
+    state and adjoint, where that is less work, on intervals by banded factors; with few observed numbers or controls
+    they are dense.
 
     Parameters
     ----------
