@@ -23,7 +23,7 @@ from ..maps import Adjoint, SolutionMap
 from ..terms import Objective
 from .method import INCREMENT, PRODUCT, Algorithm, Start, State, accuracy
 
-SHARPEST = 5e-3  # of systems whose residual conjugate gradients reduce at a constant rate: the last digits may be idle
+SHARPEST = 5e-3  # of residuals on a path of weights: conjugate gradients gain as much a step in the next system
 
 
 @dataclass(frozen=True, eq=False, repr=False)
