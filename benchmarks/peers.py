@@ -30,12 +30,11 @@ from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from statistics import median
-from time import process_time
 from typing import Any
 
 import numpy as np
 from peer_problems import CASES, Array, Matrices, matrices_of, optimum, replace, splu
-from peer_solvers import PEERS, Peer, by_petsc, fastest
+from peer_solvers import PEERS, Peer, by_petsc, cpu_seconds, fastest
 from threadpoolctl import threadpool_limits
 
 import pdecontrol as pc
@@ -75,19 +74,19 @@ class Watch:
     """Looks at controls, and keeps the CPU time that this takes; what was done so far is in `work`."""
 
     def __init__(self, optimum: Optimum) -> None:
-        self._optimum, self._begun, self._own = optimum, process_time(), 0.0
+        self._optimum, self._begun, self._own = optimum, cpu_seconds(), 0.0
         self.error, self.work = np.inf, ""
 
     def __call__(self, u: Array) -> None:
-        begun = process_time()
+        begun = cpu_seconds()
         self.error = self._optimum.error(u)
-        self._own += process_time() - begun
+        self._own += cpu_seconds() - begun
         if self.error <= TOL:
             raise Reached
 
     @property
     def seconds(self) -> float:
-        return process_time() - self._begun - self._own
+        return cpu_seconds() - self._begun - self._own
 
 
 # -- runs ------------------------------------------------------------------------------------------------------------
@@ -128,9 +127,9 @@ def attempt(peer: Peer, best: Optimum, limit: float, option: Any) -> dict[str, A
 
 def of_program(problem: pc.ControlProblem, map: pc.SolutionMap, best: Optimum) -> dict[str, Any]:
     """A run of the program, with its bound; solves, and Newton systems where it counts them, are the work."""
-    begun = process_time()
+    begun = cpu_seconds()
     result = pc.minimise(problem, map, tol=TOL, progress=False)
-    seconds, certificate, counts = process_time() - begun, result.certificate, result.solves
+    seconds, certificate, counts = cpu_seconds() - begun, result.certificate, result.solves
     bound = certificate.relative_gap if certificate.bound is None else certificate.bound / best.m.norm(best.control)
     others = [f"{counts[name]:.0f} {name}" for name in ("systems", "cycles") if counts.get(name)]
     error, work = best.error(result.control.array), ", ".join([f"{counts['total']:.0f} solves", *others])

@@ -229,6 +229,15 @@ def test_few_inactive_controls_take_as_many_steps_of_conjugate_gradients():
     assert np.allclose(change.gradient, at.solve_adjoint(d).gradient, rtol=1e-6, atol=1e-12)
 
 
+def test_steps_of_conjugate_gradients_that_do_not_suffice_are_no_solution():
+    """They are tried first, and then the system is solved at once."""
+    problem, map = box(pc.unit_square(16), 1e-11)
+    r, d, _, solves, second, _ = newton(map, problem, inactive(map), 1e-11)
+    at = map.at(map.control.zeros())
+    left = r - d - second(at.tangent(inactive(map) * at.adjoint(d) / 1e-11))
+    assert solves["systems"] == 1 and map.observation.norm(left) <= 1e-3 * map.observation.norm(r)
+
+
 def test_without_multigrid_there_are_conjugate_gradients(at_once, monkeypatch):
     monkeypatch.setattr(SkfemEngine, "multigrid", False)
     problem, map = box(pc.unit_square(16), 1e-4)

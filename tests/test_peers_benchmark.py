@@ -98,3 +98,14 @@ def test_false_bounds_and_endless_runs(benchmark):
 
     assert benchmark.forked(forever, 1) == {"failed": "> 1 s"}
     assert benchmark.forked(lambda: {"a": 1 / 0}, 1) == {"failed": "ZeroDivisionError: division by zero"}
+
+
+def test_short_runs_take_time_where_it_is_limited(benchmark):
+    def shortest():
+        begun = [benchmark.cpu_seconds()]
+        for _ in range(40):
+            np.arange(100_000.0).sum()
+            begun.append(benchmark.cpu_seconds())
+        return {"seconds": min(np.diff(begun))}
+
+    assert benchmark.forked(shortest, 5)["seconds"] > 0

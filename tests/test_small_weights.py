@@ -104,6 +104,16 @@ def systems(monkeypatch):
     return count
 
 
+@pytest.mark.parametrize("alpha", [1e-8, 1e-10])
+@pytest.mark.parametrize("seed", [(11, 16), (6, 0)], ids=["P0", "P1"])
+def test_small_problems_at_small_weights_end_soon(seed, alpha):
+    """Where many steps of conjugate gradients cost no more than a system, and do not suffice."""
+    problem, mesh, degree, _ = random_problem(np.random.default_rng(seed))
+    problem, backend = problem.with_weights(alpha, None), pc.Embedded(degree=degree, linear_solver="direct")
+    result = pc.minimise(problem, pc.discretise(problem, mesh, backend), max_solves=2400, progress=False)
+    assert result.status in MEANT and result.solves["systems"] >= 1
+
+
 FEW = (16, 32, 16, 32)
 
 

@@ -48,6 +48,10 @@ class Collective:
         return KKT(hierarchy, A, Q, columns, C, system.control.mass, symmetric)
 
     @cached_property
+    def _states(self) -> float:
+        return self._system.engine.group.sum(self._system.lifting.free.size)
+
+    @cached_property
     def _entries(self) -> float:
         """Of K, W being as full as Q."""
         sizes = [np.count_nonzero(shared(matrix).local.data) for matrix in (self._blocks.A, self._blocks.Q)]
@@ -58,12 +62,16 @@ class Collective:
         return 0.0 < top < self._failed
 
     def affordable(self, top: float, norm: float) -> int:
-        """How many steps of conjugate gradients, two solves each, are half as much work: worth a try, by factors."""
+        """How many steps of conjugate gradients, two solves each, are half as much work: worth a try, by factors.
+
+        And half as many as there are states, after which they end but for rounding.
+        """
         inverse = self._solver.inverse
         if self._system.banded or not inverse.exact or not inverse.entries:
             return 0
         cycles = 4.0 * (top * norm**2) ** 0.125  # as measured
-        return int(0.5 * PRODUCTS * self._entries * (cycles + SETUP) / (4.0 * inverse.entries))
+        as_much = PRODUCTS * self._entries * (cycles + SETUP) / (4.0 * inverse.entries)
+        return int(0.5 * min(as_much, self._states))
 
     def solve(self, r: Array, w: Array, top: float, norm: float, forcing: float) -> tuple[Array, Array] | None:
         """O eta and lam, both on all entries of states; None where the iteration does not converge."""

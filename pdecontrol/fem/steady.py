@@ -17,6 +17,7 @@ from .newton import steady_state
 from .system import System
 
 LONG = 500  # steps of conjugate gradients where nothing else is left
+FEW = 8  # their steps for each inactive control, 1 but for rounding, which makes it 4 at small weights
 KEPT = 3  # factorised matrices of a nonlinear map, for as many linearisations
 
 
@@ -97,7 +98,7 @@ class SteadyMap(SolutionMap):
         """See `SolutionMap`; by a system in the state and the adjoint solution at once where that is less work.
 
         On intervals it is, and with iterative solvers. With factors, conjugate gradients may do half as much first,
-        unless `max_cg` is 0; and where few controls are inactive, they end after as many steps.
+        unless `max_cg` is 0 and not so few controls are inactive that these steps suffice.
         """
         by_gradients, alone = partial(self.by_gradients, at, r, weights, second, forcing), max_cg or LONG
         if self.system.banded:
@@ -110,9 +111,8 @@ class SteadyMap(SolutionMap):
         if not collective.serves(top):
             return by_gradients(alone)[0]
         half = collective.affordable(top, norm)
-        if self.control.sum(w > 0) < 2 * half:
-            return by_gradients(2 * half)[0]
-        if (steps := min(max_cg, half)) > 0:
+        few = FEW * self.control.sum(w > 0) < half
+        if (steps := half if few else min(max_cg, half)) > 0:
             found, enough = by_gradients(steps)
             if enough:
                 return found

@@ -108,7 +108,7 @@ class Certifier:
         """What a run returns, with a modulus that was computed if solves are left for that; and why it ended."""
         if not self.map.exact:
             return self._own_optimum(state), status
-        if status is Status.OVERFLOW and (self.best is None or self.underflows):
+        if status is Status.OVERFLOW and (self.best is None or self.best.certificate.norm < LEAST):
             raise ProblemError(Status.OVERFLOW.value)
         earlier, reassessed = self.best, not self.map.affine and status is not self.success
         if reassessed:
@@ -170,9 +170,10 @@ class Certifier:
 
     @property
     def underflows(self) -> bool:
-        """Whether the norm of the best control, which is not zero, is none."""
-        best = self.best
-        return best is not None and best.certificate.norm < LEAST and self.map.control.any(best.control)
+        """Whether squares are lost: the best control has no norm, but is not zero, or has a bound as small as that."""
+        if self.best is None or self.best.certificate.norm >= LEAST:
+            return False
+        return 0.0 < (self.best.certificate.bound or 0.0) < LEAST or self.map.control.any(self.best.control)
 
     def _meets(self, certified: Certified) -> bool:
         return certified.certificate.meets(self.stopping.tol, self.stopping.atol)

@@ -23,6 +23,8 @@ from ..maps import Adjoint, SolutionMap
 from ..terms import Objective
 from .method import INCREMENT, PRODUCT, Algorithm, Start, State, accuracy
 
+SHARPEST = 5e-3  # of residuals on a path of weights: conjugate gradients gain as much a step in the next system
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DualState(State):
@@ -72,7 +74,8 @@ def newton_step(
     derivative, second = objective.control.derivative(q), objective.state.second(state.y)
     at = map.at(z, accuracy=accuracy(objective, map, PRODUCT))
     size = map.observation.norm(residual)
-    tolerance = min(forcing, sqrt(size / state.first_residual) if state.first_residual > 0 else 1.0)
+    fallen = sqrt(size / state.first_residual) if state.first_residual > 0 else 1.0
+    tolerance = min(forcing, fallen if norm is None else max(fallen, SHARPEST))
     before, limit = map.solves.systems, 0 if state.at_once else max_cg
     d, change = (systems or map).newton_system(at, residual, derivative, second, tolerance, limit, norm)  # 1
     at_once = map.solves.systems > before

@@ -126,7 +126,6 @@ class NewtonPath(Algorithm[PathState]):
             usual = state.step >= 0.5
             forcing = SHARP * self.forcing if usual else CAREFUL
             new, step = newton_step(weighted(objective, state.weight), map, state, forcing, self.max_cg, state.norm)
-            new = replace(new, at_once=new.at_once and (usual or state.at_once))
             return _judged(_staged(new, objective, state.weight, state.norm, step=step), objective, state)
         return self._next(objective, map, state)
 
