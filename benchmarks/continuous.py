@@ -1,6 +1,6 @@
 """The bound to the continuous optimum: is it true, how sharp is it, what does it cost, and when does adaptivity pay?
 
-    python benchmarks/continuous.py campaign                 # 2000 random certificates beside finer meshes; 6 minutes
+    python benchmarks/continuous.py campaign                 # 2000 random certificates beside finer meshes; 7 minutes
     python benchmarks/continuous.py campaign --problems 50 --seed 3
     python benchmarks/continuous.py table                    # bounds, errors and orders on uniform meshes
     python benchmarks/continuous.py adaptive                 # unknowns and seconds to a certified 1e-2 and 1e-3

@@ -21,7 +21,7 @@ from .optimise import RunOptions, check_problem, comparable, minimise
 from .pinn.method import HardConstraint, NetworkMethod
 from .pinn.solve import solve_by_networks
 from .problem import ControlProblem, Parabolic, check_number
-from .refinement import check_goal, goal_of, solve_refined, with_distance
+from .refinement import check_goal, goal_of, of_one_mesh, solve_refined, with_distance
 from .result import Result
 from .solvers.checkpoint import as_checkpoint
 from .solvers.method import Method
@@ -122,7 +122,8 @@ def solve(
         if continuous:
             result = with_distance(problem, map, result)
     unbounded = result.certificate.continuous is not None and result.certificate.continuous.bound is None
-    if unbounded and result.certificate.bound is not None and not isinstance(problem.equation, Parabolic):
+    estimated = not isinstance(problem.equation, Parabolic) and of_one_mesh(problem) is None
+    if unbounded and result.certificate.bound is not None and estimated:
         discretisation = True
     if discretisation and result.certificate.bound is None:
         warnings.warn(

@@ -46,7 +46,7 @@ def goal_of(total_tol: float | None, total_atol: float, adapt: bool, max_unknown
 
 def check_goal(problem: ControlProblem, mesh: Mesh, backend: str | Backend, options: RunOptions) -> None:
     """Raise ProblemError for a tolerance on the distance to the continuous optimum that has no bound or no sense."""
-    reason = unsupported(problem, mesh, chosen(backend).degree) or _of_one_mesh(problem)
+    reason = unsupported(problem, mesh, chosen(backend).degree) or of_one_mesh(problem)
     if reason is not None:
         raise _refused(reason)
     refused = [name for name in ("checkpoint", "checkpoint_seconds", "checkpoint_iterations", "restart", "atol")
@@ -73,13 +73,16 @@ def _analysis(problem: ControlProblem, map: SolutionMap) -> Analysis:
         raise _refused(reason) from None
 
 
-def _of_one_mesh(problem: ControlProblem) -> str | None:
-    """Data that belong to one mesh."""
-    tikhonov, box = problem.term(Tikhonov), problem.term(Box) or Box()
-    assert tikhonov is not None
+def of_one_mesh(problem: ControlProblem) -> str | None:
+    """Which data belong to one mesh, and cannot be taken to another one."""
+    tikhonov, box = problem.term(Tikhonov) or Tikhonov(0.0), problem.term(Box) or Box()
     data: list[tuple[str, Any]] = [
         ("reference", tikhonov.reference), ("lower bound", box.lower), ("upper bound", box.upper),
-        *(("target", item.target) for item in problem.observations if isinstance(item, Tracking)),
+        *(
+            ("target", item.target)
+            for item in problem.observations
+            if isinstance(item, Tracking) and item.points is None
+        ),
     ]  # fmt: skip
     for name, item in data:
         if isinstance(item, (np.ndarray, list, tuple)) and np.ndim(item) > 0:

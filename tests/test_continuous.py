@@ -101,6 +101,15 @@ def test_nothing_to_do_has_a_bound_of_nothing(degree):
     assert pc.solve(problem, pc.unit_square(4), pc.Embedded(degree=degree), total_atol=1e-9).success
 
 
+@pytest.mark.parametrize("term", [pc.Tikhonov(1e-3, np.ones(25)), pc.Box(-np.ones(25), 1.0)])
+def test_arrays_belong_to_one_mesh_and_have_neither_bound_nor_estimate(term):
+    terms = [term] if isinstance(term, pc.Tikhonov) else [pc.Tikhonov(1e-3), term]
+    result = solved(pc.ControlProblem(pc.Elliptic(), pc.Distributed(), pc.Tracking(1.0), terms, DIRICHLET), 4)
+    known = result.certificate.continuous
+    assert result.success and known.bound is None and "is an array" in known.assumption
+    assert result.certificate.discretisation is None
+
+
 # -- planted errors --------------------------------------------------------------------------------------------------
 
 WEIGHTED = replace(
