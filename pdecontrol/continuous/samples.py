@@ -13,9 +13,9 @@ from skfem.quadrature import get_quadrature
 from skfem.refdom import RefLine, RefTri
 
 from ..arrays import Array, Indices
+from .triangles import EDGES
 
 DOMAINS = {1: RefLine, 2: RefTri}
-EDGES = ((0, 1), (1, 2), (0, 2))  # the corners of each edge, in the order of degrees of freedom
 
 
 @cache
