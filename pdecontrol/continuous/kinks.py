@@ -11,7 +11,8 @@ import numpy as np
 
 from ..arrays import Array, Indices
 from ..terms.control import soft
-from .samples import EDGES, Points, Scattered, Several, Whole, children, rule, shapes
+from .samples import Points, Scattered, Several, Whole, children, rule, shapes
+from .triangles import EDGES
 
 DIVISIONS = 4  # of simplices with kinks where q is quadratic, before it is taken for affine
 ORDER = 4  # of the rule on pieces: squares of quadratic functions
