@@ -191,7 +191,7 @@ def test_other_bad_input_is_refused():
         ({"total_tol": "small"}, "total_tol"), ({"total_tol": 0.1, "adapt": 3}, "adapt"),
         ({"total_atol": -1.0}, "total_atol"), ({"total_tol": 0.1, "max_unknowns": 0}, "max_unknowns"),
         ({"total_tol": 0.1, "checkpoint": "file.npz"}, "checkpoint"), ({"total_tol": 0.1, "atol": 0.1}, "atol"),
-        ({"total_tol": 0.1, "max_solves": -3}, "max_solves"),
+        ({"total_tol": 0.1, "max_solves": -3}, "max_solves"), ({"total_tol": 0.1, "discretisation": True}, "leave one"),
         ({"total_tol": 0.1, "backend": pc.Embedded(3)}, "degree"),
     ):  # fmt: skip
         with pytest.raises(ProblemError, match=message):
