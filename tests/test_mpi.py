@@ -297,7 +297,8 @@ def test_problems_in_time_on_any_number_of_ranks(tmp_path):
             assert serial[-1] and np.array_equal(serial[2:], parallel[2:]), name
             assert parallel == pytest.approx(serial, rel=1e-10), name
             size = abs(serial[1])
-            assert other[f"{name}/bound"] == pytest.approx(one[f"{name}/bound"], rel=1e-4, abs=1e-12 * size), name
+            # Far below the tolerance of 1e-4, what the last steps of conjugate gradients leave is decided by rounding.
+            assert other[f"{name}/bound"] == pytest.approx(one[f"{name}/bound"], rel=1e-4, abs=1e-8 * size), name
         for name, array in one.items():
             if not name.endswith(("/numbers", "/bound")):
                 assert np.abs(other[name] - array).max() <= 1e-10 * np.abs(array).max(), name
