@@ -112,10 +112,8 @@ def solve(
             "on mesh.refine() too, and compare the controls."
         )
     if total_tol is not None or total_atol:
-        if discretisation:
-            raise ProblemError("discretisation=True estimates what total_tol bounds: leave one of them out.")
         goal = goal_of(total_tol, total_atol, adapt, max_unknowns, options)
-        check_goal(problem, mesh, backend, options)
+        check_goal(problem, mesh, backend, {**options, "discretisation": discretisation})
         return solve_refined(problem, mesh, backend, method, tol, goal, **options)
     with discretise(problem, mesh, backend) as map:
         setup = perf_counter() - begin

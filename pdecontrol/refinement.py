@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, Unpack
@@ -44,13 +45,13 @@ def goal_of(total_tol: float | None, total_atol: float, adapt: bool, max_unknown
     return Goal(tol, check_number(total_atol, "total_atol"), adapt, max_unknowns, solves)
 
 
-def check_goal(problem: ControlProblem, mesh: Mesh, backend: str | Backend, options: RunOptions) -> None:
+def check_goal(problem: ControlProblem, mesh: Mesh, backend: str | Backend, options: Mapping[str, Any]) -> None:
     """Raise ProblemError for a tolerance on the distance to the continuous optimum that has no bound or no sense."""
     reason = unsupported(problem, mesh, chosen(backend).degree) or of_one_mesh(problem)
     if reason is not None:
         raise _refused(reason)
-    refused = [name for name in ("checkpoint", "checkpoint_seconds", "checkpoint_iterations", "restart", "atol")
-               if options.get(name)]  # fmt: skip
+    alone = "checkpoint", "checkpoint_seconds", "checkpoint_iterations", "restart", "atol", "discretisation"
+    refused = [name for name in alone if options.get(name)]
     if refused:
         raise ProblemError(f"total_tol refines meshes, and {refused[0]} is of one mesh: leave one of them out.")
 
