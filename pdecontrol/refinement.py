@@ -29,7 +29,9 @@ from .solvers.method import Method
 from .solvers.progress import Printer
 
 FIRST = 1e-4  # relative, of the discrete optimum on the first mesh
-LIMITS = {"unknowns": Status.UNKNOWNS, "solves": Status.SOLVES, "stopped": Status.STOPPED}
+LIMITS = {
+    "unknowns": Status.UNKNOWNS, "solves": Status.SOLVES, "stopped": Status.STOPPED, "interrupted": Status.INTERRUPTED
+}  # fmt: skip
 
 
 def goal_of(total_tol: float | None, total_atol: float, adapt: bool, max_unknowns: float, options: RunOptions) -> Goal:
@@ -103,6 +105,8 @@ def solve_refined(
         analysis = group.only_on_root(lambda: _analysis(problem, map))
         limits = {"max_solves": goal.solves} | rest
         first = minimise(problem, map, method, max(tol, FIRST), progress=False, **limits)
+        if first.status is Status.INTERRUPTED:
+            return first
         if first.certificate.optimal and not goal.atol:
             raise ProblemError(
                 "total_tol: u = 0 is the optimum on this mesh, and no distance to it is small beside it: give a "
@@ -121,7 +125,7 @@ def solve_refined(
         def refine() -> tuple[Refined, History]:
             assert analysis is not None
             try:
-                return refined(analysis, q, goal._replace(solves=goal.solves - spent), watch), history
+                return refined(analysis, q, goal._replace(solves=goal.solves - spent), watch, group.size == 1), history
             except SolveLimitError:
                 raise ProblemError(
                     f"max_solves = {goal.solves:.0f} does not suffice for a bound: allow more."
@@ -162,7 +166,12 @@ def _advised(found: Refined, goal: Goal) -> Continuous:
 def with_distance(problem: ControlProblem, map: SolutionMap, result: Result) -> Result:
     """The result with a bound on the distance to the continuous optimum, and the control that it is of."""
     begin = perf_counter()
-    judged = judge_optimum(problem, map, result.adjoint)
+    try:
+        judged = judge_optimum(problem, map, result.adjoint)
+    except KeyboardInterrupt:
+        if result.group.size > 1:
+            raise
+        return replace(result, status=Status.INTERRUPTED)
     certificate = replace(result.certificate, continuous=judged.certificate)
     if judged.adjoint is None:
         return replace(result, certificate=certificate)

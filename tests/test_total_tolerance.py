@@ -9,6 +9,7 @@ from test_mpi import PROGRAMS, mpirun
 
 import pdecontrol as pc
 from pdecontrol.continuous.adapt import Goal, needed, observed_order, share_to_mark
+from pdecontrol.continuous.analysis import Analysis
 from pdecontrol.continuum import Level, Parts
 from pdecontrol.errors import DataError, ProblemError
 from pdecontrol.reference import box, poisson, stadler
@@ -76,6 +77,24 @@ def test_limits_end_with_a_bound_and_what_would_be_needed():
     )
     assert stopped.status is pc.Status.STOPPED and len(stopped.levels) == 2
     assert seen == [level.bound for level in stopped.levels]
+
+
+def test_the_keyboard_ends_with_what_there_is(monkeypatch):
+    improved, calls = Analysis.improved, []
+
+    def interrupted(self, q):
+        calls.append(self.mesh)
+        if len(calls) > 2:
+            raise KeyboardInterrupt
+        return improved(self, q)
+
+    monkeypatch.setattr(Analysis, "improved", interrupted)
+    result = pc.solve(CORNER, pc.l_shape(4), total_tol=1e-3)
+    assert result.status is pc.Status.INTERRUPTED and not result.success and len(result.levels) == 2
+    assert result.certificate.continuous.bound == result.levels[-1].bound
+    one = pc.solve(CORNER, pc.l_shape(4), continuous=True)
+    assert one.status is pc.Status.INTERRUPTED and one.certificate.relative <= 1e-6
+    assert one.certificate.continuous is None is one.certificate.discretisation
 
 
 def test_what_is_needed_follows_from_the_order():

@@ -52,7 +52,7 @@ class Refined(NamedTuple):
 
 def refined(
     analysis: Analysis, adjoint: Field, goal: Goal,
-    watch: Callable[[Level, float], bool | None] = lambda level, objective: None,
+    watch: Callable[[Level, float], bool | None] = lambda level, objective: None, alone: bool = True,
 ) -> Refined:  # fmt: skip
     """Solve, bound, mark and bisect from an adjoint state of the discrete optimum, until the bound meets a goal.
 
@@ -62,6 +62,7 @@ def refined(
     adjoint : an adjoint state near that of the optimum.
     goal : see `Goal`.
     watch : told of each level and of the objective there; it ends the run by True.
+    alone : whether no other process waits, so that Ctrl-C returns what there is.
     """
     begin, spent, levels = perf_counter(), Counter().snapshot(), list[Level]()
     problem, mesh, degree = analysis.problem, analysis.mesh, analysis.degree
@@ -77,6 +78,10 @@ def refined(
             if found is None:
                 raise
             return found._replace(limit="solves")
+        except KeyboardInterrupt:
+            if found is None or not alone:
+                raise
+            return found._replace(limit="interrupted")
         spent = {kind: count + spent[kind] for kind, count in counter.since(before).items()}
         unknowns = int(analysis.map.system.lifting.free.size)
         levels.append(
@@ -103,8 +108,13 @@ def refined(
         finer = mesh.bisect(marked(bound.shares, theta)) if goal.adapt else mesh.refine()
         if unknowns * finer.cells.shape[1] / mesh.cells.shape[1] > goal.unknowns:
             return found._replace(limit="unknowns")
-        mesh, analysis = finer, Analysis(problem, finer, degree)
-        q = analysis.on_nodes(adjoint)
+        try:
+            mesh, analysis = finer, Analysis(problem, finer, degree)
+            q = analysis.on_nodes(adjoint)
+        except KeyboardInterrupt:
+            if not alone:
+                raise
+            return found._replace(limit="interrupted")
 
 
 def observed_order(levels: Sequence[Level]) -> float:

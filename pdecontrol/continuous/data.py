@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, Data, Indices, sample, undivided
-from ..errors import DataError
 from ..mesh.mesh import Mesh
 from .samples import Points, Scattered, Whole, children, nodes, projected, rule, shapes
 
@@ -135,6 +134,4 @@ def by_parts(data: Any, mesh: Mesh, cells: Indices) -> list[tuple[Indices, Data]
 
 def function_of(data: Data, corners: Array, scale: float, name: str) -> Callable[[Points], Array]:
     """Data, a number or a function of x, as a function of points in cells."""
-    if not callable(data) and np.ndim(data) > 0:
-        raise DataError(f"{name}: an array belongs to one mesh: give a function of x, or a field, for this bound.")
     return lambda points: sample(data, points.places(corners), scale, name)
